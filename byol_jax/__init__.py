@@ -1,0 +1,1 @@
+"""BYOL, with and without batch statistics, in JAX and Haiku."""

@@ -1,0 +1,1 @@
+"""Input: sources of images, host-side crops, batches, augmentation."""

@@ -1,0 +1,252 @@
+"""The loop of every experiment: train, log, checkpoint, evaluate, summarise.
+
+It knows no method: an experiment gives it a state, batches and a step.
+"""
+
+import contextlib
+import datetime
+import math
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import chex
+import jax
+import ml_collections
+from absl import logging
+
+from byol_jax import figures, parallel
+from byol_jax.checkpoint import Checkpoints
+from byol_jax.errors import UserError
+from byol_jax.rundir import RunDir
+
+# How many steps the host may run ahead of the devices: enough to keep them
+# busy, few enough for the batches of the steps in flight to fit in memory.
+STEPS_AHEAD = 2
+
+
+class Experiment(Protocol):
+  """What the loop needs of an experiment."""
+
+  def init(self) -> Any:
+    """The state at step 0."""
+
+  def batches(self, first_step: int) -> Iterator[chex.ArrayTree]:
+    """Batches of the steps from `first_step` on, sharded over the devices."""
+    ...
+
+  def step(self, state: Any, batch: chex.ArrayTree) -> tuple[Any, dict]:
+    """One update on each device; scalars hold "loss" and "update_norm"."""
+    ...
+
+  def evaluate(self, state: Any) -> dict[str, float]:
+    """What is measured now and then; "score", if any, ranks checkpoints."""
+    ...
+
+  def summarise(self, state: Any) -> dict[str, Any]:
+    """The results of the whole run."""
+    ...
+
+
+class Stopped(Exception):
+  """The run was asked to stop, and saved its state first."""
+
+  def __init__(self, step: int, signal_number: int):
+    super().__init__(
+      f"stopped after step {step} and saved; the same command continues the run"
+    )
+    self.signal_number = signal_number
+
+
+class _Monitor:
+  """Keeps the scalars of the steps since the last report, and the clocks.
+
+  Scalars stay on the devices until they are reported, so that no step waits for
+  the host.
+  """
+
+  def __init__(self, batch_size: int, steps: int, seconds_before: float):
+    self._batch_size = batch_size
+    self._steps = steps
+    self._began = time.perf_counter() - seconds_before
+    self.restart()
+
+  @property
+  def seconds(self) -> float:
+    """Seconds since the run's first start, without the time it lay idle."""
+    return time.perf_counter() - self._began
+
+  def restart(self) -> None:
+    """Begins an interval; what was done since the last report is left out."""
+    self._history: list[dict] = []
+    self._since = time.perf_counter()
+    self._waited = 0.0
+
+  def fetch(self, batches: Iterator[chex.ArrayTree]) -> chex.ArrayTree:
+    """The next batch, the wait for it clocked."""
+    start = time.perf_counter()
+    batch = next(batches)
+    self._waited += time.perf_counter() - start
+    return batch
+
+  def record(self, scalars: dict) -> None:
+    """Takes a step's scalars, and waits if the host is too far ahead."""
+    self._history.append(scalars)
+    if len(self._history) > STEPS_AHEAD:
+      jax.block_until_ready(self._history[-1 - STEPS_AHEAD])
+
+  def report(self, step: int) -> dict[str, float]:
+    """Scalars of the last step, speed over the interval, and what is left.
+
+    Raises:
+      _NotFinite: a step of the interval had a loss or update that is not.
+    """
+    history = jax.device_get(self._history)
+    for number, scalars in enumerate(history, step - len(history) + 1):
+      for name in ("loss", "update_norm"):
+        if not math.isfinite(scalars[name]):
+          raise _NotFinite(f"{name} is {scalars[name]} at step {number}")
+    elapsed = time.perf_counter() - self._since
+    speed = len(history) * self._batch_size / elapsed
+    return {
+      **{name: float(value) for name, value in history[-1].items()},
+      "images_per_second": speed,
+      "input_wait": self._waited / elapsed,
+      "seconds": self.seconds,
+      "eta_seconds": (self._steps - step) * self._batch_size / speed,
+    }
+
+
+class _NotFinite(Exception):
+  pass
+
+
+def run(
+  experiment: Experiment, config: ml_collections.ConfigDict, run_dir: RunDir
+) -> dict[str, Any]:
+  """Runs an experiment from its last checkpoint, or from the start, to the end.
+
+  Args:
+    experiment: what to run.
+    config: of it, `train`, `log`, `eval` and `checkpoint` are read here.
+    run_dir: the folder of the run, already claimed.
+
+  Returns:
+    The summary, as in summary.json.
+
+  Raises:
+    UserError: the loss is not finite, or a checkpoint cannot be written.
+    Stopped: after a SIGTERM or Ctrl-C, once the state is saved.
+  """
+  if (summary := run_dir.read_summary()) is not None:
+    logging.info("%s holds a complete run", run_dir.path)
+    return summary
+  checkpoints = Checkpoints(run_dir.checkpoints, config.checkpoint.keep)
+  try:
+    state = _train(experiment, config, run_dir, checkpoints)
+  finally:
+    checkpoints.close()
+  last = run_dir.records()[-1]
+  summary = {
+    **experiment.summarise(state),
+    "steps": config.train.steps,
+    "images_seen": config.train.steps * config.train.batch_size,
+    "images_per_second": last["images_per_second"],
+    "seconds": last["seconds"],
+  }
+  run_dir.write_summary(summary)
+  return summary
+
+
+def _train(experiment, config, run_dir, checkpoints) -> Any:
+  """The state after the last step."""
+  state, first_step = experiment.init(), 0
+  if (restored := checkpoints.restore(state)) is not None:
+    first_step, state = restored
+    logging.info("continuing from step %d", first_step)
+  state = parallel.replicate(state)
+  steps = config.train.steps
+  seconds_before = run_dir.rewind(first_step).get("seconds", 0.0)
+  monitor = _Monitor(config.train.batch_size, steps, seconds_before)
+  update = parallel.pmap(experiment.step, donate=True)
+  batches = experiment.batches(first_step)
+  if first_step == 0:
+    run_dir.log(0, {**experiment.evaluate(state), "seconds": monitor.seconds})
+
+  with _stop_signals() as asked:
+    monitor.restart()
+    for step in range(first_step + 1, steps + 1):
+      state, scalars = update(state, monitor.fetch(batches))
+      monitor.record(scalars)
+      stop = parallel.agree_to_stop(step, bool(asked))
+      log, evaluate, save = (
+        step == steps or step % config[key].every_steps == 0
+        for key in ("log", "eval", "checkpoint")
+      )
+      if not (step == first_step + 1 or log or evaluate or save or stop):
+        continue
+      try:
+        report = monitor.report(step)
+      except _NotFinite as error:
+        checkpoints.wait()
+        raise UserError(
+          f"{error}; {_last_good(checkpoints)}: lower the learning rate, or"
+          " compute in float32, and start a new run"
+        ) from error
+      _show(step, steps, report)
+      found = experiment.evaluate(state) if evaluate else {}
+      run_dir.log(step, report | found)
+      if save or stop:
+        checkpoints.save(step, state, found)
+        figures.curves(run_dir)
+      if stop:
+        checkpoints.wait()
+        raise Stopped(step, asked[0] if asked else signal.SIGTERM)
+      monitor.restart()
+  return state
+
+
+def _last_good(checkpoints: Checkpoints) -> str:
+  step = checkpoints.latest_step()
+  where = checkpoints.directory
+  return (
+    f"no checkpoint in {where} yet"
+    if step is None
+    else (f"the last good checkpoint is step {step} in {where}")
+  )
+
+
+def _show(step: int, steps: int, report: dict[str, float]) -> None:
+  """The progress line."""
+  left = datetime.timedelta(seconds=round(report["eta_seconds"]))
+  logging.info(
+    "step %d/%d  loss %.4f  %.0f images/s  input wait %.1f%%  left %s",
+    step,
+    steps,
+    report["loss"],
+    report["images_per_second"],
+    100 * report["input_wait"],
+    left,
+  )
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+  """Collects SIGTERM and Ctrl-C; a second one ends the program at once."""
+  asked: list[int] = []
+  handlers = {}
+
+  def ask(number, frame):
+    del frame
+    asked.append(number)
+    logging.info("asked to stop: saving after this step")
+    signal.signal(number, handlers[number])
+
+  for number in (signal.SIGTERM, signal.SIGINT):
+    handlers[number] = signal.signal(number, ask)
+  try:
+    yield asked
+  finally:
+    for number, handler in handlers.items():
+      signal.signal(number, handler)

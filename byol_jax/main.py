@@ -1,0 +1,125 @@
+"""Runs an experiment: flags -> config -> experiment -> loop.
+
+  python -m byol_jax.main --config=configs/byol_gn_ws.py --workdir=runs/mine
+
+Any value of the config can be set by a flag: --config.train.steps=100.
+"""
+
+import errno
+import importlib
+import json
+import logging as python_logging
+import os
+import sys
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from byol_jax import loop, parallel
+from byol_jax.errors import UserError
+from byol_jax.rundir import RunDir
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Config file: FILE.py or FILE.py:PRESET.", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the run; by default runs/CONFIG or runs/CONFIG-PRESET."
+)
+_SHOW_VIEWS = flags.DEFINE_bool(
+  "show_views", False, "Only write figures/views.png: some images, augmented."
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  "distributed", False, "Join the other hosts of a cluster before anything else."
+)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """Parses the flags; what is wrong with them becomes one line."""
+  try:
+    rest = flags.FLAGS(argv)
+  except OSError as error:
+    raise UserError(f"cannot read the config: {_first_line(error)}") from error
+  except AttributeError as error:
+    hint = str(error).strip("'\"").replace("\\n", "\n").splitlines()
+    raise UserError(f"the config has no setting {' '.join(hint)}") from error
+  except (flags.Error, TypeError, ValueError) as error:
+    raise UserError(_first_line(error)) from error
+  if _CONFIG.value is None:
+    raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
+  if rest[1:]:
+    raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
+  return rest
+
+
+def _first_line(error: Exception) -> str:
+  return " ".join(str(error).split()) or type(error).__name__
+
+
+def _main(argv: list[str]) -> None:
+  del argv
+  _set_up_logging()
+  _set_up_jax()
+  config = _CONFIG.value
+  experiment = importlib.import_module(f"experiments.{config.experiment}").make(config)
+  run_dir = RunDir(_WORKDIR.value or _default_workdir(), parallel.is_first_host())
+  if _SHOW_VIEWS.value:
+    print(experiment.show_views(run_dir.figures))
+    return
+  run_dir.claim(config)
+  logging.info("%s: %s", run_dir.path, parallel.describe())
+  summary = loop.run(experiment, config, run_dir)
+  print(json.dumps(summary, indent=2))
+
+
+def _set_up_logging() -> None:
+  logging.set_verbosity(logging.INFO)
+  line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+  logging.get_absl_handler().setFormatter(line)
+  python_logging.getLogger("jax").setLevel(python_logging.ERROR)
+
+
+def _set_up_jax() -> None:
+  """Joins the cluster if there is one; keeps compiled programs between runs."""
+  if _DISTRIBUTED.value:
+    jax.distributed.initialize()
+  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    cache = Path.home() / ".cache" / "byol_jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def _default_workdir() -> str:
+  """runs/byol_gn_ws-cifar10 for configs/byol_gn_ws.py:cifar10."""
+  file, _, preset = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+  return str(Path("runs", "-".join(filter(None, (Path(file).stem, preset)))))
+
+
+def cli() -> None:
+  """The command line: a user's mistake is one line and exit status 1."""
+  sys.path.insert(0, str(ROOT))
+  try:
+    if not (ROOT / "experiments").is_dir():
+      raise UserError(
+        f"{ROOT} has no experiments/: run from a clone of the repository,"
+        " installed with pip install -e ."
+      )
+    app.run(_main, flags_parser=_parse_flags)
+  except UserError as error:
+    sys.exit(f"byol_jax: {error}")
+  except loop.Stopped as stopped:
+    print(f"byol_jax: {stopped}", file=sys.stderr)
+    sys.exit(128 + stopped.signal_number)
+  except OSError as error:
+    if error.errno != errno.ENOSPC:
+      raise
+    sys.exit(
+      f"byol_jax: no space left on disk ({error.filename}); free some, and the same"
+      " command continues the run"
+    )
+
+
+if __name__ == "__main__":
+  cli()

@@ -1,0 +1,1 @@
+"""Networks: the layers they are made of, the encoder and the heads."""

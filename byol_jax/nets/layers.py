@@ -1,0 +1,262 @@
+"""Layers with a choice: plain or weight-standardised weights, and six norms.
+
+A `Layers` value carries the choice into a network, so that the encoder, the
+projector and the predictor can each have their own.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from byol_jax.errors import UserError
+from byol_jax.nets import normalise as normalise_lib
+
+# Of every norm, as in the reference code's batch norm (BYOL, App. J).
+EPSILON = 1e-5
+BATCH_NORM_DECAY = 0.9
+# The paper on weight standardisation adds 1e-5 to the deviation; the papers
+# reproduced here name no value.
+STANDARDISATION_EPSILON = 1e-5
+
+
+def standardise(w: jax.Array) -> jax.Array:
+  """Weight standardisation: each output unit's weights get mean 0, variance 1.
+
+  Richemond et al. (2010.10241), section 3.3: w_ij <- (w_ij - mean_i) / std_i
+  over the fan-in j, with no gain. The gradient goes to the raw weight.
+
+  Args:
+    w: [..., fan_in, units]: [I, O] of a linear layer, [H, W, I, O] of a
+      convolution; all axes but the last are fan-in.
+
+  Returns:
+    The standardised weight, of the same shape.
+  """
+  fan_in = tuple(range(w.ndim - 1))
+  centred = w - jnp.mean(w, fan_in, keepdims=True)
+  deviation = jnp.sqrt(jnp.mean(jnp.square(centred), fan_in, keepdims=True))
+  return centred / (deviation + STANDARDISATION_EPSILON)
+
+
+def _weight(shape: tuple[int, ...], standardised: bool, dtype: jnp.dtype) -> jax.Array:
+  """A layer's weight, truncated normal of deviation 1/sqrt(fan-in) at start."""
+  fan_in = 1
+  for size in shape[:-1]:
+    fan_in *= size
+  init = hk.initializers.TruncatedNormal(fan_in**-0.5)
+  w = hk.get_parameter("w", shape, jnp.float32, init)
+  return (standardise(w) if standardised else w).astype(dtype)
+
+
+class Conv2D(hk.Module):
+  """A square convolution without bias, "SAME" padding, NHWC."""
+
+  def __init__(
+    self,
+    channels: int,
+    kernel: int,
+    stride: int = 1,
+    standardised: bool = False,
+    name: str | None = None,
+  ):
+    super().__init__(name)
+    self.channels = channels
+    self.kernel = kernel
+    self.stride = stride
+    self.standardised = standardised
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [N, H, W, C] to [N, ceil(H / stride), ceil(W / stride), channels]."""
+    shape = (self.kernel, self.kernel, x.shape[-1], self.channels)
+    return lax.conv_general_dilated(
+      x,
+      _weight(shape, self.standardised, x.dtype),
+      window_strides=(self.stride, self.stride),
+      padding="SAME",
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+class Linear(hk.Module):
+  """A linear layer."""
+
+  def __init__(
+    self,
+    units: int,
+    with_bias: bool = True,
+    standardised: bool = False,
+    name: str | None = None,
+  ):
+    super().__init__(name)
+    self.units = units
+    self.with_bias = with_bias
+    self.standardised = standardised
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [N, C] to [N, units]."""
+    shape = (x.shape[-1], self.units)
+    y = x @ _weight(shape, self.standardised, x.dtype)
+    if self.with_bias:
+      y += hk.get_parameter("b", (self.units,), jnp.float32, jnp.zeros).astype(x.dtype)
+    return y
+
+
+Norm = Callable[..., jax.Array]  # (x, is_training) -> x
+
+
+class _Affine(hk.Module):
+  """What all norms share: a scale and an offset for each channel."""
+
+  def __init__(self, zero_scale: bool = False, name: str | None = None):
+    super().__init__(name)
+    self._scale_init = jnp.zeros if zero_scale else jnp.ones
+
+  def _affine(self, channels: int) -> tuple[jax.Array, jax.Array]:
+    get = hk.get_parameter
+    scale = get("scale", (channels,), jnp.float32, self._scale_init)
+    return scale, get("offset", (channels,), jnp.float32, jnp.zeros)
+
+  def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
+    """Maps [..., C] to the same: scale and offset alone."""
+    del is_training
+    scale, offset = self._affine(x.shape[-1])
+    return (x * scale + offset).astype(x.dtype)
+
+
+class _BatchNorm(_Affine):
+  """Statistics of the batch, over all devices of an axis; running ones in eval.
+
+  The running statistics are zero-debiased exponential moving averages, and the
+  variance is the biased one, as in Haiku.
+  """
+
+  def __init__(self, axis: str | None, **kwargs):
+    super().__init__(**kwargs)
+    self._axis = axis
+    self._averages = [
+      hk.ExponentialMovingAverage(BATCH_NORM_DECAY, name=name)
+      for name in ("mean_ema", "var_ema")
+    ]
+
+  def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
+    channels = x.shape[-1]
+    scale, offset = self._affine(channels)
+    if not is_training:
+      mean, variance = (average.average for average in self._averages)
+      gain = lax.rsqrt(variance + EPSILON) * scale
+      return (x * gain + (offset - mean * gain)).astype(x.dtype)
+    first = hk.running_init()
+    y, mean, variance = normalise_lib.normalise(
+      _positions(x),
+      scale,
+      offset,
+      jnp.zeros(channels) if first else self._averages[0].average,
+      normalise_lib.Pool(True, axis=None if first else self._axis),
+      EPSILON,
+    )
+    for average, moment in zip(self._averages, (mean, variance), strict=True):
+      average(lax.stop_gradient(moment.reshape(channels)))
+    return y.reshape(x.shape)
+
+
+class _GroupNorm(_Affine):
+  """Statistics of one image's groups of channels (Wu & He, 1803.08494)."""
+
+  def __init__(self, groups: int | None, **kwargs):
+    super().__init__(**kwargs)
+    self._groups = groups  # None: as many as channels
+
+  def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
+    del is_training
+    channels = x.shape[-1]
+    groups = self._groups or channels
+    if channels % groups:
+      raise UserError(
+        f"group norm {self.module_name}: {channels} channels do not divide into"
+        f" {groups} groups; choose a number of groups that divides {channels}"
+      )
+    if x.ndim == 2 and groups == channels:
+      raise UserError(
+        f"norm {self.module_name}: a group of one channel has a single value in"
+        " a projector or predictor, and normalising it leaves zero; choose"
+        " fewer groups or another norm there"
+      )
+    y, _, _ = normalise_lib.normalise(
+      _positions(x),
+      *self._affine(channels),
+      None,
+      normalise_lib.Pool(False, groups),
+      EPSILON,
+    )
+    return y.reshape(x.shape)
+
+
+def _positions(x: jax.Array) -> jax.Array:
+  """[N, ..., C] -> [N, M, C]."""
+  return x.reshape(x.shape[0], -1, x.shape[-1])
+
+
+def _identity(x: jax.Array, is_training: bool) -> jax.Array:
+  del is_training
+  return x
+
+
+# Each takes (layers, zero_scale, name) and gives a `Norm`.
+NORMS: dict[str, Callable[["Layers", bool, str], Norm]] = {
+  "batch": lambda layers, zero, name: _BatchNorm(
+    layers.axis, zero_scale=zero, name=name
+  ),
+  "group": lambda layers, zero, name: _GroupNorm(
+    layers.groups, zero_scale=zero, name=name
+  ),
+  "layer": lambda _, zero, name: _GroupNorm(1, zero_scale=zero, name=name),
+  "instance": lambda _, zero, name: _GroupNorm(None, zero_scale=zero, name=name),
+  "affine": lambda _, zero, name: _Affine(zero_scale=zero, name=name),
+  "none": lambda _, zero, name: _identity,
+}
+
+
+class Layers(NamedTuple):
+  """The kinds of layers that a network, or a part of one, is built from.
+
+  Attributes:
+    norm_kind: a key of `NORMS`.
+    groups: number of groups of group norm.
+    standardised: whether conv and linear layers standardise their weights.
+    axis: the device axis over which batch norm pools its statistics.
+  """
+
+  norm_kind: str = "batch"
+  groups: int = 16
+  standardised: bool = False
+  axis: str | None = None
+
+  def conv(self, channels: int, kernel: int, stride: int = 1, *, name: str) -> Conv2D:
+    """A convolution without bias."""
+    return Conv2D(channels, kernel, stride, self.standardised, name)
+
+  def linear(self, units: int, with_bias: bool = True, *, name: str) -> Linear:
+    """A linear layer."""
+    return Linear(units, with_bias, self.standardised, name)
+
+  def norm(self, *, name: str, zero_scale: bool = False) -> Norm:
+    """A norm, called as norm(x, is_training).
+
+    Args:
+      name: must contain "norm", which the kind is put before, so that the batch
+        norms bear Haiku's names ("initial_norm" -> "initial_batchnorm").
+      zero_scale: whether the scale starts at 0 rather than 1.
+
+    Raises:
+      UserError: for an unknown kind.
+    """
+    if self.norm_kind not in NORMS:
+      raise UserError(
+        f"unknown norm {self.norm_kind!r}; choose one of {', '.join(NORMS)}"
+      )
+    name = name.replace("norm", f"{self.norm_kind}norm")
+    return NORMS[self.norm_kind](self, zero_scale, name)

@@ -1,0 +1,138 @@
+"""The online and the target network, put together from a description."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from byol_jax.errors import UserError
+from byol_jax.nets.heads import MLP
+from byol_jax.nets.layers import Layers, Linear
+from byol_jax.nets.resnet import ResNet
+
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+class Online(NamedTuple):
+  """What the online network makes of N images, float32.
+
+  Attributes:
+    embedding: [N, D] the encoder's representation.
+    projection: [N, P] z.
+    prediction: [N, P] q(z).
+    logits: [N, classes] of a linear classifier on the embedding, which sends no
+      gradient into it; None without classes.
+  """
+
+  embedding: jax.Array
+  projection: jax.Array
+  prediction: jax.Array
+  logits: jax.Array | None
+
+
+class Networks(NamedTuple):
+  """BYOL's networks as pure functions over one tree of parameters.
+
+  Each function but `init` maps (parameters, statistics, images [N, H, W, C],
+  is_training) to (outputs, statistics).
+
+  Attributes:
+    init: (key, images) -> (parameters, statistics) of all of them.
+    online: to `Online`.
+    target: to the projection [N, P], by the encoder and the projector alone.
+    encoder: to the embedding [N, D].
+  """
+
+  init: Callable[..., tuple[hk.Params, hk.State]]
+  online: Callable[..., tuple[Online, hk.State]]
+  target: Callable[..., tuple[jax.Array, hk.State]]
+  encoder: Callable[..., tuple[jax.Array, hk.State]]
+
+
+def _component(
+  module: type, description: Mapping[str, Any], axis: str | None, **names: str
+) -> hk.Module:
+  """A module, its layers chosen by the description's first three settings."""
+  settings = dict(description)
+  layers = Layers(
+    settings.pop("norm"), settings.pop("groups"), settings.pop("standardised"), axis
+  )
+  return module(layers, **settings, **names)
+
+
+def make_networks(
+  encoder: Mapping[str, Any],
+  projector: Mapping[str, Any],
+  predictor: Mapping[str, Any],
+  classes: int | None = None,
+  precision: str = "float32",
+  axis: str | None = None,
+) -> Networks:
+  """Builds BYOL's networks (section 3.3).
+
+  Args:
+    encoder: norm, groups, standardised (see `Layers`), and the settings of
+      `ResNet`.
+    projector: norm, groups, standardised, and the settings of `MLP`.
+    predictor: the same.
+    classes: number of classes of the online classifier, None for none.
+    precision: a key of `PRECISIONS`, in which activations are computed.
+      Parameters, statistics and outputs are float32 whatever it is.
+    axis: the device axis over which batch norm pools in training.
+
+  Raises:
+    UserError: for an unknown precision; from `init`, for a description that
+      makes no network.
+  """
+  if precision not in PRECISIONS:
+    raise UserError(
+      f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
+    )
+
+  def build():
+    encode = _component(ResNet, encoder, axis)
+    project = _component(MLP, projector, axis, name="projector")
+    predict = _component(MLP, predictor, axis, name="predictor")
+    classify = Linear(classes, name="classifier") if classes else None
+
+    def embed(images, is_training):
+      return encode(images.astype(PRECISIONS[precision]), is_training)
+
+    def wide(outputs):
+      return jax.tree.map(lambda x: x.astype(jnp.float32), outputs)
+
+    def online(images, is_training):
+      embedding = embed(images, is_training)
+      projection = project(embedding, is_training)
+      prediction = predict(projection, is_training)
+      frozen = jax.lax.stop_gradient(wide(embedding))
+      logits = classify(frozen) if classify else None
+      return wide(Online(embedding, projection, prediction, logits))
+
+    def target(images, is_training):
+      return wide(project(embed(images, is_training), is_training))
+
+    def encoder_alone(images, is_training):
+      return wide(embed(images, is_training))
+
+    return online, (online, target, encoder_alone)
+
+  init, functions = hk.multi_transform_with_state(build)
+
+  def deterministic(function):
+    return lambda params, state, *args: function(params, state, None, *args)
+
+  return Networks(
+    lambda key, images: init(key, images, True), *map(deterministic, functions)
+  )
+
+
+def target_part(tree: Mapping[str, Any]) -> dict[str, Any]:
+  """The modules of parameters or statistics that the target network has too."""
+  return {
+    module: values
+    for module, values in tree.items()
+    if module.split("/")[0] not in ("predictor", "classifier")
+  }

@@ -1,0 +1,148 @@
+"""Optimisers in BYOL's form, their masks and schedules, and the target's EMA."""
+
+from collections.abc import Callable
+
+import chex
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import optax
+
+from byol_jax.errors import UserError
+
+Schedule = Callable[[chex.Numeric], chex.Numeric]
+
+# Names of the parameters that are neither adapted by LARS nor decayed: biases,
+# and every norm's scale and offset, whatever its module is called.
+EXCLUDED = ("b", "scale", "offset")
+
+
+def weights_mask(params: hk.Params) -> dict[str, dict[str, bool]]:
+  """True for weights, False for biases and the parameters of norms."""
+  return {
+    module: {name: name not in EXCLUDED for name in values}
+    for module, values in params.items()
+  }
+
+
+def warmup_cosine(peak: float, warmup: float, total_steps: int) -> Schedule:
+  """Linear from 0 to `peak`, then half a cosine to 0 (BYOL, section 3.3).
+
+  Args:
+    peak: the highest rate, reached at the end of the warm-up.
+    warmup: the share of the steps that it takes, in [0, 1).
+    total_steps: steps of the run.
+
+  Raises:
+    UserError: `warmup` is outside of its range.
+  """
+  if not 0 <= warmup < 1:
+    raise UserError(f"warm-up is {warmup}: give a share of all steps, in [0, 1)")
+  # A share such as 1 / 100 of 312 784 steps must not lose a step to rounding.
+  warmup_steps = int(warmup * total_steps + 1e-6)
+  return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
+
+
+def tau_schedule(base: float, total_steps: int) -> Schedule:
+  """tau_k = 1 - (1 - base) (1 + cos(pi k / K)) / 2 (BYOL, section 3.3).
+
+  From `base` at step 0 to 1 at `total_steps`.
+  """
+  return lambda step: (
+    1.0 - (1.0 - base) * (1.0 + jnp.cos(jnp.pi * step / total_steps)) / 2.0
+  )
+
+
+def ema_update(target: hk.Params, online: hk.Params, tau: chex.Numeric) -> hk.Params:
+  """xi <- tau xi + (1 - tau) theta (BYOL, equation 1)."""
+  return optax.incremental_update(online, target, 1.0 - tau)
+
+
+def lars(
+  learning_rate: Schedule,
+  weight_decay: float = 1.5e-6,
+  momentum: float = 0.9,
+  trust_coefficient: float = 1e-3,
+) -> optax.GradientTransformation:
+  """LARS (You et al., 1708.03888) in the order of BYOL's reference code.
+
+  u = g + wd p;  u <- u eta |p| / |u|;  m <- momentum m + u;  p <- p - lr m,
+  the first two steps for weights alone. `optax.lars` multiplies by the learning
+  rate before the momentum, which differs as soon as the rate moves.
+  """
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay, weights_mask),
+    optax.masked(
+      optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient), weights_mask
+    ),
+    optax.trace(momentum),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+def sgd(
+  learning_rate: Schedule, weight_decay: float = 0.0, momentum: float = 0.9
+) -> optax.GradientTransformation:
+  """SGD with Nesterov momentum, the optimiser of BYOL's evaluations (App. C)."""
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay, weights_mask),
+    optax.sgd(learning_rate, momentum, nesterov=True),
+  )
+
+
+def adam(
+  learning_rate: Schedule, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+  """Adam, with decoupled weight decay where one is given."""
+  return optax.adamw(learning_rate, weight_decay=weight_decay, mask=weights_mask)
+
+
+OPTIMISERS = {"lars": lars, "sgd": sgd, "adam": adam}
+
+
+def make_optimiser(
+  name: str, learning_rate: Schedule, **settings
+) -> optax.GradientTransformation:
+  """The optimiser of that name.
+
+  Raises:
+    UserError: for a name that is not in `OPTIMISERS`, or a setting that the
+      optimiser does not have.
+  """
+  if name not in OPTIMISERS:
+    raise UserError(
+      f"unknown optimiser {name!r}; choose one of {', '.join(OPTIMISERS)}"
+    )
+  try:
+    return OPTIMISERS[name](learning_rate, **settings)
+  except TypeError as error:
+    raise UserError(f"optimiser {name!r}: {error}; remove that setting") from error
+
+
+def accumulate(
+  gradients: Callable, params: hk.Params, carry: chex.ArrayTree, batch: chex.ArrayTree
+) -> tuple[hk.Params, tuple[chex.ArrayTree, chex.ArrayTree]]:
+  """Averages gradients over the pieces of a batch, as if it were taken whole.
+
+  Args:
+    gradients: (params, carry, piece) -> (gradients, (carry, scalars)).
+    params: what is differentiated.
+    carry: what is handed from piece to piece, such as running statistics.
+    batch: leaves [pieces, ...].
+
+  Returns:
+    (gradients, (carry, scalars)): means over the pieces, and the last carry.
+  """
+  pieces = jax.tree.leaves(batch)[0].shape[0]
+  if pieces == 1:
+    return gradients(params, carry, jax.tree.map(lambda x: x[0], batch))
+
+  def body(state, piece):
+    total, carry = state
+    grads, (carry, scalars) = gradients(params, carry, piece)
+    return (jax.tree.map(jnp.add, total, grads), carry), scalars
+
+  start = jax.tree.map(jnp.zeros_like, params), carry
+  (total, carry), scalars = jax.lax.scan(body, start, batch)
+  mean = jax.tree.map(lambda x: x / pieces, total)
+  return mean, (carry, jax.tree.map(lambda x: x.mean(0), scalars))

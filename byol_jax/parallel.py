@@ -1,0 +1,120 @@
+"""Devices and hosts: the one place that knows of pmap and jax.distributed."""
+
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+
+import chex
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from byol_jax.errors import UserError
+
+AXIS = "devices"
+
+
+def check_batch_size(batch_size: int, pieces: int = 1) -> None:
+  """Checks that all devices can split a batch evenly.
+
+  Args:
+    batch_size: images in a batch, over all hosts.
+    pieces: number of pieces in which each device works through its share.
+
+  Raises:
+    UserError: where they cannot.
+  """
+  unit = jax.device_count() * pieces
+  if batch_size < 1 or batch_size % unit:
+    raise UserError(
+      f"batch size {batch_size} does not divide into {jax.device_count()} device(s)"
+      f" x {pieces} accumulation step(s); choose a multiple of {unit}"
+    )
+
+
+def is_first_host() -> bool:
+  """Whether this host is the one that writes files."""
+  return jax.process_index() == 0
+
+
+def describe() -> str:
+  """The devices and hosts, for the log."""
+  kind = jax.devices()[0].device_kind
+  return (
+    f"{jax.device_count()} device(s) ({kind}) on {jax.process_count()} host(s),"
+    f" jax {jax.__version__}"
+  )
+
+
+def pmap(fn: Callable, donate: bool = False) -> Callable:
+  """Maps fn(replicated, batch) -> replicated over all devices of all hosts.
+
+  The first argument and all outputs are the same on every device and have no
+  device axis; the batch's leaves are [local devices, ...], as `shard` makes
+  them. fn must make its outputs equal on all devices, by `pmean` or
+  `all_gather` over `AXIS`.
+
+  Args:
+    fn: the function.
+    donate: whether the first argument's memory may be reused for the outputs.
+  """
+  return jax.pmap(
+    fn,
+    axis_name=AXIS,
+    in_axes=(None, 0),
+    out_axes=None,
+    donate_argnums=(0,) if donate else (),
+  )
+
+
+def gather(tree: chex.ArrayTree) -> chex.ArrayTree:
+  """Inside `pmap`: concatenates each leaf [n, ...] over all devices."""
+  return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
+def _sharding(spec: PartitionSpec) -> NamedSharding:
+  return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), spec)
+
+
+def replicate(tree: chex.ArrayTree) -> chex.ArrayTree:
+  """Puts a tree on all devices of this host."""
+  return jax.device_put(tree, _sharding(PartitionSpec()))
+
+
+def shard(batch: chex.ArrayTree, pieces: int | None = None) -> chex.ArrayTree:
+  """Spreads this host's batch over its devices.
+
+  Args:
+    batch: leaves [n, ...].
+    pieces: where given, each device's share gets a leading axis of that many
+      pieces.
+
+  Returns:
+    Leaves [local devices, n / devices, ...], or [local devices, pieces, ...].
+  """
+  lead = (jax.local_device_count(),) + ((pieces,) if pieces else ())
+  split = jax.tree.map(lambda x: x.reshape(*lead, -1, *x.shape[1:]), batch)
+  return jax.device_put(split, _sharding(PartitionSpec(AXIS)))
+
+
+def prefetch(
+  batches: Iterable[chex.ArrayTree], pieces: int | None = None, ahead: int = 2
+) -> Iterator[chex.ArrayTree]:
+  """Shards batches, keeping `ahead` of them on their way to the devices."""
+  iterator = (shard(batch, pieces) for batch in batches)
+  queue = collections.deque(itertools.islice(iterator, ahead))
+  while queue:
+    yield queue.popleft()
+    queue.extend(itertools.islice(iterator, 1))
+
+
+def agree_to_stop(step: int, asked: bool) -> bool:
+  """Whether all hosts should stop after this step.
+
+  On one host that is whether it was asked to. On several, all must stop after
+  the same step: the coordination service passes on a SIGTERM that any host got.
+  """
+  if jax.process_count() == 1:
+    return asked
+  return multihost_utils.reached_preemption_sync_point(step)

