@@ -49,12 +49,12 @@ def extract(
 
 
 def gathered(
-  forward: Callable[[Any, jax.Array], dict[str, jax.Array]],
+  forward: Callable[[Any, chex.ArrayTree], dict[str, jax.Array]],
 ) -> Callable[[Any, chex.ArrayTree], dict[str, jax.Array]]:
-  """Makes the `forward` of `extract` from (params, images) -> {name: array}."""
+  """Maps `forward` of one device's batch as `extract` wants it."""
 
   def on_device(params, batch):
-    outputs = forward(params, batch["image"])
+    outputs = forward(params, batch)
     return parallel.gather(outputs | {k: batch[k] for k in ("label", "mask")})
 
   return parallel.pmap(on_device)

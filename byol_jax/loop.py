@@ -235,7 +235,7 @@ def _show(step: int, steps: int, report: dict[str, float]) -> None:
 def _stop_signals() -> Iterator[list[int]]:
   """Collects SIGTERM and Ctrl-C; a second one ends the program at once."""
   asked: list[int] = []
-  handlers = {}
+  handlers: dict[int, Any] = {}
 
   def ask(number, frame):
     del frame
@@ -248,5 +248,5 @@ def _stop_signals() -> Iterator[list[int]]:
   try:
     yield asked
   finally:
-    for number, handler in handlers.items():
-      signal.signal(number, handler)
+    for caught, handler in handlers.items():
+      signal.signal(caught, handler)

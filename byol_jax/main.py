@@ -70,6 +70,8 @@ def _main(argv: list[str]) -> None:
     print(experiment.show_views(run_dir.figures))
     return
   run_dir.claim(config)
+  if parallel.is_first_host() and not list(run_dir.figures.iterdir()):
+    experiment.show_views(run_dir.figures)
   logging.info("%s: %s", run_dir.path, parallel.describe())
   summary = loop.run(experiment, config, run_dir)
   print(json.dumps(summary, indent=2))
@@ -93,7 +95,8 @@ def _set_up_jax() -> None:
 
 def _default_workdir() -> str:
   """runs/byol_gn_ws-cifar10 for configs/byol_gn_ws.py:cifar10."""
-  file, _, preset = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+  name = config_flags.get_config_filename(flags.FLAGS["config"])
+  file, _, preset = name.partition(":")
   return str(Path("runs", "-".join(filter(None, (Path(file).stem, preset)))))
 
 

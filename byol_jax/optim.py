@@ -100,10 +100,27 @@ def adam(
 OPTIMISERS = {"lars": lars, "sgd": sgd, "adam": adam}
 
 
+def scale_predictor(multiplier: float) -> optax.GradientTransformation:
+  """Multiplies the predictor's updates, as in BYOL's ablation (table 21)."""
+
+  def update(updates, state, params=None):
+    del params
+    scaled = hk.data_structures.map(
+      lambda module, _, u: multiplier * u if module.startswith("predictor/") else u,
+      updates,
+    )
+    return scaled, state
+
+  return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+
+
 def make_optimiser(
-  name: str, learning_rate: Schedule, **settings
+  name: str,
+  learning_rate: Schedule,
+  predictor_multiplier: float = 1.0,
+  **settings,
 ) -> optax.GradientTransformation:
-  """The optimiser of that name.
+  """The optimiser of that name, the predictor's rate multiplied.
 
   Raises:
     UserError: for a name that is not in `OPTIMISERS`, or a setting that the
@@ -114,9 +131,12 @@ def make_optimiser(
       f"unknown optimiser {name!r}; choose one of {', '.join(OPTIMISERS)}"
     )
   try:
-    return OPTIMISERS[name](learning_rate, **settings)
+    optimiser = OPTIMISERS[name](learning_rate, **settings)
   except TypeError as error:
     raise UserError(f"optimiser {name!r}: {error}; remove that setting") from error
+  if predictor_multiplier == 1.0:
+    return optimiser
+  return optax.chain(optimiser, scale_predictor(predictor_multiplier))
 
 
 def accumulate(

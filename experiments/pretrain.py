@@ -14,8 +14,10 @@ import optax
 from absl import logging
 
 from byol_jax import diagnostics, features, figures, objectives, optim, parallel, probes
-from byol_jax.data import augment, batches, sources
+from byol_jax.data import augment
 from byol_jax.nets import model
+from experiments import optimisers
+from experiments.inputs import Inputs
 
 Scalars = dict[str, jax.Array]
 
@@ -51,69 +53,47 @@ class Pretrain:
   def __init__(self, config: ml_collections.ConfigDict):
     """Opens the data and builds the networks; compiles and writes nothing."""
     self.config = config
-    train, optimiser = config.train, config.optimiser
-    parallel.check_batch_size(train.batch_size, train.accumulate)
-    self.source = self._open(config.data.train)
+    self.inputs = Inputs(config)
     self.networks = model.make_networks(
       config.encoder,
       config.projector,
       config.predictor,
-      self.source.num_classes,
-      train.precision,
+      self.inputs.classes,
+      config.train.precision,
       parallel.AXIS,
     )
     self.views = {name: augment.View(**view) for name, view in config.views.items()}
-    scale = train.batch_size / 256 if optimiser.scale_with_batch else 1.0
-    self.learning_rate = optim.warmup_cosine(
-      optimiser.learning_rate * scale, optimiser.warmup, train.steps
-    )
-    self.optimiser = optim.make_optimiser(
-      optimiser.name, self.learning_rate, **optimiser.settings
-    )
-    self.tau = optim.tau_schedule(config.tau_base, train.steps)
+    self.optimiser, self.learning_rate = optimisers.from_config(config)
+    self.tau = optim.tau_schedule(config.tau_base, config.train.steps)
     self._extractor = features.gathered(self._forward)
-
-  def _open(self, split: str) -> sources.Source:
-    return sources.open_source(self.config.data.name, split, self.config.data.data_dir)
+    # What cannot be built is found here, before anything is compiled or written.
+    jax.eval_shape(self._init, jax.random.key(0))
+    for view in self.views.values():
+      augment.check_view(view)
 
   # What a run starts from, sees and does.
 
   def init(self) -> State:
     """The state at step 0; online and target start from different draws."""
-    size = self.config.data.size
-    images = jnp.zeros((1, size, size, self.source.channels))
+    return jax.jit(self._init)(jax.random.key(self.config.seed))
 
-    def init(key):
-      online_key, target_key = jax.random.split(key)
-      online, online_stats = self.networks.init(online_key, images)
-      target, target_stats = self.networks.init(target_key, images)
-      return State(
-        jnp.zeros((), jnp.int32),
-        online,
-        model.target_part(target),
-        online_stats,
-        model.target_part(target_stats),
-        self.optimiser.init(online),
-      )
-
-    return jax.jit(init)(jax.random.key(self.config.seed))
+  def _init(self, key: jax.Array) -> State:
+    images = jnp.zeros((1, *self.inputs.image_shape))
+    online_key, target_key = jax.random.split(key)
+    online, online_stats = self.networks.init(online_key, images)
+    target, target_stats = self.networks.init(target_key, images)
+    return State(
+      jnp.zeros((), jnp.int32),
+      online,
+      model.target_part(target),
+      online_stats,
+      model.target_part(target_stats),
+      self.optimiser.init(online),
+    )
 
   def batches(self, first_step: int) -> Iterator[chex.ArrayTree]:
     """Batches for the steps from `first_step` on, sharded over the devices."""
-    config = self.config
-    host_batches = batches.train_batches(
-      self.source,
-      list(self.views.values()),
-      config.data.size,
-      config.train.batch_size,
-      config.seed,
-      first_step,
-      config.train.steps,
-      jax.process_index(),
-      jax.process_count(),
-      config.data.workers,
-    )
-    return parallel.prefetch(host_batches, config.train.accumulate)
+    return self.inputs.batches(list(self.views.values()), first_step)
 
   def step(self, state: State, batch: chex.ArrayTree) -> tuple[State, Scalars]:
     """One update of the online and the target network.
@@ -128,7 +108,7 @@ class Pretrain:
     """
 
     def gradients(params, stats, piece):
-      views = map(self._standardise, self._views(state.step, piece))
+      views = map(self.inputs.standardise, self._views(state.step, piece))
       differentiate = jax.grad(self._loss, has_aux=True)
       return differentiate(params, state.target, stats, *views, piece["label"])
 
@@ -146,7 +126,10 @@ class Pretrain:
       "gradient_norm": optax.global_norm(grads),
       "update_norm": optax.global_norm(updates),
     }
-    return State(state.step + 1, online, target, *stats, optimiser), scalars
+    online_stats, target_stats = stats
+    return State(
+      state.step + 1, online, target, online_stats, target_stats, optimiser
+    ), scalars
 
   def _views(self, step: jax.Array, piece: dict) -> list[jax.Array]:
     """The views of a piece in [0, 1], their chance from (seed, step, position)."""
@@ -157,10 +140,6 @@ class Pretrain:
       keys = jax.vmap(jax.random.fold_in, (None, 0))(key, piece["position"])
       views.append(augment.augment(keys, augment.to_unit(piece[name]), view))
     return views
-
-  def _standardise(self, images: jax.Array) -> jax.Array:
-    data = self.config.data
-    return augment.standardise(images, data.mean, data.std)
 
   def _loss(self, online, target, stats, view1, view2, labels):
     """(loss, (statistics, scalars)) of one piece of a batch.
@@ -205,43 +184,31 @@ class Pretrain:
     found = _health(queries)
     if found["collapsed"]:
       logging.warning("step %d: %s", state.step, COLLAPSED)
-    if self.source.num_classes:
+    if self.inputs.classes:
       bank = self._features(state, probe.valid_train)
-      found["valid_knn"] = found["score"] = probes.knn_accuracy(
-        bank["embedding"], bank["label"], queries["embedding"], queries["label"]
-      )
+      found["valid_knn"] = found["score"] = probes.knn_accuracy(*_pair(bank, queries))
     return found
 
   def summarise(self, state: State) -> dict[str, Any]:
     """Test accuracies of the encoder beside two baselines, and its health."""
-    probe = self.config.probe
-    test = self._features(state, probe.test)
+    test = self._features(state, self.config.probe.test)
     summary: dict[str, Any] = _health(test)
     if summary["collapsed"]:
       logging.warning(COLLAPSED)
-    if not self.source.num_classes:
+    if not self.inputs.classes:
       return summary
+    splits = self.config.probe.train, self.config.probe.test
     untrained = self._calibrated(self.init())
     inputs = {
-      "encoder": (self._features(state, probe.train), test),
-      "untrained": tuple(
-        self._features(untrained, split) for split in (probe.train, probe.test)
-      ),
-      "pixels": tuple(
-        features.pixels(self._open(split), *self._crop)
-        for split in (probe.train, probe.test)
-      ),
+      "encoder": (self._features(state, splits[0]), test),
+      "untrained": tuple(self._features(untrained, split) for split in splits),
+      "pixels": tuple(self.inputs.pixels(split) for split in splits),
     }
     for name, accuracy in (
       ("knn", probes.knn_accuracy),
       ("linear", probes.linear_accuracy),
     ):
-      summary[name] = {
-        kind: accuracy(
-          train["embedding"], train["label"], test["embedding"], test["label"]
-        )
-        for kind, (train, test) in inputs.items()
-      }
+      summary[name] = {kind: accuracy(*_pair(*pair)) for kind, pair in inputs.items()}
     return summary
 
   def show_views(self, folder: Path, images: int = 12) -> Path:
@@ -252,23 +219,13 @@ class Pretrain:
     figures.contact_sheet([np.asarray(view) for view in drawn], path)
     return path
 
-  @property
-  def _crop(self) -> tuple[int, float]:
-    return self.config.data.size, self.config.data.eval_fraction
-
-  def _forward(self, state: State, images: jax.Array) -> dict[str, jax.Array]:
-    images = self._standardise(augment.to_unit(images))
+  def _forward(self, state: State, batch: chex.ArrayTree) -> dict[str, jax.Array]:
+    images = self.inputs.standardise(augment.to_unit(batch["image"]))
     outputs, _ = self.networks.online(state.online, state.online_stats, images, False)
     return {"embedding": outputs.embedding, "projection": outputs.projection}
 
   def _features(self, state: State, split: str) -> dict[str, np.ndarray]:
-    return features.extract(
-      self._extractor,
-      state,
-      self._open(split),
-      *self._crop,
-      self.config.probe.batch_size,
-    )
+    return self.inputs.features(self._extractor, state, split)
 
   def _calibrated(self, state: State) -> State:
     """Gives a state at step 0 statistics; without any, its norms would explode."""
@@ -277,17 +234,24 @@ class Pretrain:
 
     def statistics(state, batch):
       piece = jax.tree.map(lambda x: x[0], batch)
-      images = self._standardise(self._views(state.step, piece)[0])
+      images = self.inputs.standardise(self._views(state.step, piece)[0])
       return self.networks.online(state.online, state.online_stats, images, True)[1]
 
     stats = parallel.pmap(statistics)(state, next(self.batches(0)))
     return state._replace(online_stats=stats)
 
 
+def _pair(
+  train: dict[str, np.ndarray], test: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+  """What the probes take: features and labels to learn from and to test on."""
+  return train["embedding"], train["label"], test["embedding"], test["label"]
+
+
 def _health(found: dict[str, np.ndarray]) -> dict[str, Any]:
   """Collapse metrics of held-out images, as they are, without augmentation."""
-  spread = float(diagnostics.spread(found["projection"]))
-  rank = float(diagnostics.effective_rank(found["embedding"]))
+  spread = float(diagnostics.spread(jnp.asarray(found["projection"])))
+  rank = float(diagnostics.effective_rank(jnp.asarray(found["embedding"])))
   return {
     "valid_spread": spread,
     "effective_rank": rank,

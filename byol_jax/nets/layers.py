@@ -14,6 +14,7 @@ from jax import lax
 
 from byol_jax.errors import UserError
 from byol_jax.nets import normalise as normalise_lib
+from byol_jax.nets.convolve import convolve
 
 # Of every norm, as in the reference code's batch norm (BYOL, App. J).
 EPSILON = 1e-5
@@ -72,13 +73,7 @@ class Conv2D(hk.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [N, H, W, C] to [N, ceil(H / stride), ceil(W / stride), channels]."""
     shape = (self.kernel, self.kernel, x.shape[-1], self.channels)
-    return lax.conv_general_dilated(
-      x,
-      _weight(shape, self.standardised, x.dtype),
-      window_strides=(self.stride, self.stride),
-      padding="SAME",
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    return convolve(x, _weight(shape, self.standardised, x.dtype), self.stride)
 
 
 class Linear(hk.Module):

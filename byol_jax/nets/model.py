@@ -1,7 +1,7 @@
 """The online and the target network, put together from a description."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import haiku as hk
 import jax
@@ -13,6 +13,9 @@ from byol_jax.nets.layers import Layers, Linear
 from byol_jax.nets.resnet import ResNet
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+M = TypeVar("M", ResNet, MLP)
 
 
 class Online(NamedTuple):
@@ -52,8 +55,8 @@ class Networks(NamedTuple):
 
 
 def _component(
-  module: type, description: Mapping[str, Any], axis: str | None, **names: str
-) -> hk.Module:
+  module: type[M], description: Mapping[str, Any], axis: str | None, **names: Any
+) -> M:
   """A module, its layers chosen by the description's first three settings."""
   settings = dict(description)
   layers = Layers(
@@ -129,10 +132,22 @@ def make_networks(
   )
 
 
+HEADS = ("projector", "predictor", "classifier")
+
+
 def target_part(tree: Mapping[str, Any]) -> dict[str, Any]:
   """The modules of parameters or statistics that the target network has too."""
+  return _without(tree, HEADS[1:])
+
+
+def encoder_part(tree: Mapping[str, Any]) -> dict[str, Any]:
+  """The encoder's modules of parameters or statistics."""
+  return _without(tree, HEADS)
+
+
+def _without(tree: Mapping[str, Any], heads: Sequence[str]) -> dict[str, Any]:
   return {
     module: values
     for module, values in tree.items()
-    if module.split("/")[0] not in ("predictor", "classifier")
+    if module.split("/")[0] not in heads
   }

@@ -45,10 +45,14 @@ def _share(moments: jax.Array, pool: Pool) -> jax.Array:
   """Averages per-channel moments over the pool and hands each channel its own."""
   if pool.over_batch:
     return lax.pmean(moments, pool.axis) if pool.axis else moments
-  n, k, c = moments.shape
-  grouped = moments.reshape(n, k, pool.groups, c // pool.groups)
-  mean = jnp.mean(grouped, -1, keepdims=True)
-  return jnp.broadcast_to(mean, grouped.shape).reshape(n, k, c)
+  channels = moments.shape[-1]
+  size = channels // pool.groups
+  # As matrix products: on a CPU, sums over a few neighbours are slow.
+  member = jnp.repeat(jnp.eye(pool.groups, dtype=moments.dtype), size, axis=0)
+  flat = moments.reshape(-1, channels)
+  mean = jnp.matmul(flat, member / size, precision=lax.Precision.HIGHEST)
+  each = jnp.matmul(mean, member.T, precision=lax.Precision.HIGHEST)
+  return each.reshape(moments.shape)
 
 
 def _moments(

@@ -1,0 +1,228 @@
+"""Batches of crops for one host, in an order that nothing but the seed decides.
+
+Training visits positions p = step * batch_size + i, i = 0..batch_size - 1. With
+N images, position p belongs to epoch p // N and shows image number p % N of that
+epoch's permutation, so each epoch shows every image exactly once. Permutations
+and crops come from a counter-based generator (Philox: Salmon et al. 2011,
+"Parallel random numbers: as easy as 1, 2, 3") keyed by the seed and counted by
+epoch or position. So a step's global batch is a function of (seed, step) alone:
+hosts, workers and restarts change nothing, and resuming is arithmetic.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import grain
+import numpy as np
+from absl import flags
+
+from byol_jax.data import crops
+from byol_jax.data.augment import View
+from byol_jax.data.sources import NO_LABEL, Source
+from byol_jax.errors import UserError
+
+Batch = dict[str, np.ndarray]
+
+_MAX_CHUNK = 64  # images that one thread loads in one go
+_BLOCKS = 2  # Philox counter values of 4 numbers each that one crop consumes
+_PERMUTATION, _FIRST_VIEW = 0, 1  # streams of random numbers, second half of key
+
+
+def train_batches(
+  source: Source,
+  views: Sequence[View],
+  size: int,
+  batch_size: int,
+  seed: int,
+  first_step: int,
+  last_step: int,
+  host: int = 0,
+  hosts: int = 1,
+  workers: int = 0,
+) -> Iterator[Batch]:
+  """Yields this host's part of the batches of steps first_step..last_step - 1.
+
+  Args:
+    source: images of any size and their labels.
+    views: what to crop, one view after the other.
+    size: side of the crops in pixels.
+    batch_size: images in a step over all hosts.
+    seed: what the order of the images and their crops depend on, at least 0.
+    first_step: step of the first batch; steps count from 0.
+    last_step: step before which to stop.
+    host: number of this host, in 0..hosts - 1.
+    hosts: number of hosts; each takes b = batch_size / hosts in a row.
+    workers: processes to load images in; with 0, threads of this one do. Each
+      process takes a copy of what `source` keeps in memory.
+
+  Yields:
+    'view1', 'view2', ...: uint8[b, size, size, C]; 'label': int32[b], -1 where
+    the source has none; 'position': int32[b], the place in the global batch.
+
+  Raises:
+    UserError: batch_size cannot be divided by hosts.
+  """
+  load = functools.partial(
+    _train_chunk, source=source, views=tuple(views), size=size, seed=seed
+  )
+  share = _share(batch_size, hosts)
+  steps = range(first_step, last_step)
+  return _iterate(load, steps, batch_size, host * share, share, workers)
+
+
+def eval_batches(
+  source: Source,
+  size: int,
+  fraction: float,
+  batch_size: int,
+  host: int = 0,
+  hosts: int = 1,
+) -> Iterator[Batch]:
+  """Yields this host's part of every image once, centrally cropped, in order.
+
+  All hosts yield the same number of batches, padded with black images.
+
+  Args:
+    source: images of any size and their labels.
+    size: side of the crops in pixels.
+    fraction: see `crops.central_crop`.
+    batch_size: images in a batch over all hosts.
+    host: number of this host, in 0..hosts - 1.
+    hosts: number of hosts; each takes b = batch_size / hosts in a row.
+
+  Yields:
+    'image': uint8[b, size, size, C]; 'label': int32[b], -1 where there is none;
+    'mask': bool[b], False for padding.
+
+  Raises:
+    UserError: batch_size cannot be divided by hosts.
+  """
+  load = functools.partial(_eval_chunk, source=source, size=size, fraction=fraction)
+  share = _share(batch_size, hosts)
+  steps = range(-(-len(source) // batch_size))
+  return _iterate(load, steps, batch_size, host * share, share, workers=0)
+
+
+def _share(batch_size: int, hosts: int) -> int:
+  if batch_size % hosts:
+    raise UserError(
+      f"batch_size {batch_size} cannot be divided by {hosts} hosts: choose a"
+      f" multiple of {hosts}."
+    )
+  return batch_size // hosts
+
+
+def _iterate(
+  load: Callable[..., Batch],
+  steps: range,
+  batch_size: int,
+  offset: int,
+  share: int,
+  workers: int,
+) -> Iterator[Batch]:
+  """Loads `share` images from `offset` on in each step's batch, ahead of time.
+
+  The work is dealt out in chunks, since a thread's round takes longer than a
+  small crop. About one batch is loaded ahead of the one that is asked for.
+  """
+  chunk = max(n for n in range(1, min(share, _MAX_CHUNK) + 1) if share % n == 0)
+  per_batch = share // chunk
+
+  def load_chunk(index: int) -> Batch:
+    step, part = divmod(index, per_batch)
+    positions = np.arange(chunk) + offset + part * chunk
+    return load(steps[step], batch_size, positions)
+
+  threads = max((os.cpu_count() or 1) // max(workers, 1), 1)
+  ahead = threads + per_batch // max(workers, 1)
+  dataset = (
+    grain.MapDataset.range(len(steps) * per_batch)
+    .map(load_chunk)
+    .to_iter_dataset(grain.ReadOptions(threads, ahead))
+  )
+  if workers:
+    if not flags.FLAGS.is_parsed():  # Grain reads flags; a library has none
+      flags.FLAGS.mark_as_parsed()
+    dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(workers))
+  return _closing(dataset.batch(per_batch, batch_fn=_concatenate))
+
+
+def _closing(dataset: grain.IterDataset) -> Iterator[Batch]:
+  """Iterates, and stops threads and workers as soon as nobody listens."""
+  iterator = iter(dataset)
+  try:
+    yield from iterator
+  finally:
+    iterator.close()
+
+
+def _concatenate(chunks: Sequence[Batch]) -> Batch:
+  return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+
+
+def _train_chunk(
+  step: int,
+  batch_size: int,
+  positions: np.ndarray,
+  *,
+  source: Source,
+  views: tuple[View, ...],
+  size: int,
+  seed: int,
+) -> Batch:
+  """Loads the images at consecutive positions of a step's global batch."""
+  count = len(positions)
+  first = step * batch_size + int(positions[0])
+  uniforms = [_crop_uniforms(seed, v, first, count) for v in range(len(views))]
+  crop_shape = (count, size, size, source.channels)
+  crop = [np.empty(crop_shape, np.uint8) for _ in views]
+  labels = np.empty(count, np.int32)
+  for i in range(count):
+    epoch, place = divmod(first + i, len(source))
+    image, labels[i] = source[int(_permutation(seed, epoch, len(source))[place])]
+    for v, view in enumerate(views):
+      crop[v][i] = crops.random_crop_flip(image, uniforms[v][i], size, view)
+  named = {f"view{v}": images for v, images in enumerate(crop, start=1)}
+  return named | {"label": labels, "position": positions.astype(np.int32)}
+
+
+def _eval_chunk(
+  step: int,
+  batch_size: int,
+  positions: np.ndarray,
+  *,
+  source: Source,
+  size: int,
+  fraction: float,
+) -> Batch:
+  indices = step * batch_size + positions
+  mask = indices < len(source)
+  images = np.zeros((len(indices), size, size, source.channels), np.uint8)
+  labels = np.full(len(indices), NO_LABEL, np.int32)
+  for i, index in enumerate(indices[mask].tolist()):
+    image, labels[i] = source[index]
+    images[i] = crops.central_crop(image, size, fraction)
+  return {"image": images, "label": labels, "mask": mask}
+
+
+# Raw Philox output never changes between versions of numpy, while the methods of
+# its Generator may: hence the sort in place of Generator.permutation.
+@functools.lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+  """Order of an epoch's images: each of 0..count - 1 once."""
+  philox = np.random.Philox(key=[seed, _PERMUTATION], counter=[0, epoch, 0, 0])
+  return np.argsort(philox.random_raw(count), kind="stable")
+
+
+def _crop_uniforms(seed: int, view: int, first: int, count: int) -> np.ndarray:
+  """Numbers in [0, 1) for the crops at positions first..first + count - 1.
+
+  Position p owns the counter values 2 p and 2 p + 1, so a number depends on
+  (seed, view, p) alone and one generator serves a run of positions.
+  """
+  philox = np.random.Philox(
+    key=[seed, _FIRST_VIEW + view], counter=[first * _BLOCKS, 0, 0, 0]
+  )
+  raw = philox.random_raw(count * _BLOCKS * 4).reshape(count, -1)
+  return (raw[:, : crops.NUM_UNIFORMS] >> 11) * 2.0**-53

@@ -1,0 +1,87 @@
+"""Crops and flips on the host, with OpenCV.
+
+Cropping before the images go to the device keeps the transfer at the size that
+is trained on. Both crops resize by bicubic interpolation without antialiasing,
+as BYOL does, on pixel values in 0..255.
+"""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from byol_jax.data.augment import View
+
+NUM_UNIFORMS = 5  # random numbers that a crop with a flip takes
+
+# Many images are cropped at the same time; OpenCV's threads would only compete.
+cv2.setNumThreads(0)
+
+
+def random_crop_flip(
+  image: np.ndarray,
+  uniforms: Sequence[float] | np.ndarray,
+  size: int,
+  view: View,
+) -> np.ndarray:
+  """Crops a random patch, resizes it and flips it left to right at random.
+
+  The patch's share of the image's area is uniform in `view.crop_area`, its
+  width / height log-uniform in `view.crop_aspect`, and its place uniform (Grill
+  et al. 2020, arXiv 2006.07733, appendix B). There is one draw: a patch wider
+  or higher than the image is cut to fit. Where both ranges are (1, 1) the patch
+  is the whole image, whatever its shape.
+
+  Args:
+    image: uint8[H, W, C].
+    uniforms: `NUM_UNIFORMS` numbers in [0, 1): area, aspect, top, left, flip.
+    size: side of the result in pixels.
+    view: ranges of the crop, probability of the flip.
+
+  Returns:
+    uint8[size, size, C].
+  """
+  height, width = image.shape[:2]
+  if tuple(view.crop_area) == tuple(view.crop_aspect) == (1, 1):
+    patch = image
+  else:
+    area = height * width * _between(uniforms[0], *view.crop_area)
+    log_range = (math.log(bound) for bound in view.crop_aspect)
+    aspect = math.exp(_between(uniforms[1], *log_range))
+    h = min(max(round(math.sqrt(area / aspect)), 1), height)
+    w = min(max(round(math.sqrt(area * aspect)), 1), width)
+    top = int(uniforms[2] * (height - h + 1))
+    left = int(uniforms[3] * (width - w + 1))
+    patch = image[top : top + h, left : left + w]
+  resized = _resize(patch, size)
+  return resized[:, ::-1] if uniforms[4] < view.flip else resized
+
+
+def central_crop(image: np.ndarray, size: int, fraction: float) -> np.ndarray:
+  """Crops the central square and resizes it: BYOL's evaluation.
+
+  Args:
+    image: uint8[H, W, C].
+    size: side of the result in pixels.
+    fraction: side of the square relative to the image's shorter side, in
+      (0, 1]; BYOL takes 224 / 256 on ImageNet.
+
+  Returns:
+    uint8[size, size, C].
+  """
+  height, width = image.shape[:2]
+  side = max(int(fraction * min(height, width)), 1)
+  top, left = (height - side + 1) // 2, (width - side + 1) // 2
+  return _resize(image[top : top + side, left : left + side], size)
+
+
+def _between(uniform: float, low: float, high: float) -> float:
+  return low + uniform * (high - low)
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+  if image.shape[:2] == (size, size):
+    return image
+  resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+  return resized.reshape(size, size, -1)  # OpenCV drops a single channel

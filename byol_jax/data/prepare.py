@@ -1,0 +1,158 @@
+"""Brings a tensorflow-datasets data set into array_record files.
+
+  python -m byol_jax.data.prepare --name=cifar10 --data_dir=~/tensorflow_datasets
+
+A set that is there as tfrecord, TFDS's default, is converted beside it and
+needs no TensorFlow; one that is absent is downloaded, which needs TensorFlow.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+
+import google_crc32c
+import tensorflow_datasets as tfds
+from absl import app, flags
+from array_record.python import array_record_module
+
+from byol_jax.data import sources
+from byol_jax.errors import UserError
+
+_ARRAY_RECORD = "array_record"
+
+
+def prepare(name: str, data_dir: str | None) -> str:
+  """Makes a data set readable by `sources.open_source`.
+
+  Args:
+    name: tensorflow-datasets name, with config and version where wanted.
+    data_dir: folder of the prepared data sets; None for TFDS's own default.
+
+  Returns:
+    One line that says what was done.
+
+  Raises:
+    UserError: no such data set or folder; a tfrecord file is damaged; the set
+      has to be downloaded and TensorFlow is missing.
+  """
+  if name in sources.EMBEDDED:
+    return f"{name} is embedded: there is nothing to prepare."
+  builder = sources.find_builder(name, data_dir)
+  if builder is None:
+    return _download(name, data_dir)
+  if sources.has_random_access(builder):
+    return f"{name} in {builder.data_dir} is ready to be read already."
+  return _convert(builder)
+
+
+def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[bytes]:
+  """Yields the records of an uncompressed TFRecord file.
+
+  Each is a little-endian uint64 length, its masked CRC-32C as uint32, the
+  payload, and the payload's masked CRC-32C (TensorFlow's record_writer.h).
+
+  Raises:
+    UserError: the file ends inside a record, or a checksum is wrong.
+  """
+  with open(path, "rb") as file:
+    while header := file.read(12):
+      _check(header[:8], header[8:], 8, path)
+      (length,) = struct.unpack("<Q", header[:8])
+      payload = file.read(length)
+      _check(payload, file.read(4), length, path)
+      yield payload
+
+
+def _check(
+  data: bytes, checksum: bytes, length: int, path: str | os.PathLike[str]
+) -> None:
+  crc = google_crc32c.value(data)
+  masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+  if len(data) != length or checksum != struct.pack("<I", masked):
+    raise UserError(f"{path} is truncated or damaged: fetch this file again.")
+
+
+def _convert(builder: tfds.core.DatasetBuilder) -> str:
+  """Writes array_record shards beside the tfrecord shards, same payloads.
+
+  The set is readable once its dataset_info.json lists the second format, which
+  is the last thing written: an interrupted conversion leaves the set as it was.
+  TensorFlow's readers of the folder keep to the tfrecord files.
+  """
+  if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+    raise UserError(
+      f"{builder.data_dir} holds {builder.info.file_format.value} files: only"
+      " tfrecord can be converted."
+    )
+  if not os.access(builder.data_dir, os.W_OK):
+    raise UserError(
+      f"{builder.data_dir} cannot be written to: copy the data set first."
+    )
+  count = 0
+  for split in builder.info.splits.values():
+    template = split.filename_template.replace(filetype_suffix=_ARRAY_RECORD)
+    targets = template.sharded_filepaths(len(split.shard_lengths))
+    for path, target, length in zip(
+      split.filepaths, targets, split.shard_lengths, strict=True
+    ):
+      count += _convert_shard(path, pathlib.Path(target), length)
+  _add_format(pathlib.Path(builder.data_dir) / "dataset_info.json")
+  return f"Converted {count} examples in {builder.data_dir} to array_record."
+
+
+def _convert_shard(path: os.PathLike[str], target: pathlib.Path, length: int) -> int:
+  partial = target.with_name(f"incomplete.{target.name}")
+  writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
+  count = 0
+  try:
+    for payload in read_tfrecord(path):
+      writer.write(payload)
+      count += 1
+    if count != length:
+      raise UserError(
+        f"{path} has {count} records, dataset_info.json says {length}: fetch"
+        " this file again."
+      )
+    writer.close()
+    partial.replace(target)
+  finally:
+    partial.unlink(missing_ok=True)
+  return count
+
+
+def _add_format(path: pathlib.Path) -> None:
+  """Lists array_record as a further format, as TFDS's own converter does."""
+  info = json.loads(path.read_text())
+  info.setdefault("alternativeFileFormats", []).append(_ARRAY_RECORD)
+  partial = path.with_name(f"incomplete.{path.name}")
+  partial.write_text(json.dumps(info, indent=2))
+  partial.replace(path)
+
+
+def _download(name: str, data_dir: str | None) -> str:
+  if importlib.util.find_spec("tensorflow") is None:
+    raise UserError(
+      f"Downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
+    )
+  builder = tfds.builder(name, data_dir=data_dir)
+  builder.download_and_prepare(file_format=_ARRAY_RECORD)
+  return f"Prepared {name} in {builder.data_dir}."
+
+
+def _main(argv: Sequence[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+  try:
+    print(prepare(flags.FLAGS.name, flags.FLAGS.data_dir))
+  except UserError as error:
+    sys.exit(str(error))
+
+
+if __name__ == "__main__":
+  flags.DEFINE_string("name", None, "Name of the data set.", required=True)
+  flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets.")
+  app.run(_main)

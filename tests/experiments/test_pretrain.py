@@ -1,0 +1,162 @@
+"""Pretraining end to end, on the embedded set with a tiny network."""
+
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from byol_jax import checkpoint, loop, parallel
+from byol_jax.errors import UserError
+from byol_jax.rundir import RunDir
+from experiments import linear_eval, pretrain
+from tests import tiny
+
+
+def start(path, config, make=pretrain.make):
+  run_dir = RunDir(path)
+  run_dir.claim(config)
+  return loop.run(make(config), config, run_dir)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A complete run of the tiny config: its folder and its summary."""
+  path = tmp_path_factory.mktemp("runs") / "byol"
+  return path, start(path, tiny.config("byol"))
+
+
+def test_summary_has_accuracies_beside_both_baselines(run):
+  path, summary = run
+  assert json.loads((path / "summary.json").read_text()) == summary
+  for probe in ("knn", "linear"):
+    assert summary[probe].keys() == {"encoder", "untrained", "pixels"}
+    assert all(0 <= value <= 1 for value in summary[probe].values())
+  assert isinstance(summary["collapsed"], bool)
+  assert {"valid_spread", "effective_rank", "seconds", "images_per_second"} <= (
+    summary.keys()
+  )
+  assert (summary["steps"], summary["images_seen"]) == (4, 64)
+
+
+def test_everything_is_watched_from_the_start(run):
+  records = RunDir(run[0]).records()
+  assert {"valid_spread", "effective_rank", "valid_knn"} <= records[0].keys()
+  assert records[0]["step"] == 0
+  assert {
+    "loss",
+    "learning_rate",
+    "tau",
+    "gradient_norm",
+    "update_norm",
+    "spread",
+    "alignment",
+    "uniformity",
+    "train_linear_online",
+  } <= records[1].keys()
+
+
+def test_linear_evaluation_of_the_run(run, tmp_path):
+  config = tiny.linear_eval(run[0])
+  summary = start(tmp_path / "linear", config, linear_eval.make)
+  assert 0 <= summary["linear"]["encoder"] <= summary["linear_top5"]["encoder"] <= 1
+  # The frozen part is what the checkpoint holds, to the bit.
+  experiment = linear_eval.make(config)
+  before = experiment.init()
+  step, after = checkpoint.load(tmp_path / "linear", before)
+  assert step == 4
+  chex.assert_trees_all_equal(before.online, after.online)
+  chex.assert_trees_all_equal(before.online_stats, after.online_stats)
+  assert np.abs(after.classifier["classifier"]["w"]).max() > 0
+
+
+def test_linear_evaluation_counts_every_test_image_once(run):
+  experiment = linear_eval.make(tiny.linear_eval(run[0]))
+  state = experiment.init()
+  weights = state.classifier["classifier"]
+  # A bias that always says class 3 is right as often as class 3 occurs.
+  always3 = weights | {"b": jnp.zeros_like(weights["b"]).at[3].set(1.0)}
+  state = state._replace(classifier={"classifier": always3})
+  labels = experiment.inputs.source("test[:45]").labels
+  experiment.config.data.test = "test[:45]"  # not a multiple of the batch
+  found = experiment.evaluate(state)
+  assert found["test_linear"] == pytest.approx(np.mean(labels == 3))
+
+
+@pytest.mark.parametrize(
+  ("damage", "message"),
+  [
+    (lambda c, p: c.update(pretrained=str(p / "nowhere")), "does not exist"),
+    (lambda c, p: c.update(pretrained=None), "name the run to evaluate"),
+  ],
+)
+def test_linear_evaluation_of_nothing_is_refused(run, tmp_path, damage, message):
+  config = tiny.linear_eval(run[0])
+  damage(config, tmp_path)
+  with pytest.raises(UserError, match=message):
+    linear_eval.make(config)
+
+
+def test_linear_evaluation_of_another_network_is_refused(run, tmp_path):
+  changed = json.loads((run[0] / "config.json").read_text())
+  changed["encoder"]["width"] = 0.25
+  (tmp_path / "config.json").write_text(json.dumps(changed))
+  (tmp_path / "checkpoints").symlink_to(run[0] / "checkpoints")
+  with pytest.raises(UserError, match=r"parameter online:res_net10.* there and"):
+    linear_eval.make(tiny.linear_eval(tmp_path))
+
+
+def test_views_are_drawn(tmp_path):
+  path = pretrain.make(tiny.config()).show_views(tmp_path)
+  assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_collapse_is_told_in_plain_words(caplog):
+  experiment = pretrain.make(tiny.config())
+  state = experiment.init()
+  dead = jax.tree.map(jnp.zeros_like, state.online)
+  with caplog.at_level("WARNING"):
+    found = experiment.evaluate(state._replace(online=dead))
+  assert found["collapsed"]
+  assert "the representation has collapsed" in caplog.text
+
+
+def test_an_untrained_batch_norm_network_has_usable_statistics():
+  experiment = pretrain.make(tiny.config("byol"))
+  found = experiment.evaluate(experiment.init())
+  assert 0.1 < found["valid_spread"] <= 1
+
+
+def test_accumulation_gives_the_whole_batchs_update():
+  # Where no statistics are shared, pieces and the whole are the same.
+  states = []
+  for pieces in (1, 2):
+    config = tiny.config(batch_size=4 * jax.device_count(), accumulate=pieces)
+    experiment = pretrain.make(config)
+    state = parallel.replicate(experiment.init())
+    update = parallel.pmap(experiment.step)
+    for batch, _ in zip(experiment.batches(0), range(3), strict=False):
+      state, scalars = update(state, batch)
+    states.append(state)
+    assert int(state.step) == 3
+  chex.assert_trees_all_close(states[0].online, states[1].online, atol=1e-4)
+  chex.assert_trees_all_close(states[0].target, states[1].target, atol=1e-4)
+
+
+def test_target_follows_the_new_online_parameters():
+  experiment = pretrain.make(tiny.config())
+  before = parallel.replicate(experiment.init())
+  update = parallel.pmap(experiment.step)
+  batches = experiment.batches(0)
+  middle, _ = update(before, next(batches))
+  after, scalars = update(middle, next(batches))
+  tau = float(scalars["tau"])
+  expected = jax.tree.map(
+    lambda t, o: tau * t + (1 - tau) * o,
+    middle.target,
+    {module: after.online[module] for module in after.target},
+  )
+  chex.assert_trees_all_close(after.target, expected, atol=1e-6)
+  assert not any(m.startswith("predictor") for m in after.target)

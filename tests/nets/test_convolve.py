@@ -1,0 +1,51 @@
+"""Every form of the convolution gives the plain one's values and gradients."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from byol_jax.nets import convolve
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize(
+  ("form", "kernel"), [(convolve.pointwise, 1), (convolve.by_taps, 3)]
+)
+def test_forms_agree(form, kernel, size, stride):
+  rng = np.random.default_rng(0)
+  x = jnp.float32(rng.normal(size=(2, size, size, 3)))
+  w = jnp.float32(rng.normal(size=(kernel, kernel, 3, 5)))
+
+  def outputs(fn):
+    value = fn(x, w, stride)
+    grads = jax.grad(lambda x, w: jnp.sum(jnp.sin(fn(x, w, stride))), (0, 1))(x, w)
+    return value, grads
+
+  chex.assert_trees_all_close(
+    outputs(form), outputs(convolve.plain), rtol=1e-5, atol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  ("kernel", "size", "stride"), [(1, 4, 2), (3, 2, 1), (3, 9, 1)]
+)
+def test_the_chosen_form_equals_the_plain_one(kernel, size, stride):
+  rng = np.random.default_rng(0)
+  x = jnp.float32(rng.normal(size=(2, size, size, 3)))
+  w = jnp.float32(rng.normal(size=(kernel, kernel, 3, 5)))
+  chex.assert_trees_all_close(
+    convolve.convolve(x, w, stride),
+    convolve.plain(x, w, stride),
+    rtol=1e-5,
+    atol=1e-5,
+  )
+
+
+def test_accelerators_get_the_plain_form(monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  x, w = jnp.zeros((1, 4, 4, 2)), jnp.zeros((1, 1, 2, 2))
+  jaxpr = jax.make_jaxpr(lambda x, w: convolve.convolve(x, w, 1))(x, w)
+  assert "conv_general_dilated" in str(jaxpr)

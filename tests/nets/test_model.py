@@ -1,0 +1,105 @@
+"""The networks together: what each needs, what no gradient reaches."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from byol_jax.errors import UserError
+from byol_jax.nets import model
+
+HEAD = {"norm": "group", "groups": 2, "standardised": True, "hidden": 8, "outputs": 4}
+ENCODER = {
+  "norm": "group",
+  "groups": 2,
+  "standardised": True,
+  "depth": 10,
+  "width": 0.0625,
+  "stem": "patch",
+  "zero_last_scale": False,
+}
+
+
+def make(norm="group", **settings):
+  component = {"norm": norm}
+  return model.make_networks(
+    ENCODER | component, HEAD | component, HEAD | component, classes=3, **settings
+  )
+
+
+def images(n=4):
+  return jnp.float32(np.random.default_rng(0).normal(size=(n, 8, 8, 3)))
+
+
+def test_outputs_and_their_shapes():
+  networks = make()
+  params, stats = networks.init(jax.random.key(0), images())
+  outputs, _ = networks.online(params, stats, images(), True)
+  assert jax.tree.map(jnp.shape, outputs) == ((4, 32), (4, 4), (4, 4), (4, 3))
+  assert not stats
+
+
+def test_target_and_encoder_need_their_own_modules_alone():
+  networks = make("batch")
+  params, stats = networks.init(jax.random.key(0), images())
+  outputs, _ = networks.online(params, stats, images(), True)
+  target, target_stats = networks.target(
+    model.target_part(params), model.target_part(stats), images(), True
+  )
+  embedding, _ = networks.encoder(
+    model.encoder_part(params), model.encoder_part(stats), images(), True
+  )
+  chex.assert_trees_all_close(target, outputs.projection)
+  chex.assert_trees_all_close(embedding, outputs.embedding)
+  assert {m.split("/")[0] for m in target_stats} == {"res_net10", "projector"}
+
+
+def test_the_classifier_sends_no_gradient_into_the_encoder():
+  networks = make()
+  params, stats = networks.init(jax.random.key(0), images())
+  grads = jax.grad(
+    lambda p: jnp.sum(networks.online(p, stats, images(), True)[0].logits)
+  )(params)
+  nonzero = {m for m, v in grads.items() if any(jnp.any(g != 0) for g in v.values())}
+  assert nonzero == {"classifier"}
+
+
+def test_without_batch_norm_no_output_depends_on_another_image():
+  # The point of Richemond et al. (2010.10241), section 3.3.
+  networks = make()
+  params, stats = networks.init(jax.random.key(0), images())
+  run = jax.jit(lambda x: networks.online(params, stats, x, True)[0])
+  x = images()
+  changed = x.at[1:].set(-3.0)
+  chex.assert_trees_all_equal(
+    jax.tree.map(lambda y: y[0], run(x)), jax.tree.map(lambda y: y[0], run(changed))
+  )
+
+
+def test_with_batch_norm_outputs_depend_on_the_whole_batch():
+  networks = make("batch")
+  params, stats = networks.init(jax.random.key(0), images())
+  x = images()
+  first, other = (
+    networks.online(params, stats, x, True)[0].prediction[0]
+    for x in (x, x.at[1:].set(-3.0))
+  )
+  assert not np.allclose(first, other)
+
+
+def test_bfloat16_computes_near_float32_and_keeps_float32_outside():
+  outputs = []
+  for precision in ("float32", "bfloat16"):
+    networks = make(precision=precision)
+    params, stats = networks.init(jax.random.key(0), images())
+    chex.assert_trees_all_equal_dtypes(params, jax.tree.map(jnp.float32, params))
+    outputs.append(networks.online(params, stats, images(), True)[0])
+  assert all(leaf.dtype == jnp.float32 for leaf in outputs[1])
+  np.testing.assert_allclose(outputs[0].embedding, outputs[1].embedding, atol=0.1)
+  assert not np.array_equal(outputs[0].embedding, outputs[1].embedding)
+
+
+def test_unknown_precision_is_refused():
+  with pytest.raises(UserError, match="unknown precision 'half'"):
+    make(precision="half")

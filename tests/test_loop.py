@@ -1,0 +1,168 @@
+"""The loop, on an experiment that has nothing to do with images."""
+
+import itertools
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from byol_jax import loop, parallel
+from byol_jax.errors import UserError
+from byol_jax.rundir import RunDir
+
+
+class Descent:
+  """Minimises (x - 3)^2 with noise that depends on the step alone."""
+
+  def __init__(self, steps, on_step=lambda step: None, poison=None):
+    self.steps = steps
+    self.on_step = on_step
+    self.poison = poison
+    self.evaluated = []
+
+  def init(self):
+    return {"x": jnp.zeros(()), "step": jnp.zeros((), jnp.int32)}
+
+  def batches(self, first_step):
+    def make(step):
+      self.on_step(step)
+      value = np.nan if step == self.poison else np.sin(step)
+      return {"noise": np.full((jax.device_count(), 1), value, np.float32)}
+
+    return (parallel.shard(make(step)) for step in range(first_step, self.steps))
+
+  def step(self, state, batch):
+    gradient = 2 * (state["x"] - 3) + jax.lax.pmean(
+      batch["noise"].mean(), parallel.AXIS
+    )
+    x = state["x"] - 0.1 * gradient
+    scalars = {"loss": jnp.square(x - 3), "update_norm": jnp.abs(gradient)}
+    return {"x": x, "step": state["step"] + 1}, scalars
+
+  def evaluate(self, state):
+    self.evaluated.append(int(state["step"]))
+    return {"score": float(state["x"])}
+
+  def summarise(self, state):
+    return {"x": float(state["x"])}
+
+
+def config(steps=10, **checkpoint):
+  return ConfigDict(
+    {
+      "train": {"steps": steps, "batch_size": jax.device_count()},
+      "log": {"every_steps": 3},
+      "eval": {"every_steps": 5},
+      "checkpoint": {"every_steps": 4, "keep": 2} | checkpoint,
+    }
+  )
+
+
+def start(path, experiment, settings):
+  run_dir = RunDir(path)
+  run_dir.claim(settings)
+  return loop.run(experiment, settings, run_dir)
+
+
+def test_files_and_cadence(tmp_path):
+  experiment = Descent(10)
+  summary = start(tmp_path, experiment, config())
+  records = RunDir(tmp_path).records()
+  assert [r["step"] for r in records] == [0, 1, 3, 4, 5, 6, 8, 9, 10]
+  assert experiment.evaluated == [0, 5, 10]
+  assert {"loss", "images_per_second", "input_wait", "seconds"} <= records[-1].keys()
+  assert json.loads((tmp_path / "summary.json").read_text()) == summary
+  assert summary["steps"] == 10
+  assert summary["images_seen"] == 10 * jax.device_count()
+  assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["10", "8"]
+  assert (tmp_path / "figures" / "curves.png").stat().st_size > 1000
+  assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_complete_run_is_not_run_again(tmp_path):
+  first = start(tmp_path, Descent(4), config(4))
+  experiment = Descent(4)
+  assert start(tmp_path, experiment, config(4)) == first
+  assert experiment.evaluated == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(tmp_path, number):
+  def interrupt(step):
+    if step == 6:
+      os.kill(os.getpid(), number)
+
+  with pytest.raises(loop.Stopped, match="the same command continues") as stopped:
+    start(tmp_path / "a", Descent(10, interrupt), config())
+  assert stopped.value.signal_number == number
+  saved = max(int(p.name) for p in (tmp_path / "a" / "checkpoints").iterdir())
+  assert saved in (6, 7)
+  summary = start(tmp_path / "a", Descent(10), config())
+  whole = start(tmp_path / "b", Descent(10), config())
+  assert summary["x"] == whole["x"]
+  losses = [
+    {r["step"]: r["loss"] for r in RunDir(tmp_path / run).records() if "loss" in r}
+    for run in "ab"
+  ]
+  shared = losses[0].keys() & losses[1].keys()
+  assert {1, 3, 9, 10} <= shared
+  assert all(losses[0][step] == losses[1][step] for step in shared)
+  steps = [r["step"] for r in RunDir(tmp_path / "a").records()]
+  assert steps == sorted(set(steps))
+
+
+def test_a_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_path):
+  with pytest.raises(UserError, match=r"loss is nan at step 8; .*step 4 in"):
+    start(tmp_path, Descent(20, poison=7), config(20))
+  assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["4"]
+  assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_nan_before_any_checkpoint_says_so(tmp_path):
+  with pytest.raises(UserError, match=r"nan at step 2; no checkpoint"):
+    start(tmp_path, Descent(20, poison=1), config(20))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+  experiment = Descent(20, poison=9)
+  with pytest.raises(UserError):
+    start(tmp_path, experiment, config(20))
+  newest = tmp_path / "checkpoints" / "8"
+  for file in (f for f in newest.rglob("*") if f.is_file()):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+  summary = start(tmp_path, Descent(20), config(20))
+  assert summary["x"] == start(tmp_path / "whole", Descent(20), config(20))["x"]
+
+
+def test_the_step_is_compiled_once(tmp_path):
+  traces = itertools.count()
+
+  class Counted(Descent):
+    def step(self, state, batch):
+      next(traces)
+      return super().step(state, batch)
+
+  start(tmp_path, Counted(10), config())
+  # pmap evaluates shapes once and compiles once; no step after the first traces.
+  assert next(traces) <= 2
+
+
+def test_no_scalar_is_fetched_between_reports(tmp_path, monkeypatch):
+  fetched = []
+  original = jax.device_get
+
+  def device_get(tree):
+    fetched.append(tree)
+    return original(tree)
+
+  monkeypatch.setattr(jax, "device_get", device_get)
+  settings = config(30, every_steps=30)
+  settings.log.every_steps = settings.eval.every_steps = 30
+  start(tmp_path, Descent(30), settings)
+  reports = [tree for tree in fetched if isinstance(tree, list)]
+  assert [len(tree) for tree in reports] == [1, 29]

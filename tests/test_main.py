@@ -1,0 +1,181 @@
+"""The command line: the main job as a user starts it, and mistakes as one line."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def flags_of(config, prefix="config", base=None):
+  """The flags that turn the embedded preset into the tiny config."""
+  flags = []
+  for key, value in config.items():
+    was = base.get(key) if base is not None else None
+    if hasattr(value, "items"):
+      flags += flags_of(value, f"{prefix}.{key}", was)
+    elif value is not None and value != was:
+      flags.append(f"--{prefix}.{key}={value}")
+  return flags
+
+
+def tiny_flags(**train):
+  base = tiny.SYSTEMS["byol_gn_ws"].get_config()
+  return flags_of(tiny.config(**train), base=base)
+
+
+def command(*flags):
+  return [sys.executable, "-m", "byol_jax.main", *map(str, flags)]
+
+
+def run(*flags, cwd=ROOT, **env):
+  return subprocess.run(
+    command(*flags),
+    cwd=cwd,
+    env=os.environ | {"XLA_FLAGS": ""} | env,
+    capture_output=True,
+    text=True,
+    timeout=300,
+    check=False,
+  )
+
+
+CONFIG = "--config=configs/byol_gn_ws.py"
+
+
+def test_main_job_its_files_and_its_second_start(tmp_path):
+  flags = (CONFIG, f"--workdir={tmp_path}/run", *tiny_flags())
+  first = run(*flags)
+  assert first.returncode == 0, first.stderr
+  assert "step 4/4" in first.stderr
+  folder = tmp_path / "run"
+  assert sorted(p.name for p in folder.iterdir()) == [
+    "checkpoints",
+    "config.json",
+    "figures",
+    "metrics.jsonl",
+    "summary.json",
+    "tensorboard",
+  ]
+  assert {p.name for p in (folder / "figures").iterdir()} == {"curves.png", "views.png"}
+  summary = json.loads((folder / "summary.json").read_text())
+  assert json.loads(first.stdout) == summary
+  second = run(*flags)
+  assert second.returncode == 0
+  assert json.loads(second.stdout) == summary
+  assert "step" not in second.stderr
+
+
+def test_sigterm_saves_and_the_same_command_continues(tmp_path):
+  flags = (CONFIG, f"--workdir={tmp_path}", *tiny_flags(steps=100_000))
+  with subprocess.Popen(
+    command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True
+  ) as process:
+    deadline = time.monotonic() + 240
+    for line in process.stderr:
+      assert time.monotonic() < deadline
+      if re.search(r"step [3-9]/", line):
+        process.send_signal(signal.SIGTERM)
+        break
+    rest = process.stderr.read()
+    assert process.wait(60) == 128 + signal.SIGTERM
+  saved = int(re.search(r"stopped after step (\d+) and saved", rest)[1])
+  assert (tmp_path / "checkpoints" / str(saved)).is_dir()
+  with subprocess.Popen(
+    command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True
+  ) as process:
+    for line in process.stderr:
+      if "step" in line:
+        break
+    process.kill()
+  assert f"continuing from step {saved}" in line
+
+
+MISTAKES = {
+  "no config": ((), "name a config"),
+  "unknown config": (("--config=configs/nope.py",), "cannot read the config.*nope.py"),
+  "unknown preset": ((f"{CONFIG}:nope",), "unknown preset 'nope'; choose one of"),
+  "unknown key": ((CONFIG, "--config.train.stepz=1"), "no setting.*stepz.*steps"),
+  "wrong type": ((CONFIG, "--config.train.steps=many"), "steps=many"),
+  "unknown flag": ((CONFIG, "--wrokdir=x"), "wrokdir"),
+  "stray argument": ((CONFIG, "train"), "unexpected argument 'train'"),
+  "unknown data": ((CONFIG, "--config.data.name=cifar11"), "did you mean cifar10"),
+  "unprepared data": (
+    (CONFIG, "--config.data.name=cifar100", "--config.data.data_dir=."),
+    r"cifar100 is not prepared.*python -m byol_jax\.data\.prepare --name=cifar100",
+  ),
+  "indivisible batch": (
+    (CONFIG, "--config.train.batch_size=10", "--config.train.accumulate=4"),
+    "batch size 10 does not divide.*multiple of 4",
+  ),
+  "indivisible groups": (
+    (CONFIG, "--config.encoder.groups=5"),
+    "channels do not divide into 5 groups",
+  ),
+  "unknown norm": ((CONFIG, "--config.projector.norm=btach"), "unknown norm 'btach'"),
+  "unknown optimiser": ((CONFIG, "--config.optimiser.name=lamb"), "optimiser 'lamb'"),
+  "bad warm-up": ((CONFIG, "--config.optimiser.warmup=5.0"), "warm-up is 5.0"),
+  "bad view": ((CONFIG, "--config.views.view1.flip=2.0"), r"flip is 2\.0"),
+  "no checkpoint": (
+    ("--config=configs/linear_eval.py", "--config.pretrained=/nowhere"),
+    "/nowhere/config.json does not exist",
+  ),
+}
+
+
+def test_mistakes_are_one_line_and_write_nothing(tmp_path):
+  # Each start takes seconds of imports, so they run side by side.
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    results = {
+      name: threads.submit(run, *flags, f"--workdir={tmp_path / name}")
+      for name, (flags, _) in MISTAKES.items()
+    }
+  for name, (_, message) in MISTAKES.items():
+    result = results[name].result()
+    assert result.returncode == 1, name
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("byol_jax: "), (name, result.stderr)
+    assert re.search(message, last), (name, last)
+    assert "Traceback" not in result.stderr, name
+    assert not (tmp_path / name).exists(), name
+
+
+def test_another_configs_workdir_is_refused(tmp_path):
+  (tmp_path / "config.json").write_text('{"seed": 1}')
+  result = run(CONFIG, f"--workdir={tmp_path}")
+  assert result.returncode == 1
+  assert "holds the run of another config" in result.stderr.strip().splitlines()[-1]
+  assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_views_are_shown_without_training(tmp_path):
+  result = run(CONFIG, f"--workdir={tmp_path}", "--show_views", *tiny_flags())
+  assert result.returncode == 0, result.stderr
+  assert pathlib.Path(result.stdout.strip()).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+  subprocess.run(
+    ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(tmp_path)], check=True
+  )
+  try:
+    result = run(CONFIG, f"--workdir={tmp_path}/run", *tiny_flags())
+    last = result.stderr.strip().splitlines()[-1]
+    assert result.returncode == 1
+    assert "space" in last.lower()
+    assert "Traceback" not in result.stderr
+    records = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert all("step" in json.loads(record) for record in records[:-1])
+  finally:
+    subprocess.run(["umount", str(tmp_path)], check=True)

@@ -1,0 +1,116 @@
+"""Devices and hosts: where a batch goes, and that their number changes nothing."""
+
+import itertools
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from byol_jax import parallel
+from byol_jax.errors import UserError
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Three steps of a system; the first host writes losses, parameters, features.
+PROGRAM = """
+import sys
+import jax, numpy as np
+system, out, address, hosts, host = sys.argv[1:]
+if int(hosts) > 1:
+  jax.config.update("jax_cpu_collectives_implementation", "gloo")
+  jax.distributed.initialize(address, int(hosts), int(host))
+from byol_jax import parallel
+from experiments import pretrain
+from tests import tiny
+experiment = pretrain.make(tiny.config(system))
+state = parallel.replicate(experiment.init())
+update = parallel.pmap(experiment.step, donate=True)
+losses = []
+for batch, _ in zip(experiment.batches(0), range(3)):
+  state, scalars = update(state, batch)
+  losses.append(float(scalars["loss"]))
+features = experiment.inputs.features(experiment._extractor, state, "test[:40]")
+if jax.process_index() == 0:
+  params = jax.tree.leaves(jax.device_get(state.online))
+  params = np.concatenate([leaf.ravel() for leaf in params])
+  np.savez(out, losses=losses, params=params, **features)
+"""
+
+
+def three_steps(system, path, devices, hosts=1):
+  """Starts the program on that many devices for each of that many hosts."""
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    address = f"localhost:{free.getsockname()[1]}"
+  env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+  arguments = [system, str(path), address, str(hosts)]
+  processes = [
+    subprocess.Popen(
+      [sys.executable, "-c", PROGRAM, *arguments, str(host)], cwd=ROOT, env=env
+    )
+    for host in range(hosts)
+  ]
+  assert [process.wait(300) for process in processes] == [0] * hosts
+  return dict(np.load(path))
+
+
+@pytest.mark.parametrize("system", ["byol", "byol_gn_ws"])
+def test_devices_and_hosts_change_nothing(system, tmp_path):
+  one, eight, hosts = (
+    three_steps(system, tmp_path / f"{name}.npz", *how)
+    for name, how in {"one": (1,), "eight": (8,), "hosts": (2, 2)}.items()
+  )
+  for other in (eight, hosts):
+    np.testing.assert_allclose(one["losses"], other["losses"], rtol=1e-4)
+    np.testing.assert_allclose(one["params"], other["params"], atol=2e-4)
+    np.testing.assert_array_equal(one["label"], other["label"])
+    np.testing.assert_allclose(one["embedding"], other["embedding"], atol=5e-3)
+
+
+def test_shard_keeps_the_order_of_the_batch():
+  batch = {"x": np.arange(16)}
+  np.testing.assert_array_equal(parallel.shard(batch)["x"], np.arange(16).reshape(2, 8))
+  np.testing.assert_array_equal(
+    parallel.shard(batch, 4)["x"], np.arange(16).reshape(2, 4, 2)
+  )
+
+
+def test_pmap_returns_what_is_replicated_without_a_device_axis():
+  fn = parallel.pmap(lambda s, b: s + jax.lax.pmean(b.sum(), parallel.AXIS))
+  assert fn(jnp.float32(1.0), parallel.shard(np.ones(6, np.float32))) == 1.0 + 3.0
+
+
+def test_gather_concatenates_over_the_devices_in_order():
+  fn = parallel.pmap(lambda _, b: parallel.gather(b))
+  np.testing.assert_array_equal(fn(0.0, parallel.shard(np.arange(6))), np.arange(6))
+
+
+def test_a_donated_state_is_given_up():
+  fn = parallel.pmap(lambda s, b: s + b.sum() * 0, donate=True)
+  state = parallel.replicate(jnp.ones(4))
+  fn(state, parallel.shard(np.ones(2, np.float32)))
+  assert state.is_deleted()
+
+
+def test_prefetch_runs_ahead_but_not_away():
+  drawn = itertools.count()
+  source = ({"x": np.full(2, next(drawn))} for _ in range(10))
+  batches = parallel.prefetch(source, ahead=2)
+  first = next(batches)
+  assert first["x"][0, 0] == 0
+  assert next(drawn) == 2
+  assert [int(b["x"][0, 0]) for b in batches][-1] > 8
+
+
+@pytest.mark.parametrize(
+  ("batch_size", "pieces", "multiple"), [(7, 1, 2), (12, 8, 16), (0, 1, 2)]
+)
+def test_a_batch_that_does_not_divide_is_refused(batch_size, pieces, multiple):
+  with pytest.raises(UserError, match=f"choose a multiple of {multiple}"):
+    parallel.check_batch_size(batch_size, pieces)

@@ -1,0 +1,79 @@
+"""The folder of a run: who may use it, what survives a restart."""
+
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from byol_jax.errors import UserError
+from byol_jax.rundir import RunDir
+
+
+def config(**changes):
+  base = {"seed": 0, "data": {"workers": 0, "name": "x"}, "log": {"every_steps": 5}}
+  return ConfigDict(base | changes)
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+  folder = RunDir(tmp_path / "run")
+  folder.claim(config())
+  return folder
+
+
+def test_config_is_saved_resolved(run_dir):
+  saved = json.loads((run_dir.path / "config.json").read_text())
+  assert saved == config().to_dict()
+
+
+def test_the_same_config_may_return_and_operations_may_change(run_dir):
+  run_dir.claim(config(log={"every_steps": 1}, data={"workers": 4, "name": "x"}))
+
+
+def test_another_configs_run_is_refused_and_left_alone(run_dir):
+  before = (run_dir.path / "config.json").read_text()
+  with pytest.raises(UserError, match=r"another config.*data\.name, seed"):
+    run_dir.claim(config(seed=1, data={"workers": 0, "name": "y"}))
+  assert (run_dir.path / "config.json").read_text() == before
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path):
+  (tmp_path / "thesis.tex").write_text("years of work")
+  with pytest.raises(UserError, match="is not empty and holds no run"):
+    RunDir(tmp_path).claim(config())
+  assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match="cannot write the run's folder"):
+    RunDir(tmp_path / "file" / "run").claim(config())
+
+
+def test_metrics_survive_a_kill_and_a_restart(run_dir):
+  run_dir.rewind(0)
+  for step in (1, 2, 3, 4):
+    run_dir.log(step, {"loss": step / 10, "seconds": 10.0 * step})
+  with (run_dir.path / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 5, "lo')  # killed while writing
+  again = RunDir(run_dir.path)
+  assert again.rewind(3) == {"step": 3, "loss": 0.3, "seconds": 30.0}
+  again.log(4, {"loss": 0.5})
+  steps = [record["step"] for record in again.records()]
+  assert steps == [1, 2, 3, 4]
+  assert again.records()[-1]["loss"] == 0.5
+
+
+def test_a_damaged_config_is_one_line(run_dir):
+  (run_dir.path / "config.json").write_text("{")
+  with pytest.raises(UserError, match=r"config\.json is damaged"):
+    run_dir.claim(config())
+
+
+def test_other_hosts_write_nothing(tmp_path):
+  folder = RunDir(tmp_path / "run", writes=False)
+  folder.claim(config())
+  folder.rewind(0)
+  folder.log(1, {"loss": 1.0})
+  folder.write_summary({})
+  assert not (tmp_path / "run").exists()

@@ -1,0 +1,41 @@
+"""A config small enough to compile in seconds."""
+
+import ml_collections
+
+from configs import byol, byol_gn_ws
+from configs import linear_eval as linear_eval_config
+
+SYSTEMS = {"byol": byol, "byol_gn_ws": byol_gn_ws}
+
+
+def config(system: str = "byol_gn_ws", **train) -> ml_collections.ConfigDict:
+  """A system on the embedded set, with a network that learns nothing."""
+  config = SYSTEMS[system].get_config()
+  config.encoder.update(depth=10, width=0.125, stem="patch", groups=2)
+  for head in (config.projector, config.predictor):
+    head.update(hidden=16, outputs=8, groups=2)
+  config.data.update(train="train[:64]", size=16)
+  config.probe.update(
+    train="train[:64]",
+    test="test[:40]",
+    valid_train="train[:40]",
+    valid_test="train[40:64]",
+  )
+  config.train.update(steps=4, batch_size=16)
+  config.train.update(**train)
+  config.log.every_steps = 1
+  config.eval.update(every_steps=2, batch_size=16)
+  config.checkpoint.every_steps = 2
+  return config
+
+
+def linear_eval(pretrained) -> ml_collections.ConfigDict:
+  """Linear evaluation of a run of `config`."""
+  config = linear_eval_config.get_config()
+  config.pretrained = str(pretrained)
+  config.data.update(train="train[:64]", test="test[:40]", size=16)
+  config.train.update(steps=4, batch_size=16)
+  config.log.every_steps = 1
+  config.eval.update(every_steps=4, batch_size=16)
+  config.checkpoint.every_steps = 2
+  return config
