@@ -87,7 +87,7 @@ def _set_up_logging() -> None:
 def _set_up_jax() -> None:
   """Joins the cluster if there is one; keeps compiled programs between runs."""
   if _DISTRIBUTED.value:
-    jax.distributed.initialize()
+    parallel.join_cluster()
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     cache = Path.home() / ".cache" / "byol_jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 
 import chex
@@ -13,6 +14,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from byol_jax.errors import UserError
 
 AXIS = "devices"
+
+
+def join_cluster() -> None:
+  """Joins the other hosts; comes before anything else that touches devices.
+
+  TPU pods, SLURM and the like say themselves who belongs together; elsewhere
+  JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do.
+  """
+  count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
+  jax.distributed.initialize(
+    num_processes=int(count) if count else None,
+    process_id=int(number) if number else None,
+  )
 
 
 def check_batch_size(batch_size: int, pieces: int = 1) -> None:

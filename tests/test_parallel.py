@@ -21,11 +21,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = """
 import sys
 import jax, numpy as np
-system, out, address, hosts, host = sys.argv[1:]
-if int(hosts) > 1:
-  jax.config.update("jax_cpu_collectives_implementation", "gloo")
-  jax.distributed.initialize(address, int(hosts), int(host))
 from byol_jax import parallel
+system, out, hosts = sys.argv[1:]
+if int(hosts) > 1:
+  parallel.join_cluster()
 from experiments import pretrain
 from tests import tiny
 experiment = pretrain.make(tiny.config(system))
@@ -48,11 +47,16 @@ def three_steps(system, path, devices, hosts=1):
   with socket.socket() as free:
     free.bind(("localhost", 0))
     address = f"localhost:{free.getsockname()[1]}"
-  env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-  arguments = [system, str(path), address, str(hosts)]
+  env = os.environ | {
+    "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    "JAX_COORDINATOR_ADDRESS": address,
+    "JAX_NUM_PROCESSES": str(hosts),
+  }
   processes = [
     subprocess.Popen(
-      [sys.executable, "-c", PROGRAM, *arguments, str(host)], cwd=ROOT, env=env
+      [sys.executable, "-c", PROGRAM, system, str(path), str(hosts)],
+      cwd=ROOT,
+      env=env | {"JAX_PROCESS_ID": str(host)},
     )
     for host in range(hosts)
   ]

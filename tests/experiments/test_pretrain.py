@@ -138,7 +138,7 @@ def test_accumulation_gives_the_whole_batchs_update():
     state = parallel.replicate(experiment.init())
     update = parallel.pmap(experiment.step)
     for batch, _ in zip(experiment.batches(0), range(3), strict=False):
-      state, scalars = update(state, batch)
+      state, _ = update(state, batch)
     states.append(state)
     assert int(state.step) == 3
   chex.assert_trees_all_close(states[0].online, states[1].online, atol=1e-4)
