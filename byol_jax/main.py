@@ -80,7 +80,9 @@ def _main(argv: list[str]) -> None:
 def _set_up_logging() -> None:
   logging.set_verbosity(logging.INFO)
   line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
-  logging.get_absl_handler().setFormatter(line)
+  handler = logging.get_absl_handler()
+  handler.setFormatter(line)
+  handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
   python_logging.getLogger("jax").setLevel(python_logging.ERROR)
 
 
