@@ -117,6 +117,10 @@ class Checkpoints:
     score = float((metrics or {}).get("score", math.nan))
     ranking = {"score": score} if math.isfinite(score) else None
     with self._writing():
+      # Found half-way, it would leave stack traces of TensorStore's threads.
+      size = sum(array.nbytes for array in arrays.values())
+      if size > shutil.disk_usage(self.directory).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
       self._manager.save(step, args=items, metrics=ranking, force=True)
 
   def restore(self, template: State) -> tuple[int, State] | None:

@@ -41,22 +41,20 @@ def _parse_flags(argv: list[str]) -> list[str]:
   """Parses the flags; what is wrong with them becomes one line."""
   try:
     rest = flags.FLAGS(argv)
+    if _CONFIG.value is None:
+      raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
+    _ = _CONFIG.value.experiment  # A file that is missing is noticed here.
   except OSError as error:
-    raise UserError(f"cannot read the config: {_first_line(error)}") from error
+    raise UserError(f"cannot read the config {_config_name()}") from error
   except AttributeError as error:
-    hint = str(error).strip("'\"").replace("\\n", "\n").splitlines()
-    raise UserError(f"the config has no setting {' '.join(hint)}") from error
+    # It arrives as the text of a text: "'\\'stepz\\'\\nDid you mean ...".
+    hint = str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"")
+    raise UserError(f"the config has no setting '{hint}") from error
   except (flags.Error, TypeError, ValueError) as error:
-    raise UserError(_first_line(error)) from error
-  if _CONFIG.value is None:
-    raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
+    raise UserError(" ".join(str(error).split())) from error
   if rest[1:]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
   return rest
-
-
-def _first_line(error: Exception) -> str:
-  return " ".join(str(error).split()) or type(error).__name__
 
 
 def _main(argv: list[str]) -> None:
@@ -95,10 +93,13 @@ def _set_up_jax() -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
+def _config_name() -> str:
+  return config_flags.get_config_filename(flags.FLAGS["config"])
+
+
 def _default_workdir() -> str:
   """runs/byol_gn_ws-cifar10 for configs/byol_gn_ws.py:cifar10."""
-  name = config_flags.get_config_filename(flags.FLAGS["config"])
-  file, _, preset = name.partition(":")
+  file, _, preset = _config_name().partition(":")
   return str(Path("runs", "-".join(filter(None, (Path(file).stem, preset)))))
 
 

@@ -40,6 +40,8 @@ def warmup_cosine(peak: float, warmup: float, total_steps: int) -> Schedule:
     raise UserError(f"warm-up is {warmup}: give a share of all steps, in [0, 1)")
   # A share such as 1 / 100 of 312 784 steps must not lose a step to rounding.
   warmup_steps = int(warmup * total_steps + 1e-6)
+  if warmup_steps == 0:
+    return optax.cosine_decay_schedule(peak, total_steps)
   return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
 
 

@@ -97,7 +97,7 @@ class LinearEval:
     updates, optimiser = self.optimiser.update(grads, state.optimiser, state.classifier)
     scalars |= {
       "learning_rate": self.learning_rate(state.step),
-      "update_norm": optax.global_norm(updates),
+      "update_norm": optax.tree.norm(updates),
     }
     classifier = optax.apply_updates(state.classifier, updates)
     state = state._replace(

@@ -123,8 +123,8 @@ class Pretrain:
     scalars |= {
       "learning_rate": self.learning_rate(state.step),
       "tau": tau,
-      "gradient_norm": optax.global_norm(grads),
-      "update_norm": optax.global_norm(updates),
+      "gradient_norm": optax.tree.norm(grads),
+      "update_norm": optax.tree.norm(updates),
     }
     online_stats, target_stats = stats
     return State(
