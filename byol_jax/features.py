@@ -82,7 +82,6 @@ def _flat(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _eval_batches(source, size, fraction, batch_size) -> Iterator[chex.ArrayTree]:
-  parallel.check_batch_size(batch_size)
   return parallel.prefetch(
     batches.eval_batches(
       source,

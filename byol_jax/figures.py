@@ -16,11 +16,13 @@ CURVES = {
   "loss": "loss",
   "learning_rate": "learning rate",
   "spread": "spread of projections (1 healthy, 0 collapsed)",
-  "effective_rank": "effective rank of embeddings",
+  "valid_effective_rank": "effective rank of embeddings",
   "alignment": "alignment",
   "uniformity": "uniformity",
   "train_linear_online": "online linear accuracy, train",
-  "valid_knn": "kNN accuracy, held-out",
+  "valid_knn": "kNN accuracy, labels held out",
+  "train_linear": "linear accuracy, train",
+  "test_linear": "linear accuracy, test",
   "gradient_norm": "gradient norm",
 }
 

@@ -7,8 +7,9 @@ import contextlib
 import datetime
 import math
 import signal
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import chex
@@ -139,72 +140,97 @@ def run(
     UserError: the loss is not finite, or a checkpoint cannot be written.
     Stopped: after a SIGTERM or Ctrl-C, once the state is saved.
   """
-  if (summary := run_dir.read_summary()) is not None:
+  summary = run_dir.read_summary()
+  if parallel.agree(summary is not None):
     logging.info("%s holds a complete run", run_dir.path)
-    return summary
+    return summary or {}
   checkpoints = Checkpoints(run_dir.checkpoints, config.checkpoint.keep)
   try:
-    state = _train(experiment, config, run_dir, checkpoints)
+    state, monitor = _train(experiment, config, run_dir, checkpoints)
   finally:
     checkpoints.close()
-  last = run_dir.records()[-1]
+  found = experiment.summarise(state)
+  speeds = [r["images_per_second"] for r in run_dir.records() if "loss" in r]
   summary = {
-    **experiment.summarise(state),
+    **found,
     "steps": config.train.steps,
     "images_seen": config.train.steps * config.train.batch_size,
-    "images_per_second": last["images_per_second"],
-    "seconds": last["seconds"],
+    "images_per_second": statistics.median(speeds) if speeds else None,
+    "seconds": monitor.seconds,
   }
   run_dir.write_summary(summary)
   return summary
 
 
-def _train(experiment, config, run_dir, checkpoints) -> Any:
-  """The state after the last step."""
+def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
+  """The state after the last step, and the run's clock."""
   state, first_step = experiment.init(), 0
-  if (restored := checkpoints.restore(state)) is not None:
+  restored = checkpoints.restore(state)
+  if restored is not None:
     first_step, state = restored
     logging.info("continuing from step %d", first_step)
   state = parallel.replicate(state)
+  last_record = run_dir.rewind(-1 if restored is None else first_step)
   steps = config.train.steps
-  seconds_before = run_dir.rewind(first_step).get("seconds", 0.0)
-  monitor = _Monitor(config.train.batch_size, steps, seconds_before)
+  monitor = _Monitor(config.train.batch_size, steps, last_record.get("seconds", 0.0))
   update = parallel.pmap(experiment.step, donate=True)
-  batches = experiment.batches(first_step)
-  if first_step == 0:
+  if restored is None:
     run_dir.log(0, {**experiment.evaluate(state), "seconds": monitor.seconds})
 
-  with _stop_signals() as asked:
+  with _stop_signals() as asked, _closing(experiment.batches(first_step)) as batches:
     monitor.restart()
     for step in range(first_step + 1, steps + 1):
       state, scalars = update(state, monitor.fetch(batches))
       monitor.record(scalars)
-      stop = parallel.agree_to_stop(step, bool(asked))
       log, evaluate, save = (
         step == steps or step % config[key].every_steps == 0
         for key in ("log", "eval", "checkpoint")
       )
+      # Hosts must stop after the same step, and agreeing on it takes time.
+      stop = parallel.agree(bool(asked)) if _alone() or log else False
       if not (step == first_step + 1 or log or evaluate or save or stop):
         continue
-      try:
-        report = monitor.report(step)
-      except _NotFinite as error:
-        checkpoints.wait()
-        raise UserError(
-          f"{error}; {_last_good(checkpoints)}: lower the learning rate, or"
-          " compute in float32, and start a new run"
-        ) from error
+      report = _finite_report(monitor, step, checkpoints)
       _show(step, steps, report)
       found = experiment.evaluate(state) if evaluate else {}
       run_dir.log(step, report | found)
-      if save or stop:
+      if save or evaluate or stop:
         checkpoints.save(step, state, found)
-        figures.curves(run_dir)
+        if parallel.is_first_host():
+          figures.curves(run_dir)
       if stop:
         checkpoints.wait()
         raise Stopped(step, asked[0] if asked else signal.SIGTERM)
       monitor.restart()
-  return state
+  return state, monitor
+
+
+def _alone() -> bool:
+  return jax.process_count() == 1
+
+
+def _finite_report(
+  monitor: _Monitor, step: int, checkpoints: Checkpoints
+) -> dict[str, float]:
+  """The monitor's report; a NaN becomes a line that says what can be done."""
+  try:
+    return monitor.report(step)
+  except _NotFinite as error:
+    checkpoints.wait()
+    raise UserError(
+      f"{error}; {_last_good(checkpoints)}: lower the learning rate, or compute in"
+      " float32, and start a new run"
+    ) from error
+
+
+@contextlib.contextmanager
+def _closing(batches: Iterator[chex.ArrayTree]) -> Iterator[Iterator[chex.ArrayTree]]:
+  """Stops what loads batches as soon as no more are wanted."""
+  try:
+    yield batches
+  finally:
+    if isinstance(batches, Generator):
+      batches.close()
 
 
 def _last_good(checkpoints: Checkpoints) -> str:
@@ -240,7 +266,7 @@ def _stop_signals() -> Iterator[list[int]]:
   def ask(number, frame):
     del frame
     asked.append(number)
-    logging.info("asked to stop: saving after this step")
+    logging.info("asked to stop: saving soon")
     signal.signal(number, handlers[number])
 
   for number in (signal.SIGTERM, signal.SIGINT):

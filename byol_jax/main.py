@@ -10,10 +10,12 @@ import importlib
 import json
 import logging as python_logging
 import os
+import signal
 import sys
 from pathlib import Path
 
 import jax
+import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -62,17 +64,33 @@ def _main(argv: list[str]) -> None:
   _set_up_logging()
   _set_up_jax()
   config = _CONFIG.value
+  _check_counts(config)
   experiment = importlib.import_module(f"experiments.{config.experiment}").make(config)
   run_dir = RunDir(_WORKDIR.value or _default_workdir(), parallel.is_first_host())
   if _SHOW_VIEWS.value:
     print(experiment.show_views(run_dir.figures))
     return
-  run_dir.claim(config)
-  if parallel.is_first_host() and not list(run_dir.figures.iterdir()):
+  if run_dir.claim(config):
     experiment.show_views(run_dir.figures)
   logging.info("%s: %s", run_dir.path, parallel.describe())
   summary = loop.run(experiment, config, run_dir)
   print(json.dumps(summary, indent=2))
+
+
+def _check_counts(config: ml_collections.ConfigDict) -> None:
+  """Refuses counts below 1, which every experiment divides by or loops over."""
+  for section, key in (
+    ("train", "steps"),
+    ("train", "batch_size"),
+    ("train", "accumulate"),
+    ("log", "every_steps"),
+    ("eval", "every_steps"),
+    ("eval", "batch_size"),
+    ("checkpoint", "every_steps"),
+    ("checkpoint", "keep"),
+  ):
+    if config[section][key] < 1:
+      raise UserError(f"{section}.{key} is {config[section][key]}: give 1 or more")
 
 
 def _set_up_logging() -> None:
@@ -118,12 +136,15 @@ def cli() -> None:
   except loop.Stopped as stopped:
     print(f"byol_jax: {stopped}", file=sys.stderr)
     sys.exit(128 + stopped.signal_number)
+  except KeyboardInterrupt:
+    print("byol_jax: interrupted; the same command continues the run", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
   except OSError as error:
-    if error.errno != errno.ENOSPC:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
       raise
     sys.exit(
-      f"byol_jax: no space left on disk ({error.filename}); free some, and the same"
-      " command continues the run"
+      f"byol_jax: {error.strerror}; free some space, and the same command continues"
+      " the run"
     )
 
 

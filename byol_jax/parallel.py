@@ -23,16 +23,24 @@ def join_cluster() -> None:
   JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do.
   """
   count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
-  jax.distributed.initialize(
-    num_processes=int(count) if count else None,
-    process_id=int(number) if number else None,
-  )
+  try:
+    jax.distributed.initialize(
+      num_processes=int(count) if count else None,
+      process_id=int(number) if number else None,
+    )
+  except (ValueError, RuntimeError) as error:
+    raise UserError(
+      f"cannot join the other hosts ({str(error).splitlines()[0]}); set"
+      " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
+      " each, or leave out --distributed on a single host"
+    ) from error
 
 
-def check_batch_size(batch_size: int, pieces: int = 1) -> None:
+def check_batch_size(name: str, batch_size: int, pieces: int = 1) -> None:
   """Checks that all devices can split a batch evenly.
 
   Args:
+    name: what the user calls it.
     batch_size: images in a batch, over all hosts.
     pieces: number of pieces in which each device works through its share.
 
@@ -42,7 +50,7 @@ def check_batch_size(batch_size: int, pieces: int = 1) -> None:
   unit = jax.device_count() * pieces
   if batch_size < 1 or batch_size % unit:
     raise UserError(
-      f"batch size {batch_size} does not divide into {jax.device_count()} device(s)"
+      f"{name} {batch_size} does not divide into {jax.device_count()} device(s)"
       f" x {pieces} accumulation step(s); choose a multiple of {unit}"
     )
 
@@ -123,12 +131,8 @@ def prefetch(
     queue.extend(itertools.islice(iterator, 1))
 
 
-def agree_to_stop(step: int, asked: bool) -> bool:
-  """Whether all hosts should stop after this step.
-
-  On one host that is whether it was asked to. On several, all must stop after
-  the same step: the coordination service passes on a SIGTERM that any host got.
-  """
+def agree(value: bool) -> bool:
+  """Whether the value is true on any host; all hosts must ask."""
   if jax.process_count() == 1:
-    return asked
-  return multihost_utils.reached_preemption_sync_point(step)
+    return value
+  return bool(multihost_utils.process_allgather(np.array(value)).any())

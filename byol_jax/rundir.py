@@ -36,34 +36,42 @@ class RunDir:
     self._writes = writes
     self._tensorboard: SummaryWriter | None = None
 
-  def claim(self, config: ml_collections.ConfigDict) -> None:
+  def claim(self, config: ml_collections.ConfigDict) -> bool:
     """Creates the folder for a config, or finds that it is this config's.
+
+    Returns:
+      Whether the run is a new one; False on all hosts but the first.
 
     Raises:
       UserError: it holds the run of another config, or cannot be written.
     """
-    resolved = json.loads(config.to_json_best_effort())
+    if not self._writes:
+      return False
+    try:
+      return self._claim(json.loads(config.to_json_best_effort()))
+    except OSError as error:
+      raise UserError(
+        f"cannot use {self.path} as the run's folder: {error.strerror}; choose"
+        " another --workdir"
+      ) from error
+
+  def _claim(self, resolved: dict[str, Any]) -> bool:
     saved = self.path / "config.json"
-    if saved.exists():
-      differing = _differences(read_json(saved), resolved)
-      if differing:
-        raise UserError(
-          f"{self.path} holds the run of another config (it differs in"
-          f" {', '.join(differing)}); choose another --workdir, or delete that one"
-        )
-    elif self.path.exists() and any(self.path.iterdir()):
+    new = not saved.exists()
+    if not new and (differing := _differences(read_json(saved), resolved)):
+      raise UserError(
+        f"{self.path} holds the run of another config (it differs in"
+        f" {', '.join(differing)}); choose another --workdir, or delete that one"
+      )
+    # A start that was cut short, or that only drew the views, leaves figures/.
+    ours = {self.figures.name, f"{saved.name}.tmp"}
+    if new and self.path.exists() and {p.name for p in self.path.iterdir()} - ours:
       raise UserError(
         f"{self.path} is not empty and holds no run; choose another --workdir"
       )
-    if self._writes:
-      try:
-        self.figures.mkdir(parents=True, exist_ok=True)
-        write_json(saved, resolved)
-      except OSError as error:
-        raise UserError(
-          f"cannot write the run's folder {self.path}: {error.strerror}; choose"
-          " another --workdir"
-        ) from error
+    self.figures.mkdir(parents=True, exist_ok=True)
+    write_json(saved, resolved)
+    return new
 
   def rewind(self, step: int) -> dict[str, Any]:
     """Drops what was logged after a step, which is about to be done again.

@@ -51,7 +51,7 @@ def get_config(preset: str | None = None) -> ConfigDict:
         "scale_with_batch": True,
         "predictor_multiplier": 1.0,
         "warmup": 0.0,
-        "settings": {"momentum": 0.9},
+        "sgd": {"weight_decay": 0.0, "momentum": 0.9},
       },
       "train": {
         "steps": _EPOCHS * images // batch_size,

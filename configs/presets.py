@@ -88,7 +88,9 @@ def imagenet(epochs: int) -> ConfigDict:
         "scale_with_batch": True,
         "predictor_multiplier": 1.0,
         "warmup": 10 / epochs,
-        "settings": {"weight_decay": decay, "momentum": 0.9},
+        "lars": {"weight_decay": decay, "momentum": 0.9, "trust_coefficient": 1e-3},
+        "sgd": {"weight_decay": 0.0, "momentum": 0.9},
+        "adam": {"weight_decay": 0.0},
       },
       "train": {
         "steps": steps,

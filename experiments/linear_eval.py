@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from byol_jax import checkpoint, features, figures, parallel
+from byol_jax import checkpoint, features, figures, optim, parallel
 from byol_jax.data import augment
 from byol_jax.errors import UserError
 from byol_jax.nets import model
@@ -47,13 +47,20 @@ class LinearEval:
     if not config.pretrained:
       raise UserError("name the run to evaluate, as in --config.pretrained=FOLDER")
     self.config = config
-    self.inputs = Inputs(config)
+    self.inputs = Inputs(config, [config.data.test])
     if not self.inputs.classes:
       raise UserError(f"{config.data.name} has no labels to evaluate with")
     self.view = augment.View(**config.view)
     self.optimiser, self.learning_rate = optimisers.from_config(config)
     folder = Path(config.pretrained)
-    self.networks = _networks(folder, config.train.precision)
+    pretrained = _read_config(folder)
+    _check_same_images(pretrained["data"], config.data)
+    self.networks = model.make_networks(
+      pretrained["encoder"],
+      pretrained["projector"],
+      pretrained["predictor"],
+      precision=config.train.precision,
+    )
     self._encoder = _load_encoder(folder, self.networks, self.inputs.image_shape)
     self._extractor = features.gathered(self._forward)
 
@@ -83,16 +90,20 @@ class LinearEval:
     self, state: State, batch: chex.ArrayTree
   ) -> tuple[State, dict[str, jax.Array]]:
     """One update of the classifier; see `Pretrain.step`, with one view."""
-    piece = jax.tree.map(lambda x: x[0], batch)
-    embedding = self._embed(state, piece["view1"])
 
-    def loss_fn(classifier):
-      logits = _logits(classifier, embedding)
+    def loss_fn(classifier, piece):
+      logits = _logits(classifier, self._embed(state, piece["view1"]))
       losses = optax.softmax_cross_entropy_with_integer_labels(logits, piece["label"])
       correct = logits.argmax(-1) == piece["label"]
-      return losses.mean(), {"loss": losses.mean(), "train_linear": correct.mean()}
+      scalars = {"loss": losses.mean(), "train_linear": correct.mean()}
+      return losses.mean(), (None, scalars)
 
-    grads, scalars = jax.grad(loss_fn, has_aux=True)(state.classifier)
+    grads, (_, scalars) = optim.accumulate(
+      lambda classifier, _, piece: jax.grad(loss_fn, has_aux=True)(classifier, piece),
+      state.classifier,
+      None,
+      batch,
+    )
     grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
     updates, optimiser = self.optimiser.update(grads, state.optimiser, state.classifier)
     scalars |= {
@@ -125,7 +136,7 @@ class LinearEval:
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws the first batch's first images; returns the file."""
     path = folder / "views.png"
-    batch = next(self.batches(0))
+    batch = self.inputs.first_batch([self.view])
     drawn = np.asarray(batch["view1"][0, 0, :images]) / 255
     figures.contact_sheet([drawn], path)
     return path
@@ -138,7 +149,8 @@ class LinearEval:
     """How many classes score higher than the right one, for each image."""
     logits = _logits(state.classifier, self._embed(state, batch["image"]))
     right = jnp.take_along_axis(logits, batch["label"][:, None], 1)
-    return {"rank": jnp.sum(logits > right, axis=1)}
+    # Ties count against the network, lest one that says nothing be right.
+    return {"rank": jnp.sum(~(logits < right), axis=1) - 1}
 
 
 make = LinearEval
@@ -149,20 +161,25 @@ def _logits(classifier: dict, embedding: jax.Array) -> jax.Array:
   return embedding @ weights["w"] + weights["b"]
 
 
-def _networks(folder: Path, precision: str) -> model.Networks:
-  """The networks of a pretraining run, from its config."""
+def _read_config(folder: Path) -> dict[str, Any]:
+  """The config of a pretraining run, from its folder or one inside of it."""
   found = [p / "config.json" for p in (folder, *folder.absolute().parents[:2])]
   path = next((p for p in found if p.exists()), found[0])
-  pretrained = read_json(path)
-  if pretrained.get("experiment") != "pretrain":
+  config = read_json(path)
+  if config.get("experiment") != "pretrain":
     raise UserError(f"{path.parent} is not the folder of a pretraining run")
-  return model.make_networks(
-    pretrained["encoder"],
-    pretrained["projector"],
-    pretrained["predictor"],
-    precision=precision,
-    axis=parallel.AXIS,
-  )
+  return config
+
+
+def _check_same_images(seen: dict[str, Any], shown: ml_collections.ConfigDict) -> None:
+  """Refuses images in another form than the encoder was trained on."""
+  for key in ("size", "mean", "std"):
+    wanted = tuple(seen[key]) if key != "size" else seen[key]
+    if wanted != shown[key]:
+      raise UserError(
+        f"the run saw images of {key} {wanted}, not {shown[key]}: choose its preset,"
+        f" or set '--config.data.{key}={wanted}'"
+      )
 
 
 def _load_encoder(

@@ -23,6 +23,6 @@ def from_config(
     settings.name,
     learning_rate,
     settings.predictor_multiplier,
-    **settings.settings,
+    **settings.get(settings.name, {}),
   )
   return optimiser, learning_rate

@@ -15,6 +15,7 @@ from absl import logging
 
 from byol_jax import diagnostics, features, figures, objectives, optim, parallel, probes
 from byol_jax.data import augment
+from byol_jax.errors import UserError
 from byol_jax.nets import model
 from experiments import optimisers
 from experiments.inputs import Inputs
@@ -53,7 +54,13 @@ class Pretrain:
   def __init__(self, config: ml_collections.ConfigDict):
     """Opens the data and builds the networks; compiles and writes nothing."""
     self.config = config
-    self.inputs = Inputs(config)
+    self.inputs = Inputs(config, list(config.probe.values()))
+    train = config.train
+    if train.batch_size // (jax.device_count() * train.accumulate) < 2:
+      raise UserError(
+        f"train.batch_size {train.batch_size} leaves a device a single image at a"
+        " time, and what is watched needs two; choose a larger one"
+      )
     self.networks = model.make_networks(
       config.encoder,
       config.projector,
@@ -79,7 +86,7 @@ class Pretrain:
 
   def _init(self, key: jax.Array) -> State:
     images = jnp.zeros((1, *self.inputs.image_shape))
-    online_key, target_key = jax.random.split(key)
+    online_key, target_key = jax.random.split(_init_and_step_keys(key)[0])
     online, online_stats = self.networks.init(online_key, images)
     target, target_stats = self.networks.init(target_key, images)
     return State(
@@ -133,7 +140,8 @@ class Pretrain:
 
   def _views(self, step: jax.Array, piece: dict) -> list[jax.Array]:
     """The views of a piece in [0, 1], their chance from (seed, step, position)."""
-    step_key = jax.random.fold_in(jax.random.key(self.config.seed), step)
+    _, key = _init_and_step_keys(jax.random.key(self.config.seed))
+    step_key = jax.random.fold_in(key, step)
     views = []
     for number, (name, view) in enumerate(self.views.items()):
       key = jax.random.fold_in(step_key, number)
@@ -162,28 +170,31 @@ class Pretrain:
       "uniformity": diagnostics.uniformity(first.projection),
     }
     if first.logits is not None:
-      classifier_loss = optax.softmax_cross_entropy_with_integer_labels(
-        first.logits, labels
-      ).mean()
+      known = labels >= 0
+      losses = optax.softmax_cross_entropy_with_integer_labels(first.logits, labels)
+      correct = first.logits.argmax(-1) == labels
+      count = jnp.maximum(known.sum(), 1)
+      classifier_loss = jnp.sum(losses * known) / count
       loss += classifier_loss
       scalars["classifier_loss"] = classifier_loss
-      scalars["train_linear_online"] = jnp.mean(first.logits.argmax(-1) == labels)
+      scalars["train_linear_online"] = jnp.sum(correct * known) / count
     return loss, ((online_stats, target_stats), jax.lax.stop_gradient(scalars))
 
   # What comes of it.
 
   def evaluate(self, state: State) -> dict[str, float]:
-    """Health of the representation and kNN accuracy, on held-out images.
+    """Health of the representation and kNN accuracy, to watch the run by.
 
-    Those are `probe.valid_test`, with `probe.valid_train` for the neighbours;
-    the test split has no part in it.
+    On images whose labels are held out (`probe.valid_test`), with those of
+    `probe.valid_train` for neighbours. The test split has no part in it.
     """
     state = self._calibrated(state)
     probe = self.config.probe
     queries = self._features(state, probe.valid_test)
-    found = _health(queries)
-    if found["collapsed"]:
+    health = _health(queries)
+    if health["collapsed"]:
       logging.warning("step %d: %s", state.step, COLLAPSED)
+    found = {f"valid_{name}": value for name, value in health.items()}
     if self.inputs.classes:
       bank = self._features(state, probe.valid_train)
       found["valid_knn"] = found["score"] = probes.knn_accuracy(*_pair(bank, queries))
@@ -214,7 +225,8 @@ class Pretrain:
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws both views of the first batch's first images; returns the file."""
     path = folder / "views.png"
-    batch = jax.tree.map(lambda x: x[0, 0, :images], next(self.batches(0)))
+    first = self.inputs.first_batch(list(self.views.values()))
+    batch = jax.tree.map(lambda x: x[0, 0, :images], first)
     drawn = jax.jit(self._views)(jnp.zeros((), jnp.int32), batch)
     figures.contact_sheet([np.asarray(view) for view in drawn], path)
     return path
@@ -237,8 +249,15 @@ class Pretrain:
       images = self.inputs.standardise(self._views(state.step, piece)[0])
       return self.networks.online(state.online, state.online_stats, images, True)[1]
 
-    stats = parallel.pmap(statistics)(state, next(self.batches(0)))
+    batch = self.inputs.first_batch(list(self.views.values()))
+    stats = parallel.pmap(statistics)(state, batch)
     return state._replace(online_stats=stats)
+
+
+def _init_and_step_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Two keys, so that no draw at the start is that of a step."""
+  init_key, step_key = jax.random.split(key)
+  return init_key, step_key
 
 
 def _pair(
@@ -249,11 +268,11 @@ def _pair(
 
 
 def _health(found: dict[str, np.ndarray]) -> dict[str, Any]:
-  """Collapse metrics of held-out images, as they are, without augmentation."""
+  """Collapse metrics of images as they are, without augmentation."""
   spread = float(diagnostics.spread(jnp.asarray(found["projection"])))
   rank = float(diagnostics.effective_rank(jnp.asarray(found["embedding"])))
   return {
-    "valid_spread": spread,
+    "spread": spread,
     "effective_rank": rank,
     "collapsed": diagnostics.is_collapsed(spread, rank),
   }

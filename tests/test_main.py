@@ -103,7 +103,10 @@ def test_sigterm_saves_and_the_same_command_continues(tmp_path):
 
 MISTAKES = {
   "no config": ((), "name a config"),
-  "unknown config": (("--config=configs/nope.py",), "cannot read the config configs/nope.py"),
+  "unknown config": (
+    ("--config=configs/nope.py",),
+    "the config configs/nope.py",
+  ),
   "unknown preset": ((f"{CONFIG}:nope",), "unknown preset 'nope'; choose one of"),
   "unknown key": ((CONFIG, "--config.train.stepz=1"), "no setting.*stepz.*steps"),
   "wrong type": ((CONFIG, "--config.train.steps=many"), "steps=many"),
@@ -116,7 +119,7 @@ MISTAKES = {
   ),
   "indivisible batch": (
     (CONFIG, "--config.train.batch_size=10", "--config.train.accumulate=4"),
-    "batch size 10 does not divide.*multiple of 4",
+    "train.batch_size 10 does not divide.*multiple of 4",
   ),
   "indivisible groups": (
     (CONFIG, "--config.encoder.groups=5"),
@@ -124,6 +127,12 @@ MISTAKES = {
   ),
   "unknown norm": ((CONFIG, "--config.projector.norm=btach"), "unknown norm 'btach'"),
   "unknown optimiser": ((CONFIG, "--config.optimiser.name=lamb"), "optimiser 'lamb'"),
+  "unknown split": (
+    (CONFIG, "--config.probe.test=tset"),
+    r"nothing for the split 'tset': it has train \(",
+  ),
+  "wrong mean": ((CONFIG, "--config.data.mean=(0.5,0.5)"), "mean has 2 values"),
+  "no steps": ((CONFIG, "--config.train.steps=0"), "train.steps is 0: give 1"),
   "bad warm-up": ((CONFIG, "--config.optimiser.warmup=5.0"), "warm-up is 5.0"),
   "bad view": ((CONFIG, "--config.views.view1.flip=2.0"), r"flip is 2\.0"),
   "no checkpoint": (
@@ -162,6 +171,7 @@ def test_views_are_shown_without_training(tmp_path):
   result = run(CONFIG, f"--workdir={tmp_path}", "--show_views", *tiny_flags())
   assert result.returncode == 0, result.stderr
   assert pathlib.Path(result.stdout.strip()).read_bytes().startswith(b"\x89PNG")
+  assert [p.name for p in tmp_path.iterdir()] == ["figures"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

@@ -117,4 +117,4 @@ def test_prefetch_runs_ahead_but_not_away():
 )
 def test_a_batch_that_does_not_divide_is_refused(batch_size, pieces, multiple):
   with pytest.raises(UserError, match=f"choose a multiple of {multiple}"):
-    parallel.check_batch_size(batch_size, pieces)
+    parallel.check_batch_size("train.batch_size", batch_size, pieces)

@@ -44,9 +44,16 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_folder_with_figures_alone_may_become_a_run(tmp_path):
+  folder = RunDir(tmp_path)
+  folder.figures.mkdir()
+  assert folder.claim(config())
+  assert not folder.claim(config())
+
+
 def test_a_path_that_is_a_file_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match="cannot write the run's folder"):
+  with pytest.raises(UserError, match=r"cannot use .* as the run's folder"):
     RunDir(tmp_path / "file" / "run").claim(config())
 
 
@@ -57,6 +64,7 @@ def test_metrics_survive_a_kill_and_a_restart(run_dir):
   with (run_dir.path / "metrics.jsonl").open("a") as file:
     file.write('{"step": 5, "lo')  # killed while writing
   again = RunDir(run_dir.path)
+  assert len(again.records()) == 4
   assert again.rewind(3) == {"step": 3, "loss": 0.3, "seconds": 30.0}
   again.log(4, {"loss": 0.5})
   steps = [record["step"] for record in again.records()]

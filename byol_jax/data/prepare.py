@@ -139,7 +139,13 @@ def _download(name: str, data_dir: str | None) -> str:
       f"Downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
     )
   builder = tfds.builder(name, data_dir=data_dir)
-  builder.download_and_prepare(file_format=_ARRAY_RECORD)
+  try:
+    builder.download_and_prepare(file_format=_ARRAY_RECORD)
+  # What TFDS raises where files that must be fetched by hand are not there.
+  except (AssertionError, OSError, tfds.download.DownloadError) as error:
+    raise UserError(
+      f"{name} cannot be prepared: {' '.join(str(error).split())}"
+    ) from error
   return f"Prepared {name} in {builder.data_dir}."
 
 

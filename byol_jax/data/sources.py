@@ -140,6 +140,23 @@ def open_source(name: str, split: str, data_dir: str | None) -> Source:
   """
   if name in EMBEDDED:
     return _open_embedded(name, split)
+  builder = _find_readable(name, data_dir)
+  source, shape = _open_records(name, split, builder)
+  if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
+    return source
+  return _decode_all(source, shape)
+
+
+def check_split(name: str, split: str, data_dir: str | None) -> None:
+  """Raises UserError where `open_source` would for the same arguments."""
+  if name in EMBEDDED:
+    infos = _embedded_infos(name)
+  else:
+    infos = _find_readable(name, data_dir).info.splits
+  _resolve_split(name, split, infos)
+
+
+def _find_readable(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
   builder = find_builder(name, data_dir)
   if builder is None:
     raise UserError(
@@ -152,10 +169,7 @@ def open_source(name: str, split: str, data_dir: str | None) -> Source:
       f" {builder.info.file_format.value} only: convert it with"
       f" {prepare_command(name, data_dir)}"
     )
-  source, shape = _open_records(name, split, builder)
-  if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
-    return source
-  return _decode_all(source, shape)
+  return builder
 
 
 def find_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
@@ -247,15 +261,18 @@ def _decode_all(source: RecordSource, shape: tuple[Any, ...]) -> ArraySource:
 
 def _open_embedded(name: str, split: str) -> ArraySource:
   splits = EMBEDDED[name]()
-  infos = tfds.core.SplitDict(
-    tfds.core.SplitInfo(name=key, shard_lengths=[len(labels)], num_bytes=0)
-    for key, (_, labels) in splits.items()
-  )
-  parts = _resolve_split(name, split, infos)
+  parts = _resolve_split(name, split, _embedded_infos(name))
   images = np.concatenate([splits[key][0][part] for key, part in parts])
   labels = np.concatenate([splits[key][1][part] for key, part in parts])
   num_classes = max(int(labels.max()) for _, labels in splits.values()) + 1
   return ArraySource(images, labels, num_classes)
+
+
+def _embedded_infos(name: str) -> tfds.core.SplitDict:
+  return tfds.core.SplitDict(
+    tfds.core.SplitInfo(name=key, shard_lengths=[len(labels)], num_bytes=0)
+    for key, (_, labels) in EMBEDDED[name]().items()
+  )
 
 
 def _resolve_split(

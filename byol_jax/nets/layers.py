@@ -4,6 +4,7 @@ A `Layers` value carries the choice into a network, so that the encoder, the
 projector and the predictor can each have their own.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -174,11 +175,11 @@ class _GroupNorm(_Affine):
         f"group norm {self.module_name}: {channels} channels do not divide into"
         f" {groups} groups; choose a number of groups that divides {channels}"
       )
-    if x.ndim == 2 and groups == channels:
+    if groups == channels and math.prod(x.shape[1:-1]) == 1:
       raise UserError(
-        f"norm {self.module_name}: a group of one channel has a single value in"
-        " a projector or predictor, and normalising it leaves zero; choose"
-        " fewer groups or another norm there"
+        f"norm {self.module_name}: a group of one channel has a single value where"
+        " there is one pixel, as in a head, and normalising it leaves zero; choose"
+        " fewer groups, another norm or another stem"
       )
     y, _, _ = normalise_lib.normalise(
       _positions(x),

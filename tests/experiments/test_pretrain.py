@@ -35,7 +35,7 @@ def test_summary_has_accuracies_beside_both_baselines(run):
     assert summary[probe].keys() == {"encoder", "untrained", "pixels"}
     assert all(0 <= value <= 1 for value in summary[probe].values())
   assert isinstance(summary["collapsed"], bool)
-  assert {"valid_spread", "effective_rank", "seconds", "images_per_second"} <= (
+  assert {"spread", "effective_rank", "seconds", "images_per_second"} <= (
     summary.keys()
   )
   assert (summary["steps"], summary["images_seen"]) == (4, 64)
@@ -43,7 +43,7 @@ def test_summary_has_accuracies_beside_both_baselines(run):
 
 def test_everything_is_watched_from_the_start(run):
   records = RunDir(run[0]).records()
-  assert {"valid_spread", "effective_rank", "valid_knn"} <= records[0].keys()
+  assert {"valid_spread", "valid_effective_rank", "valid_knn"} <= records[0].keys()
   assert records[0]["step"] == 0
   assert {
     "loss",
@@ -85,6 +85,31 @@ def test_linear_evaluation_counts_every_test_image_once(run):
   assert found["test_linear"] == pytest.approx(np.mean(labels == 3))
 
 
+def test_a_classifier_that_says_nothing_is_not_right(run):
+  experiment = linear_eval.make(tiny.linear_eval(run[0]))
+  found = experiment.evaluate(experiment.init())
+  assert found == {"test_linear": 0.0, "test_linear_top5": 0.0}
+
+
+def test_images_in_another_form_than_the_runs_are_refused(run):
+  config = tiny.linear_eval(run[0])
+  config.data.size = 20
+  with pytest.raises(UserError, match="saw images of size 16, not 20"):
+    linear_eval.make(config)
+
+
+def test_splits_are_checked_before_anything_runs():
+  config = tiny.config()
+  config.probe.test = "validation"
+  with pytest.raises(UserError, match="nothing for the split 'validation'"):
+    pretrain.make(config)
+
+
+def test_one_image_a_device_is_refused():
+  with pytest.raises(UserError, match="a single image at a time"):
+    pretrain.make(tiny.config(batch_size=jax.device_count()))
+
+
 @pytest.mark.parametrize(
   ("damage", "message"),
   [
@@ -119,7 +144,7 @@ def test_a_collapse_is_told_in_plain_words(caplog):
   dead = jax.tree.map(jnp.zeros_like, state.online)
   with caplog.at_level("WARNING"):
     found = experiment.evaluate(state._replace(online=dead))
-  assert found["collapsed"]
+  assert found["valid_collapsed"]
   assert "the representation has collapsed" in caplog.text
 
 
