@@ -117,10 +117,19 @@ def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(tmp_path, n
 
 
 def test_a_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_path):
-  with pytest.raises(UserError, match=r"loss is nan at step 8; .*step 4 in"):
+  with pytest.raises(UserError, match=r"loss is nan at step 8; .*step 5 in"):
     start(tmp_path, Descent(20, poison=7), config(20))
-  assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["4"]
+  saved = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+  assert saved == ["4", "5"]
   assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path):
+  with pytest.raises(UserError):
+    start(tmp_path, Descent(20, poison=1), config(20))
+  start(tmp_path, Descent(20), config(20))
+  steps = [record["step"] for record in RunDir(tmp_path).records()]
+  assert steps == sorted(set(steps))
 
 
 def test_a_nan_before_any_checkpoint_says_so(tmp_path):
