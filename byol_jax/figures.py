@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 CURVES = {
   "loss": "loss",
   "learning_rate": "learning rate",
-  "spread": "spread of projections (1 healthy, 0 collapsed)",
+  "spread": "spread (1 healthy, 0 collapsed)",
   "valid_effective_rank": "effective rank of embeddings",
   "alignment": "alignment",
   "uniformity": "uniformity",
@@ -34,7 +34,11 @@ def curves(run_dir: RunDir) -> None:
   columns = 3
   rows = -(-len(names) // columns)
   figure, axes = plt.subplots(
-    rows, columns, figsize=(4 * columns, 2.6 * rows), squeeze=False
+    rows,
+    columns,
+    figsize=(4 * columns, 2.6 * rows),
+    squeeze=False,
+    layout="constrained",
   )
   for axis, name in zip(axes.flat, names, strict=False):
     points = [(record["step"], record[name]) for record in records if name in record]
