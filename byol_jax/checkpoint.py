@@ -145,7 +145,7 @@ class Checkpoints:
       folders = _step_folders(self.directory)
       if not folders:
         return None
-      step, state, unusable = _read_newest(folders, template, _field)
+      step, state, unusable = _read_newest(folders, template, _whole)
       self._set_aside(unusable)
       return step, state
 
@@ -342,9 +342,10 @@ def _check_names(
       raise UserError(f"parameter {name} of the checkpoint has no place here")
 
 
-def _field(name: str) -> str:
-  """The top-level field of the state that a leaf belongs to."""
-  return name.split(":")[0]
+def _whole(name: str) -> str:
+  """All leaves are one part."""
+  del name
+  return ""
 
 
 def _network(name: str) -> str:

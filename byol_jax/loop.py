@@ -188,10 +188,14 @@ def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
       )
       # Hosts must stop after the same step, and agreeing on it takes time.
       stop = parallel.agree(bool(asked)) if _alone() or log else False
-      if not (step == first_step + 1 or log or evaluate or save or stop):
+      first = step == first_step + 1
+      if not (first or log or evaluate or save or stop):
         continue
       report = _finite_report(monitor, step, checkpoints)
-      _show(step, steps, report)
+      if first:
+        logging.info("first step after %.0f s, compiled", monitor.seconds)
+      else:
+        _show(step, steps, report)
       found = experiment.evaluate(state) if evaluate else {}
       run_dir.log(step, report | found)
       if save or evaluate or stop:
