@@ -328,9 +328,9 @@ def test_a_full_disk_is_one_line_and_spares_older_checkpoints(small_disk):
 
   checkpoints = Checkpoints(small_disk, keep=1)
   checkpoints.save(1, state(1))
-  checkpoints.save(2, state(2))
+  checkpoints.wait()
   with pytest.raises(UserError) as raised:
-    checkpoints.wait()
+    checkpoints.save(2, state(2))
   checkpoints.close()
   assert str(raised.value) == (
     f"cannot write checkpoint at {small_disk}: No space left on device; free space "
