@@ -16,7 +16,7 @@ from configs import presets
 
 # Preset -> the pretraining preset with its data, its training images, splits.
 _PRESETS = {
-  "embedded": ("embedded", 4_000, "train", "test"),
+  "embedded": ("embedded", 5_769, "train", "test"),
   "cifar10": ("cifar10", 50_000, "train", "test"),
   "imagenet": ("imagenet-1000", 1_281_167, "train", "validation"),
   "imagenet-valid": ("imagenet-1000", 1_271_167, "train[10000:]", "train[:10000]"),
