@@ -19,7 +19,13 @@ setuptools.setup(
   packages=setuptools.find_packages(include=["byol_jax", "byol_jax.*"]),
   install_requires=(HERE / "requirements.txt").read_text().split(),
   extras_require={
-    "test": ["mypy>=1.10", "pytest>=8", "ruff>=0.6", "scikit-learn>=1.5"],
+    "test": [
+      "mypy>=1.10",
+      "pytest>=8",
+      "pytest-xdist>=3.5",
+      "ruff>=0.6",
+      "scikit-learn>=1.5",
+    ],
     # Preparing (not reading) most tensorflow-datasets needs TensorFlow.
     "prepare": ["tensorflow", "importlib_resources"],
     "cuda": ["jax[cuda12]"],

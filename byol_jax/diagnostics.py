@@ -1,6 +1,6 @@
 """Is the representation collapsing? Measures on embeddings [N, D].
 
-All compute in float32, work under jit, and give finite values and gradients on
+All compute in float32 at least, work under jit, and give finite values and gradients on
 collapsed embeddings too.
 """
 
@@ -18,7 +18,7 @@ def l2_normalise(x: jax.Array) -> jax.Array:
   x * rsqrt(max(sum(x^2), 1e-12)): vectors shorter than 1e-6 stay shorter than
   1, and zero stays zero.
   """
-  x = x.astype(jnp.float32)
+  x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   square_sum = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
   return x * jax.lax.rsqrt(jnp.maximum(square_sum, 1e-12))
 

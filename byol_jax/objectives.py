@@ -1,42 +1,226 @@
-"""Losses on the outputs of the online and target networks for two views."""
+"""Losses on the two networks' outputs for both views of N images.
+
+An objective is a function of `Outputs`, of the device axis over which the batch
+is spread (None for a batch in one place) and of its own settings; it returns
+the mean over the images of this device. `OBJECTIVES` has them by name.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from byol_jax.diagnostics import l2_normalise
+from byol_jax.errors import UserError
+
+Pair = tuple[jax.Array, jax.Array]  # of view 1 and of view 2, each [N, D]
+
+
+class Outputs(NamedTuple):
+  """What an objective compares.
+
+  Attributes:
+    predictions: q(z) of the online network; its projections z where it has no
+      predictor.
+    targets: z' of the target network; the online network's own projections,
+      gradient and all, where there is no target network.
+  """
+
+  predictions: Pair
+  targets: Pair
 
 
 def regression(prediction: jax.Array, projection: jax.Array) -> jax.Array:
   """|q_bar - z_bar|^2 = 2 - 2 cos(q, z) for each image (BYOL, equation 2).
 
   Args:
-    prediction: [N, D] q, of the online network.
-    projection: [N, D] z', of the target network.
+    prediction: [N, D] q.
+    projection: [N, D] z.
 
   Returns:
     [N], in [0, 4].
   """
-  chex.assert_rank([prediction, projection], 2)
-  chex.assert_equal_shape([prediction, projection])
-  difference = l2_normalise(prediction) - l2_normalise(projection)
-  return jnp.sum(jnp.square(difference), axis=-1)
+  return _distance(l2_normalise(prediction), l2_normalise(projection))
 
 
-def byol(
-  predictions: tuple[jax.Array, jax.Array], targets: tuple[jax.Array, jax.Array]
-) -> jax.Array:
-  """BYOL's loss: the sum, not the mean, of both directions (section 3.1).
+def _distance(a: jax.Array, b: jax.Array) -> jax.Array:
+  chex.assert_rank([a, b], 2)
+  chex.assert_equal_shape([a, b])
+  return jnp.sum(jnp.square(a - b), axis=-1)
+
+
+def byol(outputs: Outputs, axis: str | None = None, normalise: str = "l2") -> jax.Array:
+  """The sum, not the mean, of both directions (BYOL, section 3.1).
 
   Args:
-    predictions: the online network's predictions of view 1 and view 2, [N, D].
-    targets: the target network's projections of view 1 and view 2, [N, D]; no
-      gradient flows into them.
+    outputs: of both networks.
+    axis: matters to `normalise="batch"` alone.
+    normalise: a key of `NORMALISATIONS` (BYOL, table 20).
 
   Returns:
-    The mean over the images, in [0, 8].
+    A scalar, in [0, 8] for "l2".
   """
-  target1, target2 = jax.lax.stop_gradient(targets)
-  first = regression(predictions[0], target2)
-  second = regression(predictions[1], target1)
-  return jnp.mean(first + second)
+  scale = NORMALISATIONS[normalise]
+  (q1, q2), (z1, z2) = jax.tree.map(lambda x: scale(x, axis), outputs)
+  return jnp.mean(_distance(q1, z2) + _distance(q2, z1))
+
+
+def raft(
+  outputs: Outputs, axis: str | None = None, alpha: float = 1.0, beta: float = 1.0
+) -> jax.Array:
+  """Run away from the mean teacher (Shi et al., 2011.10944, equation 9).
+
+  alpha L_align - beta L_cross, where alignment is between the predictions of
+  the two views, and the cross-model loss, averaged over the views, between the
+  prediction and the target of one and the same view.
+
+  Returns:
+    A scalar in [-4 beta, 4 alpha].
+  """
+  return _align_and_cross(outputs, axis, alpha, -beta)
+
+
+def byol_prime(
+  outputs: Outputs, axis: str | None = None, alpha: float = 1.0, beta: float = 1.0
+) -> jax.Array:
+  """BYOL': alpha L_align + beta L_cross (Shi et al., 2011.10944, equation 7).
+
+  An upper bound of BYOL's loss up to a factor (theorem 4.1): one direction of
+  it is at most (1 / alpha + 1 / beta) times this.
+
+  Returns:
+    A scalar in [0, 4 (alpha + beta)].
+  """
+  return _align_and_cross(outputs, axis, alpha, beta)
+
+
+def _align_and_cross(outputs, axis, alpha, beta):
+  del axis
+  (q1, q2), (z1, z2) = outputs
+  cross = (regression(q1, z1) + regression(q2, z2)) / 2
+  return jnp.mean(alpha * regression(q1, q2) + beta * cross)
+
+
+def simclr(
+  outputs: Outputs, axis: str | None = None, temperature: float = 0.1
+) -> jax.Array:
+  """NT-Xent (Chen et al., 2002.05709, equation 1).
+
+  For each of the 2 N views, the cross-entropy of finding the other view of its
+  image among all other views of the whole batch, over all devices.
+
+  Returns:
+    The mean over this device's views, at least 0.
+  """
+  return _contrast(outputs, axis, temperature, 1.0) / 2
+
+
+def info_nce(
+  outputs: Outputs,
+  axis: str | None = None,
+  temperature: float = 0.1,
+  beta: float = 1.0,
+) -> jax.Array:
+  """From BYOL (beta 0) to SimCLR (beta 1): BYOL, equations 8 and 9.
+
+  The negated InfoNCE of the paper for both directions, plus 4, so that `byol`
+  is what is left at beta 0. At beta 1 without predictor and target it is
+  4 temperature NT-Xent + 4.
+  """
+  return 4 + 2 * temperature * _contrast(outputs, axis, temperature, beta)
+
+
+def _contrast(outputs, axis, temperature, beta):
+  """-S / temperature + beta log(sum over the others), both directions added."""
+  (q1, q2), (z1, z2) = jax.tree.map(l2_normalise, outputs)
+  all1, all2 = (_gather(z, axis) for z in (z1, z2))
+  rows, columns = q1.shape[0], all1.shape[0]
+  first = 0 if axis is None else jax.lax.axis_index(axis) * rows
+  itself = jnp.arange(columns) == first + jnp.arange(rows)[:, None]
+
+  def direction(q, positive, same_view, other_view):
+    same, other = (
+      jnp.matmul(q, z.T, precision=jax.lax.Precision.HIGHEST) / temperature
+      for z in (same_view, other_view)
+    )
+    same = jnp.where(itself, -jnp.inf, same)
+    others = jax.nn.logsumexp(jnp.concatenate([same, other], axis=1), axis=1)
+    return jnp.mean(beta * others - jnp.sum(q * positive, axis=1) / temperature)
+
+  return direction(q1, z2, all1, all2) + direction(q2, z1, all2, all1)
+
+
+def _gather(x: jax.Array, axis: str | None) -> jax.Array:
+  return x if axis is None else jax.lax.all_gather(x, axis, tiled=True)
+
+
+def _layer(x: jax.Array, axis: str | None) -> jax.Array:
+  del axis
+  return _whiten(x, x.mean(-1, keepdims=True), x.var(-1, keepdims=True))
+
+
+def _batch(x: jax.Array, axis: str | None) -> jax.Array:
+  def mean(values):
+    local = jnp.mean(values, axis=0)
+    return local if axis is None else jax.lax.pmean(local, axis)
+
+  centre = mean(x)
+  return _whiten(x, centre, mean(jnp.square(x - centre)))
+
+
+def _whiten(x, mean, variance):
+  """To a length of about 1: deviation 1 / sqrt(D) in each dimension."""
+  return (x - mean) * jax.lax.rsqrt(x.shape[-1] * (variance + 1e-5))
+
+
+# BYOL, table 20: what is done to predictions and targets before their distance.
+NORMALISATIONS: dict[str, Callable[[jax.Array, str | None], jax.Array]] = {
+  "l2": lambda x, _: l2_normalise(x),
+  "layer": _layer,
+  "batch": _batch,
+  "none": lambda x, _: x,
+}
+
+OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
+  "byol": byol,
+  "byol_prime": byol_prime,
+  "raft": raft,
+  "simclr": simclr,
+  "info_nce": info_nce,
+}
+
+
+def make_objective(
+  name: str, axis: str | None = None, **settings
+) -> Callable[[Outputs], jax.Array]:
+  """The objective of that name with its settings.
+
+  Raises:
+    UserError: there is none of that name, or it cannot be computed with these
+      settings.
+  """
+  if name not in OBJECTIVES:
+    raise UserError(
+      f"unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}"
+    )
+  for setting, value in settings.items():
+    if setting == "normalise" and value not in NORMALISATIONS:
+      raise UserError(
+        f"unknown normalisation {value!r} of the loss; choose one of"
+        f" {', '.join(NORMALISATIONS)}"
+      )
+    if setting in ("alpha", "temperature") and not value > 0:
+      raise UserError(f"objective {name}: {setting} is {value}; give more than 0")
+    if setting == "beta" and value < 0:
+      raise UserError(f"objective {name}: beta is {value}; give 0 or more")
+
+  function = OBJECTIVES[name]
+  try:
+    inspect.signature(function).bind(None, axis, **settings)
+  except TypeError as error:
+    raise UserError(f"objective {name!r}: {error}; remove that setting") from error
+  return functools.partial(function, axis=axis, **settings)

@@ -36,13 +36,42 @@ def warmup_cosine(peak: float, warmup: float, total_steps: int) -> Schedule:
   Raises:
     UserError: `warmup` is outside of its range.
   """
-  if not 0 <= warmup < 1:
-    raise UserError(f"warm-up is {warmup}: give a share of all steps, in [0, 1)")
-  # A share such as 1 / 100 of 312 784 steps must not lose a step to rounding.
-  warmup_steps = int(warmup * total_steps + 1e-6)
+  warmup_steps = _warmup_steps(warmup, total_steps)
   if warmup_steps == 0:
     return optax.cosine_decay_schedule(peak, total_steps)
   return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
+
+
+def warmup_constant(rate: float, warmup: float, total_steps: int) -> Schedule:
+  """Linear from 0 to `rate` over the share `warmup` of the steps, then constant."""
+  warmup_steps = _warmup_steps(warmup, total_steps)
+  if warmup_steps == 0:
+    return optax.constant_schedule(rate)
+  return optax.linear_schedule(0.0, rate, warmup_steps)
+
+
+def _warmup_steps(warmup: float, total_steps: int) -> int:
+  if not 0 <= warmup < 1:
+    raise UserError(f"warm-up is {warmup}: give a share of all steps, in [0, 1)")
+  # A share such as 1 / 100 of 312 784 steps must not lose a step to rounding.
+  return int(warmup * total_steps + 1e-6)
+
+
+SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}
+
+
+def make_schedule(name: str, peak: float, warmup: float, total_steps: int) -> Schedule:
+  """The learning rate's schedule of that name.
+
+  Raises:
+    UserError: there is none of that name, or `warmup` is outside of its range.
+  """
+  if name not in SCHEDULES:
+    raise UserError(
+      f"unknown schedule {name!r} of the learning rate; choose one of"
+      f" {', '.join(SCHEDULES)}"
+    )
+  return SCHEDULES[name](peak, warmup, total_steps)
 
 
 def tau_schedule(base: float, total_steps: int) -> Schedule:

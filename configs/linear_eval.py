@@ -50,6 +50,7 @@ def get_config(preset: str | None = None) -> ConfigDict:
         "learning_rate": 0.2,
         "scale_with_batch": True,
         "predictor_multiplier": 1.0,
+        "schedule": "cosine",
         "warmup": 0.0,
         "sgd": {"weight_decay": 0.0, "momentum": 0.9},
       },

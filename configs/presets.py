@@ -34,8 +34,10 @@ def _head(hidden: int, outputs: int) -> dict:
     "norm": "batch",
     "groups": 16,
     "standardised": False,
+    "depth": 2,
     "hidden": hidden,
     "outputs": outputs,
+    "identity_init": False,
   }
 
 
@@ -70,6 +72,7 @@ def imagenet(epochs: int) -> ConfigDict:
         "view1": _VIEW,
         "view2": _VIEW | {"blur": 0.1, "solarise": 0.2},
       },
+      "augmentations": "all",
       "encoder": {
         "norm": "batch",
         "groups": 16,
@@ -81,12 +84,22 @@ def imagenet(epochs: int) -> ConfigDict:
       },
       "projector": _head(4096, 256),
       "predictor": _head(4096, 256),
-      "tau_base": tau,
+      "bn_init": False,
+      "objective": {
+        "name": "byol",
+        "byol": {"normalise": "l2"},
+        "byol_prime": {"alpha": 1.0, "beta": 1.0},
+        "raft": {"alpha": 1.0, "beta": 1.0},
+        "simclr": {"temperature": 0.1},
+        "info_nce": {"temperature": 0.1, "beta": 1.0},
+      },
+      "target": {"kind": "ema", "same_init": False, "tau": tau, "schedule": "cosine"},
       "optimiser": {
         "name": "lars",
         "learning_rate": rate,
         "scale_with_batch": True,
         "predictor_multiplier": 1.0,
+        "schedule": "cosine",
         "warmup": 10 / epochs,
         "lars": {"weight_decay": decay, "momentum": 0.9, "trust_coefficient": 1e-3},
         "sgd": {"weight_decay": 0.0, "momentum": 0.9},
@@ -156,7 +169,7 @@ def cifar10_cpu() -> ConfigDict:
   """
   config = cifar10()
   _shrink(config)
-  config.tau_base = 0.996
+  config.target.tau = 0.996
   config.optimiser.learning_rate = 1.5
   config.train.update(steps=9_000, batch_size=128)
   config.log.every_steps = 100

@@ -16,8 +16,8 @@ def from_config(
   """
   settings, train = config.optimiser, config.train
   scale = train.batch_size / 256 if settings.scale_with_batch else 1.0
-  learning_rate = optim.warmup_cosine(
-    settings.learning_rate * scale, settings.warmup, train.steps
+  learning_rate = optim.make_schedule(
+    settings.schedule, settings.learning_rate * scale, settings.warmup, train.steps
   )
   optimiser = optim.make_optimiser(
     settings.name,

@@ -1,6 +1,6 @@
 """Self-supervised pretraining: BYOL and its relatives."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,8 @@ from absl import logging
 from byol_jax import diagnostics, features, figures, objectives, optim, parallel, probes
 from byol_jax.data import augment
 from byol_jax.errors import UserError
-from byol_jax.nets import model
-from experiments import optimisers
+from byol_jax.nets import bn_init, model
+from experiments import optimisers, systems
 from experiments.inputs import Inputs
 
 Scalars = dict[str, jax.Array]
@@ -34,7 +34,8 @@ class State(NamedTuple):
   Attributes:
     step: number of updates made.
     online: parameters of encoder, projector, predictor and online classifier.
-    target: parameters of the target's encoder and projector.
+    target: parameters of the target's encoder and projector; nothing for
+      objectives without a target network.
     online_stats: running statistics of the online network's batch norms.
     target_stats: the target network's own.
     optimiser: the optimiser's state.
@@ -49,7 +50,7 @@ class State(NamedTuple):
 
 
 class Pretrain:
-  """BYOL pretraining as one config describes it."""
+  """The pretraining of a system as one config describes it."""
 
   def __init__(self, config: ml_collections.ConfigDict):
     """Opens the data and builds the networks; compiles and writes nothing."""
@@ -61,42 +62,81 @@ class Pretrain:
         f"train.batch_size {train.batch_size} leaves a device a single image at a"
         " time, and what is watched needs two; choose a larger one"
       )
-    self.networks = model.make_networks(
-      config.encoder,
-      config.projector,
-      config.predictor,
+    self.objective = systems.objective_from_config(config)
+    self.has_target = config.target.kind == "ema"
+    self.tau = systems.tau_from_config(config)
+    self.networks = self._make_networks(lambda description: description)
+    if config.bn_init:
+      self.networks_with_bn = self._make_networks(bn_init.with_batch_norm)
+    self.views = {
+      name: augment.reduced(augment.View(**view), config.augmentations)
+      for name, view in config.views.items()
+    }
+    self.optimiser, self.learning_rate = optimisers.from_config(config)
+    self._start = jax.jit(self._init)
+    self._extractor = features.gathered(self._forward)
+    # What cannot be built is found here, before anything is compiled or written.
+    jax.eval_shape(self._start, jax.random.key(0))
+    for view in self.views.values():
+      augment.check_view(view)
+
+  def _make_networks(self, change: Callable[[Any], Any]) -> model.Networks:
+    config = self.config
+    return model.make_networks(
+      change(config.encoder),
+      change(config.projector),
+      change(config.predictor),
       self.inputs.classes,
       config.train.precision,
       parallel.AXIS,
     )
-    self.views = {name: augment.View(**view) for name, view in config.views.items()}
-    self.optimiser, self.learning_rate = optimisers.from_config(config)
-    self.tau = optim.tau_schedule(config.tau_base, config.train.steps)
-    self._extractor = features.gathered(self._forward)
-    # What cannot be built is found here, before anything is compiled or written.
-    jax.eval_shape(self._init, jax.random.key(0))
-    for view in self.views.values():
-      augment.check_view(view)
 
   # What a run starts from, sees and does.
 
   def init(self) -> State:
-    """The state at step 0; online and target start from different draws."""
-    return jax.jit(self._init)(jax.random.key(self.config.seed))
+    """The state at step 0."""
+    state = self._start(jax.random.key(self.config.seed))
+    return self._bn_initialised(state) if self.config.bn_init else state
 
   def _init(self, key: jax.Array) -> State:
+    """Online and target start from different draws, unless they are to share."""
     images = jnp.zeros((1, *self.inputs.image_shape))
     online_key, target_key = jax.random.split(_init_and_step_keys(key)[0])
+    if self.config.target.same_init:
+      target_key = online_key
     online, online_stats = self.networks.init(online_key, images)
-    target, target_stats = self.networks.init(target_key, images)
+    target, target_stats = (
+      map(model.target_part, self.networks.init(target_key, images))
+      if self.has_target
+      else ({}, {})
+    )
     return State(
       jnp.zeros((), jnp.int32),
       online,
-      model.target_part(target),
+      target,
       online_stats,
-      model.target_part(target_stats),
+      target_stats,
       self.optimiser.init(online),
     )
+
+  def _bn_initialised(self, state: State) -> State:
+    """Sets affines by the batch statistics of the first batch's first view."""
+    run = self.networks_with_bn
+    _, stats = jax.eval_shape(
+      run.init, jax.random.key(0), jnp.zeros((1, *self.inputs.image_shape))
+    )
+
+    def calibrate(state, batch):
+      images = self._first_view(state, batch)
+      online = bn_init.calibrate(run.online, stats, state.online, images)
+      if not self.has_target:
+        return state._replace(online=online)
+      target = bn_init.calibrate(
+        run.target, model.target_part(stats), state.target, images
+      )
+      return state._replace(online=online, target=target)
+
+    return parallel.pmap(calibrate)(state, self._first_batch())
 
   def batches(self, first_step: int) -> Iterator[chex.ArrayTree]:
     """Batches for the steps from `first_step` on, sharded over the devices."""
@@ -125,11 +165,12 @@ class Pretrain:
     grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
     updates, optimiser = self.optimiser.update(grads, state.optimiser, state.online)
     online = optax.apply_updates(state.online, updates)
-    tau = self.tau(state.step)
-    target = optim.ema_update(state.target, model.target_part(online), tau)
+    target = state.target
+    if self.has_target:
+      scalars["tau"] = tau = self.tau(state.step)
+      target = optim.ema_update(target, model.target_part(online), tau)
     scalars |= {
       "learning_rate": self.learning_rate(state.step),
-      "tau": tau,
       "gradient_norm": optax.tree.norm(grads),
       "update_norm": optax.tree.norm(updates),
     }
@@ -160,9 +201,13 @@ class Pretrain:
     run = self.networks
     first, online_stats = run.online(online, online_stats, view1, True)
     second, online_stats = run.online(online, online_stats, view2, True)
-    target1, target_stats = run.target(target, target_stats, view1, True)
-    target2, target_stats = run.target(target, target_stats, view2, True)
-    loss = objectives.byol((first.prediction, second.prediction), (target1, target2))
+    targets = first.projection, second.projection
+    if self.has_target:
+      target1, target_stats = run.target(target, target_stats, view1, True)
+      target2, target_stats = run.target(target, target_stats, view2, True)
+      targets = target1, target2
+    predictions = first.prediction, second.prediction
+    loss = self.objective(objectives.Outputs(predictions, targets))
     scalars = {
       "loss": loss,
       "spread": diagnostics.spread(first.projection),
@@ -225,8 +270,7 @@ class Pretrain:
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws both views of the first batch's first images; returns the file."""
     path = folder / "views.png"
-    first = self.inputs.first_batch(list(self.views.values()))
-    batch = jax.tree.map(lambda x: x[0, 0, :images], first)
+    batch = jax.tree.map(lambda x: x[0, 0, :images], self._first_batch())
     drawn = jax.jit(self._views)(jnp.zeros((), jnp.int32), batch)
     figures.contact_sheet([np.asarray(view) for view in drawn], path)
     return path
@@ -245,13 +289,19 @@ class Pretrain:
       return state
 
     def statistics(state, batch):
-      piece = jax.tree.map(lambda x: x[0], batch)
-      images = self.inputs.standardise(self._views(state.step, piece)[0])
+      images = self._first_view(state, batch)
       return self.networks.online(state.online, state.online_stats, images, True)[1]
 
-    batch = self.inputs.first_batch(list(self.views.values()))
-    stats = parallel.pmap(statistics)(state, batch)
+    stats = parallel.pmap(statistics)(state, self._first_batch())
     return state._replace(online_stats=stats)
+
+  def _first_batch(self) -> chex.ArrayTree:
+    return self.inputs.first_batch(list(self.views.values()))
+
+  def _first_view(self, state: State, batch: dict) -> jax.Array:
+    """View 1 of a batch's first piece, as the networks want it."""
+    piece = jax.tree.map(lambda x: x[0], batch)
+    return self.inputs.standardise(self._views(state.step, piece)[0])
 
 
 def _init_and_step_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:

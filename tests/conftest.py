@@ -3,15 +3,23 @@
 import os
 from pathlib import Path
 
-import chex
 import jax
+import pytest
 
+from tests.devices import xla_flags
+
+os.environ["XLA_FLAGS"] = xla_flags(2)
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Compiled programs are shared between the tests' processes.
-# Tests check results, not speed: less optimised programs compile sooner.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 jax.config.update("jax_disable_most_optimizations", True)
+# Compiled programs are shared between the tests' processes.
 CACHE = Path(__file__).parents[1] / ".jax_cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-chex.set_n_cpu_devices(2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_dropped():
+  """Keeps the memory of hundreds of compiled programs from adding up."""
+  yield
+  jax.clear_caches()

@@ -1,14 +1,37 @@
 """The configs: every preset makes an experiment; the papers' numbers."""
 
-import jax
 import numpy as np
 import pytest
 
 from byol_jax.data import sources
 from byol_jax.data.augment import BYOL_VIEW1, BYOL_VIEW2, View
 from byol_jax.errors import UserError
-from configs import byol, byol_gn_ws, linear_eval, presets
+from configs import (
+  byol,
+  byol_bn_init,
+  byol_gn_ws,
+  byol_prime,
+  linear_eval,
+  norm_ablation,
+  presets,
+  raft,
+  simclr,
+  simclr_norm_ablation,
+)
 from experiments import pretrain
+
+# What each config takes before the preset.
+SYSTEMS = [
+  (byol, ""),
+  (byol_gn_ws, ""),
+  (byol_bn_init, ""),
+  (simclr, ""),
+  (raft, ""),
+  (byol_prime, ""),
+  (norm_ablation, "none-none-none:"),
+  (norm_ablation, "in-ln-gn:"),
+  (simclr_norm_ablation, "bn-none:"),
+]
 
 
 @pytest.fixture
@@ -20,12 +43,70 @@ def any_data(monkeypatch):
   monkeypatch.setattr(sources, "check_split", lambda *_: None)
 
 
-@pytest.mark.parametrize("system", [byol, byol_gn_ws])
+@pytest.mark.parametrize(("system", "argument"), SYSTEMS)
 @pytest.mark.parametrize("preset", presets.PRESETS)
-def test_every_preset_makes_an_experiment(any_data, system, preset):
-  experiment = pretrain.make(system.get_config(preset))
-  state = jax.eval_shape(experiment.init)
-  assert bool(state.online_stats) == (system is byol)
+def test_every_preset_makes_an_experiment(any_data, system, argument, preset):
+  # Its networks are built, as shapes alone; what does not fit is refused here.
+  experiment = pretrain.make(system.get_config(argument + preset))
+  assert experiment.config.train.steps > 0
+
+
+def test_a_system_is_a_few_lines_away_from_byol():
+  base = byol.get_config("imagenet-300")
+  for module, lines in ((byol_gn_ws, 6), (simclr, 4), (byol_bn_init, 4), (raft, 8)):
+    assert 0 < changes(base, module.get_config("imagenet-300")) <= lines
+  assert changes(raft.get_config("cifar10"), byol_prime.get_config("cifar10")) == 1
+
+
+def changes(one, other):
+  if not hasattr(one, "items"):
+    return one != other
+  assert one.keys() == other.keys()
+  return sum(changes(one[key], other[key]) for key in one)
+
+
+def test_norms_are_given_one_by_one():
+  config = norm_ablation.get_config("bn-none-ln:cifar10")
+  kinds = [config[part].norm for part in ("encoder", "projector", "predictor")]
+  assert kinds == ["batch", "none", "layer"]
+  assert config.data.name == "cifar10"
+  control = simclr_norm_ablation.get_config("gn-none")
+  assert (control.encoder.norm, control.projector.norm) == ("group", "none")
+  assert control.encoder.groups == 8  # of the embedded preset
+
+
+@pytest.mark.parametrize(
+  ("module", "argument", "message"),
+  [
+    (norm_ablation, None, "'' does not name the norms of encoder, projector,"),
+    (norm_ablation, "bn-none", "give one of bn, ln, gn, in, none for each"),
+    (norm_ablation, "bn-wn-none", "'bn-wn-none' does not name the norms"),
+    (norm_ablation, "bn-none-none:huge", "unknown preset 'huge'"),
+    # SimCLR has no predictor that could have a norm.
+    (simclr_norm_ablation, "none-none-bn", "norms of encoder, projector: give"),
+  ],
+)
+def test_norms_that_mean_nothing_are_refused(module, argument, message):
+  with pytest.raises(UserError, match=message):
+    module.get_config(argument)
+
+
+def test_raft_on_cifar10_is_the_papers():
+  config = raft.get_config("cifar10")  # Shi et al., App. B
+  assert config.data.size == 96
+  assert config.encoder.depth == 18
+  assert (config.projector.hidden, config.projector.outputs) == (512, 128)
+  assert (config.train.batch_size, config.train.steps) == (128, 300 * 390)
+  assert (config.optimiser.name, config.optimiser.learning_rate) == ("adam", 3e-4)
+  assert (config.optimiser.schedule, config.optimiser.warmup) == ("constant", 0.0)
+  assert not config.optimiser.scale_with_batch
+  assert config.target.to_dict() == {
+    "kind": "ema",
+    "same_init": False,
+    "tau": 0.996,
+    "schedule": "constant",
+  }
+  assert config.objective.raft.to_dict() == {"alpha": 1.0, "beta": 1.0}
 
 
 # BYOL, sections 3.3 and 5; 1 281 167 images in batches of 4096.
@@ -46,7 +127,7 @@ def test_the_papers_schedules(preset, steps, rate, decay, tau):
   assert config.optimiser.lars.trust_coefficient == 1e-3
   assert config.optimiser.predictor_multiplier == 1.0
   assert int(config.optimiser.warmup * steps + 1e-6) == 3127
-  assert config.tau_base == tau
+  assert config.target.tau == tau
   assert (config.encoder.depth, config.encoder.stem) == (50, "imagenet")
   for head in (config.projector, config.predictor):
     assert (head.hidden, head.outputs) == (4096, 256)
@@ -87,7 +168,9 @@ def test_linear_evaluation_is_the_papers():
   assert {view.jitter, view.grayscale, view.blur, view.solarise} == {0.0}
 
 
-@pytest.mark.parametrize("system", [byol, byol_gn_ws, linear_eval])
+@pytest.mark.parametrize(
+  "system", [byol, byol_gn_ws, byol_bn_init, simclr, raft, byol_prime, linear_eval]
+)
 def test_unknown_presets_are_refused(system):
   with pytest.raises(UserError, match="unknown preset 'huge'; choose one of"):
     system.get_config("huge")

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests import tiny
+from tests.devices import xla_flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -30,7 +31,7 @@ def flags_of(config, prefix="config", base=None):
 
 
 def tiny_flags(**train):
-  base = tiny.SYSTEMS["byol_gn_ws"].get_config()
+  base = tiny.SYSTEMS["byol_gn_ws"]()
   return flags_of(tiny.config(**train), base=base)
 
 
@@ -42,7 +43,7 @@ def run(*flags, cwd=ROOT, **env):
   return subprocess.run(
     command(*flags),
     cwd=cwd,
-    env=os.environ | {"XLA_FLAGS": ""} | env,
+    env=os.environ | {"XLA_FLAGS": xla_flags(1)} | env,
     capture_output=True,
     text=True,
     timeout=300,

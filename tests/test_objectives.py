@@ -1,12 +1,35 @@
-"""BYOL's loss: values worked out by hand, symmetry, where gradients go."""
+"""The objectives: values worked out by hand, other implementations, gradients."""
+
+import os
+import subprocess
+import sys
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from byol_jax import objectives
+from byol_jax import objectives, parallel
+from byol_jax.errors import UserError
+from byol_jax.objectives import Outputs
+from tests.devices import xla_flags
+
+E1, E2 = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
+
+
+def vectors(*shape):
+  return jnp.float32(np.random.default_rng(sum(shape)).normal(size=shape))
+
+
+def outputs(n=7, d=5):
+  q1, q2, z1, z2 = vectors(4, n, d)
+  return Outputs((q1, q2), (z1, z2))
+
+
+def unit(x):
+  return np.asarray(x) / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 class RegressionTest(chex.TestCase):
@@ -19,46 +42,206 @@ class RegressionTest(chex.TestCase):
     np.testing.assert_allclose(losses, [0.0, 2.0, 2 - np.sqrt(2), 4.0], atol=1e-6)
 
 
-def vectors(*shape):
-  return jnp.float32(np.random.default_rng(sum(shape)).normal(size=shape))
+# Each of them.
 
 
-def test_both_directions_are_summed_and_cross_the_views():
-  e1, e2 = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
-  # Prediction of view 1 is compared with the target of view 2, and reversed.
-  assert objectives.byol((e1, e2), (e2, e1)) == pytest.approx(0.0)
-  assert objectives.byol((e1, e2), (e1, e2)) == pytest.approx(4.0)
-  assert objectives.byol((e1, -e1), (e1, -e1)) == pytest.approx(8.0)
-
-
-def test_equals_two_minus_two_cosines():
-  q1, q2, z1, z2 = vectors(4, 7, 5)
-
-  def cosine(a, b):
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.sum(a * b, axis=1) / norms
-
-  expected = np.mean(4 - 2 * cosine(q1, z2) - 2 * cosine(q2, z1))
-  np.testing.assert_allclose(objectives.byol((q1, q2), (z1, z2)), expected, rtol=1e-6)
-
-
-def test_scale_does_not_matter():
-  q1, q2, z1, z2 = vectors(4, 7, 5)
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+def test_scale_does_not_matter(name):
+  objective = objectives.make_objective(name)
+  (q1, q2), (z1, z2) = outputs()
   np.testing.assert_allclose(
-    objectives.byol((3 * q1, q2), (z1, 0.1 * z2)),
-    objectives.byol((q1, q2), (z1, z2)),
+    objective(Outputs((3 * q1, q2), (z1, 0.1 * z2))), objective(outputs()), rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+def test_the_order_of_images_and_of_views_does_not_matter(name):
+  objective = objectives.make_objective(name)
+  flipped = jax.tree.map(lambda x: x[::-1], outputs())
+  swapped = Outputs(*(pair[::-1] for pair in flipped))
+  np.testing.assert_allclose(objective(swapped), objective(outputs()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+def test_a_collapsed_batch_has_finite_gradients(name):
+  collapsed = jax.tree.map(jnp.zeros_like, outputs())
+  grads = jax.grad(objectives.make_objective(name))(collapsed)
+  chex.assert_tree_all_finite(grads)
+
+
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+def test_the_batch_may_be_spread_over_devices(name):
+  batch = np.asarray(vectors(8, 4, 5))  # images, the four outputs, dimensions
+  scale = vectors(5)  # stands for parameters, which all devices share
+
+  def gradients(axis, scale, batch):
+    objective = objectives.make_objective(name, axis)
+
+    def loss(scale):
+      q1, q2, z1, z2 = jnp.tanh(batch * scale).transpose(1, 0, 2)
+      return objective(Outputs((q1, q2), (z1, z2)))
+
+    return jax.value_and_grad(loss)(scale)
+
+  spread = parallel.pmap(
+    lambda *args: jax.lax.pmean(gradients(parallel.AXIS, *args), parallel.AXIS)
+  )
+  chex.assert_trees_all_close(
+    spread(scale, parallel.shard(batch)), gradients(None, scale, batch), atol=1e-5
+  )
+
+
+# BYOL.
+
+
+def test_byol_sums_both_directions_and_crosses_the_views():
+  # Prediction of view 1 is compared with the target of view 2, and reversed.
+  assert objectives.byol(Outputs((E1, E2), (E2, E1))) == pytest.approx(0.0)
+  assert objectives.byol(Outputs((E1, E2), (E1, E2))) == pytest.approx(4.0)
+  assert objectives.byol(Outputs((E1, -E1), (E1, -E1))) == pytest.approx(8.0)
+
+
+def test_byol_is_two_minus_two_cosines_of_each_direction():
+  (q1, q2), (z1, z2) = jax.tree.map(unit, outputs())
+  expected = np.mean(4 - 2 * (q1 * z2).sum(1) - 2 * (q2 * z1).sum(1))
+  np.testing.assert_allclose(objectives.byol(outputs()), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["layer", "batch", "none"])
+def test_byol_with_another_normalisation(kind):
+  def scaled(x):
+    x = np.asarray(x, np.float64)
+    over = {"layer": 1, "batch": 0, "none": None}[kind]
+    if over is None:
+      return x
+    mean, var = x.mean(over, keepdims=True), x.var(over, keepdims=True)
+    return (x - mean) / np.sqrt(var + 1e-5) / np.sqrt(x.shape[1])
+
+  (q1, q2), (z1, z2) = jax.tree.map(scaled, outputs())
+  expected = np.mean(((q1 - z2) ** 2).sum(1) + ((q2 - z1) ** 2).sum(1))
+  found = objectives.byol(outputs(), normalise=kind)
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+# RAFT and BYOL'.
+
+
+def test_raft_and_byol_prime_worked_out_by_hand():
+  # Predictions of the two views at right angles: alignment 2. Cross-model, each
+  # view with itself: 0 for the first, 4 for the second, 2 on average.
+  crossed = Outputs((E1, E2), (E1, -E2))
+  assert objectives.raft(crossed, alpha=3.0, beta=0.5) == pytest.approx(6 - 1)
+  assert objectives.byol_prime(crossed, alpha=3.0, beta=0.5) == pytest.approx(6 + 1)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.1, 2.0), (5.0, 0.3)])
+def test_byol_is_bounded_by_byol_prime(alpha, beta):
+  # Shi et al., theorem 4.1, for each image; byol adds two directions.
+  bound = 1 / alpha + 1 / beta
+  for seed in range(200):
+    rng = np.random.default_rng(seed)
+    base = rng.normal(size=(1, 3))
+    near = base + rng.uniform(0, 2) * rng.normal(size=(4, 1, 3))
+    q1, q2, z1, z2 = jnp.float32(near)
+    found = Outputs((q1, q2), (z1, z2))
+    prime = objectives.byol_prime(found, alpha=alpha, beta=beta)
+    assert objectives.byol(found) / 2 <= bound * prime + 1e-5
+
+
+# SimCLR and what lies between it and BYOL.
+
+
+def test_simclr_worked_out_by_hand():
+  # Two images, at right angles, both views the same: for each view the positive
+  # has cosine 1, two negatives have cosine 0.
+  z = jnp.concatenate([E1, E2])
+  found = objectives.simclr(Outputs((z, z), (z, z)), temperature=0.5)
+  assert found == pytest.approx(np.log(1 + 2 * np.exp(-2)))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.1, 1.0])
+def test_simclr_equals_optax_ntxent(temperature):
+  def both(z):
+    projections = z[:6], z[6:]
+    return objectives.simclr(Outputs(projections, projections), None, temperature)
+
+  def theirs(z):
+    return optax.losses.ntxent(z, jnp.tile(jnp.arange(6), 2), temperature)
+
+  z = vectors(12, 5)
+  np.testing.assert_allclose(both(z), theirs(z), rtol=1e-5)
+  chex.assert_trees_all_close(jax.grad(both)(z), jax.grad(theirs)(z), atol=1e-5)
+
+
+# Eight devices are more than the tests have: a process of its own.
+EIGHT = """
+import jax, jax.numpy as jnp, numpy as np
+from byol_jax import objectives, parallel
+def loss(axis, w, x):
+  z = jnp.tanh(x @ w)
+  pair = z[:, 0], z[:, 1]
+  return objectives.simclr(objectives.Outputs(pair, pair), axis, 0.1)
+rng = np.random.default_rng(0)
+w, x = (rng.normal(size=s).astype(np.float32) for s in ((6, 4), (32, 2, 6)))
+one = jax.value_and_grad(lambda w: loss(None, w, x))(w)
+def step(w, x):
+  found = jax.value_and_grad(lambda w: loss(parallel.AXIS, w, x))(w)
+  return jax.lax.pmean(found, parallel.AXIS)
+assert jax.device_count() == 8
+for a, b in zip(one, parallel.pmap(step)(w, parallel.shard(x))):
+  np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+"""
+
+
+def test_simclr_on_eight_devices_equals_one():
+  flags = {"XLA_FLAGS": xla_flags(8)}
+  subprocess.run([sys.executable, "-c", EIGHT], env=os.environ | flags, check=True)
+
+
+@pytest.mark.parametrize(("temperature", "beta"), [(0.1, 1.0), (0.3, 0.5), (1.0, 0.0)])
+def test_info_nce_follows_the_papers_equation(temperature, beta):
+  (q1, q2), (z1, z2) = jax.tree.map(unit, outputs())
+
+  def one_direction(q, same, other):  # BYOL, equation 8; alpha is the temperature
+    total = 0.0
+    for i in range(len(q)):
+      negatives = sum(
+        np.exp(q[i] @ same[j] / temperature) for j in range(len(q)) if j != i
+      ) + sum(np.exp(q[i] @ other[j] / temperature) for j in range(len(q)))
+      total += 2 * q[i] @ other[i] - beta * 2 * temperature * np.log(negatives)
+    return total / len(q)
+
+  expected = 4 - one_direction(q1, z1, z2) - one_direction(q2, z2, z1)
+  found = objectives.info_nce(outputs(), None, temperature, beta)
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_info_nce_has_byol_and_simclr_at_its_ends():
+  byol = objectives.info_nce(outputs(), temperature=0.3, beta=0.0)
+  np.testing.assert_allclose(byol, objectives.byol(outputs()), rtol=1e-5)
+  projections = outputs().predictions
+  alone = Outputs(projections, projections)
+  np.testing.assert_allclose(
+    objectives.info_nce(alone, temperature=0.3, beta=1.0),
+    4 * 0.3 * objectives.simclr(alone, temperature=0.3) + 4,
     rtol=1e-5,
   )
 
 
-def test_no_gradient_flows_into_the_targets():
-  q1, q2, z1, z2 = vectors(4, 7, 5)
-  to_online, to_target = jax.grad(objectives.byol, (0, 1))((q1, q2), (z1, z2))
-  chex.assert_trees_all_equal(to_target, jax.tree.map(jnp.zeros_like, to_target))
-  assert all(jnp.abs(g).max() > 0 for g in to_online)
+# What means nothing.
 
 
-def test_a_collapsed_pair_has_finite_gradients():
-  zeros = jnp.zeros((2, 3))
-  grads = jax.grad(lambda q: objectives.byol((q, q), (zeros, zeros)))(zeros)
-  chex.assert_tree_all_finite(grads)
+@pytest.mark.parametrize(
+  ("name", "settings", "message"),
+  [
+    ("moco", {}, "unknown objective 'moco'; choose one of byol,"),
+    ("byol", {"normalise": "l1"}, "unknown normalisation 'l1'"),
+    ("byol", {"alpha": 1.0}, "unexpected keyword argument 'alpha'"),
+    ("raft", {"alpha": 0.0, "beta": 1.0}, "alpha is 0.0; give more than 0"),
+    ("raft", {"alpha": 1.0, "beta": -1.0}, "beta is -1.0; give 0 or more"),
+    ("simclr", {"temperature": 0.0}, "temperature is 0.0; give more than 0"),
+  ],
+)
+def test_what_cannot_be_computed_is_refused(name, settings, message):
+  with pytest.raises(UserError, match=message):
+    objectives.make_objective(name, **settings)

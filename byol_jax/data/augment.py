@@ -12,7 +12,7 @@ dimensions, [..., H, W, C], and an amount that broadcasts.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -60,6 +60,36 @@ class View(NamedTuple):
 
 BYOL_VIEW1 = View()
 BYOL_VIEW2 = View(blur=0.1, solarise=0.2)
+
+
+# BYOL, table 17: the operations, by their probabilities, that are taken away.
+_COLOUR = ("jitter", "grayscale")
+REMOVED: dict[str, tuple[str, ...]] = {
+  "all": (),
+  "no_flip": ("flip",),
+  "no_blur": ("blur",),
+  "no_colour": _COLOUR,
+  "no_jitter": ("jitter",),
+  "no_grayscale": ("grayscale",),
+  "crop_only": ("flip", *_COLOUR, "blur", "solarise"),
+  "crop_flip": (*_COLOUR, "blur", "solarise"),
+  "crop_colour": ("flip", "blur", "solarise"),
+  "crop_blur": ("flip", *_COLOUR, "solarise"),
+}
+
+
+def reduced(view: View, name: str) -> View:
+  """A view without the operations that a row of `REMOVED` takes away.
+
+  Raises:
+    UserError: there is no such row.
+  """
+  if name not in REMOVED:
+    raise UserError(
+      f"unknown augmentations {name!r}; choose one of {', '.join(REMOVED)}"
+    )
+  removed: dict[str, Any] = dict.fromkeys(REMOVED[name], 0.0)
+  return view._replace(**removed)
 
 
 def check_view(view: View) -> None:

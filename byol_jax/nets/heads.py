@@ -2,24 +2,69 @@
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 
+from byol_jax.errors import UserError
 from byol_jax.nets.layers import Layers
 
 
 class MLP(hk.Module):
-  """Linear with bias, norm, ReLU, linear without bias; no norm on the output."""
+  """Linear with bias, norm, ReLU, linear without bias; no norm on the output.
+
+  Args:
+    layers: the kinds of layers.
+    hidden: width between the linear layers.
+    outputs: width of the output.
+    depth: number of linear layers: 2 in BYOL, 1 for a linear map, 0 for nothing
+      at all (table 14a has 1 to 3).
+    identity_init: whether a linear map starts at the identity (RAFT, figure 1).
+  """
 
   def __init__(
-    self, layers: Layers, hidden: int, outputs: int, name: str | None = None
+    self,
+    layers: Layers,
+    hidden: int,
+    outputs: int,
+    depth: int = 2,
+    identity_init: bool = False,
+    name: str | None = None,
   ):
     super().__init__(name)
     self.layers = layers
     self.hidden = hidden
     self.outputs = outputs
+    self.depth = depth
+    self.identity_init = identity_init
 
   def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
-    """Maps [N, C] to [N, outputs]."""
-    x = self.layers.linear(self.hidden, name="linear")(x)
-    x = self.layers.norm(name="norm")(x, is_training)
-    x = jax.nn.relu(x)
-    return self.layers.linear(self.outputs, False, name="linear_1")(x)
+    """Maps [N, C] to [N, outputs]; to itself at depth 0."""
+    self._check(x.shape[-1])
+    for _ in range(self.depth - 1):
+      x = self.layers.linear(self.hidden, name="linear")(x)
+      x = self.layers.norm(name="norm")(x, is_training)
+      x = jax.nn.relu(x)
+    if self.depth == 0:
+      return x
+    init = _identity if self.identity_init else None
+    return self.layers.linear(self.outputs, False, init, name="linear")(x)
+
+  def _check(self, inputs: int) -> None:
+    """Refuses settings that contradict each other, whatever they would do."""
+    name, depth = self.name, self.depth
+    if depth < 0:
+      raise UserError(f"{name}.depth is {depth}; give 0 or more")
+    if depth < 2 and self.layers.norm_kind != "none":
+      raise UserError(
+        f"a {name} of depth {depth} has no norm: set {name}.norm=none with it"
+      )
+    if not self.identity_init:
+      return
+    if depth != 1 or self.layers.standardised or inputs != self.outputs:
+      raise UserError(
+        f"{name}.identity_init needs a single linear layer ({name}.depth=1), plain"
+        f" weights ({name}.standardised=False) and as many outputs as inputs"
+      )
+
+
+def _identity(shape, dtype):
+  return jnp.eye(shape[0], dtype=dtype)

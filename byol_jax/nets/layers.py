@@ -44,12 +44,15 @@ def standardise(w: jax.Array) -> jax.Array:
   return centred / (deviation + STANDARDISATION_EPSILON)
 
 
-def _weight(shape: tuple[int, ...], standardised: bool, dtype: jnp.dtype) -> jax.Array:
-  """A layer's weight, truncated normal of deviation 1/sqrt(fan-in) at start."""
-  fan_in = 1
-  for size in shape[:-1]:
-    fan_in *= size
-  init = hk.initializers.TruncatedNormal(fan_in**-0.5)
+def _weight(
+  shape: tuple[int, ...],
+  standardised: bool,
+  dtype: jnp.dtype,
+  init: hk.initializers.Initializer | None = None,
+) -> jax.Array:
+  """A layer's weight, by default a truncated normal of deviation 1/sqrt(fan-in)."""
+  fan_in = math.prod(shape[:-1])
+  init = init or hk.initializers.TruncatedNormal(fan_in**-0.5)
   w = hk.get_parameter("w", shape, jnp.float32, init)
   return (standardise(w) if standardised else w).astype(dtype)
 
@@ -85,17 +88,19 @@ class Linear(hk.Module):
     units: int,
     with_bias: bool = True,
     standardised: bool = False,
+    w_init: hk.initializers.Initializer | None = None,
     name: str | None = None,
   ):
     super().__init__(name)
     self.units = units
     self.with_bias = with_bias
     self.standardised = standardised
+    self.w_init = w_init
 
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [N, C] to [N, units]."""
     shape = (x.shape[-1], self.units)
-    y = x @ _weight(shape, self.standardised, x.dtype)
+    y = x @ _weight(shape, self.standardised, x.dtype, self.w_init)
     if self.with_bias:
       y += hk.get_parameter("b", (self.units,), jnp.float32, jnp.zeros).astype(x.dtype)
     return y
@@ -235,9 +240,16 @@ class Layers(NamedTuple):
     """A convolution without bias."""
     return Conv2D(channels, kernel, stride, self.standardised, name)
 
-  def linear(self, units: int, with_bias: bool = True, *, name: str) -> Linear:
+  def linear(
+    self,
+    units: int,
+    with_bias: bool = True,
+    w_init: hk.initializers.Initializer | None = None,
+    *,
+    name: str,
+  ) -> Linear:
     """A linear layer."""
-    return Linear(units, with_bias, self.standardised, name)
+    return Linear(units, with_bias, self.standardised, w_init, name)
 
   def norm(self, *, name: str, zero_scale: bool = False) -> Norm:
     """A norm, called as norm(x, is_training).

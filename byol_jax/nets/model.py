@@ -24,7 +24,7 @@ class Online(NamedTuple):
   Attributes:
     embedding: [N, D] the encoder's representation.
     projection: [N, P] z.
-    prediction: [N, P] q(z).
+    prediction: [N, P] q(z); z itself for a predictor of depth 0.
     logits: [N, classes] of a linear classifier on the embedding, which sends no
       gradient into it; None without classes.
   """
@@ -110,6 +110,11 @@ def make_networks(
       embedding = embed(images, is_training)
       projection = project(embedding, is_training)
       prediction = predict(projection, is_training)
+      if prediction.shape != projection.shape:
+        raise UserError(
+          f"the predictor has {prediction.shape[-1]} outputs and the projector"
+          f" {projection.shape[-1]}: they are compared, so give the same number"
+        )
       frozen = jax.lax.stop_gradient(wide(embedding))
       logits = classify(frozen) if classify else None
       return wide(Online(embedding, projection, prediction, logits))

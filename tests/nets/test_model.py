@@ -65,29 +65,6 @@ def test_the_classifier_sends_no_gradient_into_the_encoder():
   assert nonzero == {"classifier"}
 
 
-def test_without_batch_norm_no_output_depends_on_another_image():
-  # The point of Richemond et al. (2010.10241), section 3.3.
-  networks = make()
-  params, stats = networks.init(jax.random.key(0), images())
-  run = jax.jit(lambda x: networks.online(params, stats, x, True)[0])
-  x = images()
-  changed = x.at[1:].set(-3.0)
-  chex.assert_trees_all_equal(
-    jax.tree.map(lambda y: y[0], run(x)), jax.tree.map(lambda y: y[0], run(changed))
-  )
-
-
-def test_with_batch_norm_outputs_depend_on_the_whole_batch():
-  networks = make("batch")
-  params, stats = networks.init(jax.random.key(0), images())
-  x = images()
-  first, other = (
-    networks.online(params, stats, x, True)[0].prediction[0]
-    for x in (x, x.at[1:].set(-3.0))
-  )
-  assert not np.allclose(first, other)
-
-
 def test_bfloat16_computes_near_float32_and_keeps_float32_outside():
   outputs = []
   for precision in ("float32", "bfloat16"):

@@ -1,0 +1,20 @@
+"""BYOL': towards the teacher (Shi et al., 2011.10944, equation 7).
+
+  python -m byol_jax.main --config=configs/byol_prime.py
+
+alpha L_align + beta L_cross, all else as in `configs/raft.py`, predictors and
+presets too. With a predictor whose last layer is linear, each run of RAFT is one
+of BYOL' with the sign of that layer changed (theorem 5.1). Linear evaluation in the
+paper: 69.21 % (table 1).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import raft
+
+
+def get_config(preset: str | None = None) -> ConfigDict:
+  """The config of a preset; see `configs/presets.py` for their names."""
+  config = raft.get_config(preset)
+  config.objective.name = "byol_prime"
+  return config

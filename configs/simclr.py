@@ -1,0 +1,22 @@
+"""SimCLR, the contrastive control (Chen et al., 2002.05709).
+
+  python -m byol_jax.main --config=configs/simclr.py
+
+NT-Xent on the projections, with all other views of the whole batch as negatives:
+no predictor, no target network. All else is BYOL's, as in the tables where the
+papers compare the two: 69.4 % in BYOL's table 19 (ResNet-50, 300 epochs), where
+the loss is multiplied by twice the temperature. BYOL's learning rates are used.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import presets
+
+
+def get_config(preset: str | None = None) -> ConfigDict:
+  """The config of a preset; see `configs/presets.py` for their names."""
+  config = presets.get(preset)
+  config.objective.name = "simclr"
+  config.target.kind = "online"
+  config.predictor.update(depth=0, norm="none")
+  return config

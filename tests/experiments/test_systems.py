@@ -1,0 +1,188 @@
+"""Every system of the papers, end to end; and configs that mean nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from byol_jax import loop, parallel
+from byol_jax.errors import UserError
+from byol_jax.rundir import RunDir
+from experiments import pretrain
+from tests import tiny
+
+
+def few_steps(config, steps=3, change=lambda state: state):
+  """The states before and after, and the losses."""
+  experiment = pretrain.make(config)
+  start = change(experiment.init())
+  state = parallel.replicate(start)
+  update = parallel.pmap(experiment.step)
+  losses = []
+  for batch, _ in zip(experiment.batches(0), range(steps), strict=False):
+    state, scalars = update(state, batch)
+    losses.append(float(scalars["loss"]))
+  return start, state, np.array(losses)
+
+
+@pytest.mark.parametrize("system", [s for s in tiny.SYSTEMS if s != "byol"])
+def test_every_system_trains_from_end_to_end(system, tmp_path):
+  config = tiny.config(system, steps=2)
+  run_dir = RunDir(tmp_path / system)
+  run_dir.claim(config)
+  summary = loop.run(pretrain.make(config), config, run_dir)
+  assert summary.keys() >= {"knn", "linear", "collapsed", "spread"}
+  records = run_dir.records()
+  assert [r["step"] for r in records] == [0, 1, 2]
+  assert ("tau" in records[-1]) == (config.target.kind == "ema")
+
+
+def test_simclr_has_no_target_and_no_predictor():
+  before, after, _ = few_steps(tiny.config("simclr"), steps=1)
+  assert not after.target
+  assert not after.target_stats
+  assert not any(module.startswith("predictor") for module in after.online)
+  moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, after)
+  assert moved.online["projector/linear"]["w"]
+
+
+def test_bn_init_starts_healthy_and_uses_no_batch_statistics():
+  experiment = pretrain.make(tiny.config("byol_bn_init"))
+  state = experiment.init()
+  assert not state.online_stats
+  assert not state.target_stats
+  scales = [v["scale"] for m, v in state.online.items() if m.endswith("affinenorm")]
+  assert scales
+  assert all(np.any(np.abs(scale - 1) > 0.01) for scale in scales)
+  # Online and target differ in weights, so in statistics, so in scales.
+  name = "projector/affinenorm"
+  assert not np.allclose(state.online[name]["scale"], state.target[name]["scale"])
+  # The first view of the first batch is what it was set by: standardised there.
+  batch = experiment.inputs.first_batch(list(experiment.views.values()))
+  with_bn = experiment.networks_with_bn
+  assert with_bn is not experiment.networks
+  images = jax.vmap(lambda b: experiment._first_view(state, b))(batch)
+  outputs, _ = experiment.networks.online(
+    state.online, {}, images.reshape(-1, *images.shape[2:]), True
+  )
+  assert jnp.isfinite(outputs.prediction).all()
+  assert experiment.evaluate(state)["valid_spread"] > 0.1
+
+
+def test_target_may_start_as_the_online_network():
+  for same in (False, True):
+    config = tiny.config("byol_gn_ws")
+    config.target.same_init = same
+    state = pretrain.make(config).init()
+    module = "projector/linear"
+    equal = np.array_equal(state.online[module]["w"], state.target[module]["w"])
+    assert equal == same
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.9, 1.0])
+def test_tau_may_stay_where_it_is(tau):
+  config = tiny.config("byol_gn_ws")
+  config.target.update(tau=tau, schedule="constant")
+  before, after, _ = few_steps(config)
+  module = "projector/linear"
+  online, target = (tree[module]["w"] for tree in (after.online, after.target))
+  if tau == 0.0:  # the target is the online network, without its gradient
+    np.testing.assert_allclose(target, online, atol=1e-6)
+  elif tau == 1.0:  # the target is what it was drawn as
+    np.testing.assert_allclose(target, before.target[module]["w"], atol=1e-6)
+  else:
+    assert not np.allclose(target, online, atol=1e-6)
+
+
+def test_without_a_target_gradients_flow_through_both_branches():
+  config = tiny.config("byol_gn_ws")
+  config.predictor.update(depth=0, norm="none")
+  config.target.kind = "online"
+  _, state, losses = few_steps(config)
+  assert not state.target
+  assert losses[-1] < losses[0]
+
+
+def test_raft_and_byol_prime_mirror_each_other_as_they_are_shipped():
+  # As tests/test_correspondence.py, in float32 and with the real step. Adam would
+  # make large steps of the rounding of gradients that are zero.
+  def mirror(state):
+    last = "predictor/linear_1"
+    online = state.online | {last: {"w": -state.online[last]["w"]}}
+    return state._replace(online=online)
+
+  configs = [tiny.config("byol_prime"), tiny.config("raft")]
+  for config in configs:
+    config.optimiser.update(name="sgd", learning_rate=0.05)
+  _, state, losses = few_steps(configs[0])
+  _, mirrored, raft_losses = few_steps(configs[1], change=mirror)
+  np.testing.assert_allclose(raft_losses, losses - 4, atol=1e-4)
+  for module, values in state.online.items():
+    sign = -1 if module == "predictor/linear_1" else 1
+    for name, value in values.items():
+      np.testing.assert_allclose(
+        sign * mirrored.online[module][name], value, atol=1e-4, err_msg=module
+      )
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_predictors_of_other_depths(depth):
+  config = tiny.config("byol")
+  config.predictor.update(depth=depth, norm="batch" if depth > 1 else "none")
+  experiment = pretrain.make(config)
+  state = jax.eval_shape(experiment.init)
+  modules = [m for m in state.online if m.startswith("predictor/linear")]
+  assert len(modules) == depth
+  # A step can be traced: what is compared has the same shape.
+  batch = next(experiment.batches(0))
+  after, _ = jax.eval_shape(parallel.pmap(experiment.step), state, batch)
+  assert after == state
+
+
+def test_a_linear_predictor_may_start_at_the_identity():
+  config = tiny.config("raft")
+  config.predictor.update(depth=1, norm="none", identity_init=True)
+  state = pretrain.make(config).init()
+  np.testing.assert_array_equal(state.online["predictor/linear"]["w"], np.eye(8))
+
+
+def test_augmentations_are_taken_away_from_both_views():
+  config = tiny.config("simclr")
+  config.augmentations = "no_colour"
+  for view in pretrain.make(config).views.values():
+    assert (view.jitter, view.grayscale) == (0, 0)
+    assert view.flip == 0.5
+  config.augmentations = "crop_only"
+  for view in pretrain.make(config).views.values():
+    assert not any((view.flip, view.jitter, view.grayscale, view.blur, view.solarise))
+    assert view.crop_area == (0.2, 1.0)
+
+
+@pytest.mark.parametrize(
+  ("system", "changes", "message"),
+  [
+    ("simclr", {"predictor.norm": "batch"}, "a predictor of depth 0 has no norm"),
+    ("simclr", {"predictor.depth": 2}, "neither a target network nor a predictor"),
+    ("simclr", {"target.kind": "ema"}, "neither a target network nor a predictor"),
+    ("raft", {"target.kind": "online"}, "raft needs a mean teacher"),
+    ("byol_prime", {"target.kind": "online"}, "byol_prime needs a mean teacher"),
+    ("byol", {"target.kind": "bank"}, "unknown target.kind 'bank'; choose ema or"),
+    ("byol", {"target.tau": 1.5}, "target.tau is 1.5: give a value in"),
+    ("byol", {"target.schedule": "step"}, "unknown target.schedule 'step'"),
+    ("byol", {"optimiser.schedule": "step"}, "unknown schedule 'step'"),
+    ("byol", {"objective.name": "moco"}, "unknown objective 'moco'"),
+    ("byol", {"augmentations": "no_fun"}, "unknown augmentations 'no_fun'"),
+    ("byol", {"bn_init": True}, "a norm is 'batch': set norm=affine"),
+    ("byol", {"encoder.norm": "spectral"}, "unknown norm 'spectral'"),
+    ("byol", {"predictor.norm": "instance"}, "a group of one channel"),
+    ("byol", {"predictor.outputs": 4}, "4 outputs and the projector 8"),
+    ("byol", {"predictor.depth": -1}, "predictor.depth is -1"),
+    ("byol", {"predictor.identity_init": True}, "needs a single linear layer"),
+    ("byol_gn_ws", {"projector.groups": 10}, "16 channels do not divide into 10"),
+  ],
+)
+def test_configs_that_mean_nothing_are_refused(system, changes, message):
+  config = tiny.config(system)
+  config.update_from_flattened_dict(changes)
+  with pytest.raises(UserError, match=message):
+    pretrain.make(config)
