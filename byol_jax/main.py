@@ -117,8 +117,8 @@ def _config_name() -> str:
 
 def _default_workdir() -> str:
   """runs/byol_gn_ws-cifar10 for configs/byol_gn_ws.py:cifar10."""
-  file, _, preset = _config_name().partition(":")
-  return str(Path("runs", "-".join(filter(None, (Path(file).stem, preset)))))
+  file, *arguments = _config_name().split(":")
+  return str(Path("runs", "-".join([Path(file).stem, *filter(None, arguments)])))
 
 
 def cli() -> None:

@@ -133,6 +133,19 @@ MISTAKES = {
     r"nothing for the split 'tset': it has train \(",
   ),
   "wrong mean": ((CONFIG, "--config.data.mean=(0.5,0.5)"), "mean has 2 values"),
+  "too few norms": (
+    ("--config=configs/norm_ablation.py:bn-none",),
+    "'bn-none' does not name the norms of encoder, projector, predictor",
+  ),
+  "predictor's norm in SimCLR": (
+    ("--config=configs/simclr.py", "--config.predictor.norm=batch"),
+    "a predictor of depth 0 has no norm",
+  ),
+  "RAFT without a teacher": (
+    ("--config=configs/raft.py", "--config.target.kind=online"),
+    "raft needs a mean teacher",
+  ),
+  "unknown objective": ((CONFIG, "--config.objective.name=x"), "unknown objective 'x'"),
   "no steps": ((CONFIG, "--config.train.steps=0"), "train.steps is 0: give 1"),
   "bad warm-up": ((CONFIG, "--config.optimiser.warmup=5.0"), "warm-up is 5.0"),
   "bad view": ((CONFIG, "--config.views.view1.flip=2.0"), r"flip is 2\.0"),
