@@ -32,7 +32,7 @@ config = tiny.config(system)
 if system != "byol_gn_ws":  # one system with all of them is enough
   config.augmentations = "crop_flip"
 if config.optimiser.name == "adam":  # makes whole steps of zero gradients' rounding
-  config.optimiser.update(name="sgd", learning_rate=0.005)
+  config.optimiser.update(name="sgd", learning_rate=5e-4)
 experiment = pretrain.make(config)
 state = parallel.replicate(experiment.init())
 update = parallel.pmap(experiment.step, donate=True)
