@@ -1,0 +1,1 @@
+"""What byol_jax costs, beside what others do: see docs/benchmarks.md."""

@@ -1,0 +1,255 @@
+"""Times training steps beside their PyTorch twins.
+
+  python -m benchmarks.step                          the whole table, for hours
+  python -m benchmarks.step --only=resnet18-b64-bn   the rows that begin so
+  python -m benchmarks.step --rounds=20 --torch=False
+
+Each row is a network, batch, norm, objective and precision. Our step, PyTorch's
+eager one, its compiled one and a matrix product take turns (see `turns`). Ours is
+the whole `Pretrain.step`, compiled as in training, without random colours.
+"""
+
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+from absl import app, flags
+
+from benchmarks import turns
+
+_ONLY = flags.DEFINE_multi_string("only", [], "Rows whose names begin so; all if none.")
+_ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
+_TORCH = flags.DEFINE_bool("torch", True, "Whether to time PyTorch too.")
+_OUT = flags.DEFINE_string("out", None, "File that each row is added to, a line of JSON.")
+
+NETWORKS = {
+  "resnet18-b64": {"depth": 18, "stem": "cifar", "size": 32, "batch": 64},
+  "resnet18-b256": {"depth": 18, "stem": "cifar", "size": 32, "batch": 256},
+  "resnet50-b8": {"depth": 50, "stem": "imagenet", "size": 224, "batch": 8},
+}
+NORMS = ("bn", "gn_ws", "none")
+OBJECTIVES = ("byol", "simclr", "raft")
+PRECISIONS = ("float32", "bfloat16")
+
+_MATMUL = 2048  # rows and columns: 17 GFLOP
+
+
+class Row(NamedTuple):
+  """One line of the table: settings of `prepare` and of its twin."""
+
+  name: str
+  settings: dict[str, Any]
+
+
+def rows() -> Iterator[Row]:
+  """All of them, the most important first."""
+  for precision, objective, network, norm in itertools.product(
+    PRECISIONS, OBJECTIVES, NETWORKS, NORMS
+  ):
+    name = f"{network}-{norm}-{objective}-{precision}"
+    choice = {"norm": norm, "objective": objective, "precision": precision}
+    yield Row(name, NETWORKS[network] | choice)
+
+
+def make_experiment(
+  depth: int,
+  stem: str,
+  size: int,
+  batch: int,
+  norm: str,
+  objective: str = "byol",
+  precision: str = "float32",
+  width: float = 1.0,
+  **train: Any,
+) -> Any:
+  """The experiment of these settings, on images that need no file."""
+  from configs import presets
+  from experiments import pretrain
+
+  config = presets.imagenet(300)
+  config.data.update(name="photos", size=size)
+  config.probe.update(train="train", test="test", valid_train="train", valid_test="train")
+  config.augmentations = "crop_only"
+  config.encoder.update(depth=depth, stem=stem, width=width)
+  kind = {"bn": "batch", "gn_ws": "group", "none": "none"}[norm]
+  for part in (config.encoder, config.projector, config.predictor):
+    part.update(norm=kind, standardised=norm == "gn_ws")
+  config.objective.name = objective
+  if objective == "simclr":
+    config.target.kind = "online"
+    config.predictor.update(depth=0, norm="none")
+  config.train.update(batch_size=batch, precision=precision, steps=1000)
+  config.train.update(**train)
+  return pretrain.Pretrain(config)
+
+
+def make_batch(experiment: Any) -> Any:
+  """A batch of noise, in the form of the experiment's own."""
+  import numpy as np
+
+  from byol_jax import parallel
+
+  train = experiment.config.train
+  count = train.batch_size
+  shape = (count, *experiment.inputs.image_shape)
+  rng = np.random.default_rng(0)
+  views = {v: rng.integers(256, size=shape, dtype=np.uint8) for v in experiment.views}
+  labels = {"label": np.zeros(count, np.int32), "position": np.arange(count, dtype=np.int32)}
+  return parallel.shard(views | labels, train.accumulate)
+
+
+def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+  """Our step, ready to be timed; see `turns.Contestant`."""
+  import jax
+
+  from byol_jax import parallel
+  from byol_jax.nets import convolve, layers
+
+  jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  experiment = make_experiment(**settings)
+  state, batch = experiment.init(), make_batch(experiment)
+
+  def build():
+    start = time.perf_counter()
+    step = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
+    return time.perf_counter() - start, step
+
+  cold, _ = build()
+  jax.clear_caches()
+  cached, step = build()
+  with mock.patch.object(layers, "convolve", convolve.plain):
+    plain = parallel.pmap(experiment.step).lower(state, batch).cost_analysis()
+  parts = {
+    name: module for name, module in state.online.items() if name != "classifier"
+  }
+  facts = {
+    "compile": cold,
+    "compile_cached": cached,
+    "parameters": sum(leaf.size for leaf in jax.tree.leaves(parts)),
+    "flops": plain["flops"],
+    "compiled_flops": step.cost_analysis()["flops"],
+    "temp_mib": step.memory_analysis().temp_size_in_bytes / 2**20,
+  }
+
+  def run():
+    nonlocal state
+    state, scalars = step(state, batch)
+    jax.block_until_ready(scalars)
+
+  state = parallel.replicate(state)
+  return facts, run
+
+
+def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]]:
+  """Square matrix products: what the machine can do."""
+  import jax
+  import jax.numpy as jnp
+
+  matrix = jnp.full((_MATMUL, _MATMUL), 1e-3)
+  multiply = jax.jit(jnp.matmul)
+
+  def run():
+    product = matrix
+    for _ in range(repeats):
+      product = multiply(product, matrix)
+    product.block_until_ready()
+
+  run()
+  return {"flops": repeats * 2 * _MATMUL**3}, run
+
+
+def measure(row: Row, rounds: int, with_torch: bool) -> dict[str, Any]:
+  """One row of the table."""
+  contestants = {"ours": turns.Contestant(prepare, row.settings)}
+  if with_torch:
+    from benchmarks import torch_twin
+
+    for name, compiled in (("eager", False), ("compiled", True)):
+      settings = row.settings | {"compiled": compiled}
+      contestants[name] = turns.Contestant(torch_twin.prepare, settings)
+  contestants["matmul"] = turns.Contestant(prepare_matmul)
+  found = turns.take_turns(contestants, rounds)
+  ours, matmul = found["ours"], found["matmul"]
+  peak = matmul.facts["flops"] / matmul.median
+  result = {
+    "row": row.name,
+    "rounds": rounds,
+    "seconds": ours.median,
+    "spread": ours.spread,
+    "images_per_second": row.settings["batch"] / ours.median,
+    "peak_mib": ours.peak_mib,
+    "mfu": ours.facts["flops"] / ours.median / peak,
+    "matmul_gflops": peak / 1e9,
+    **ours.facts,
+  }
+  for name in set(found) - {"ours", "matmul"}:
+    twin = found[name]
+    if twin.facts["parameters"] != ours.facts["parameters"]:
+      raise RuntimeError(f"{row.name}: the twin has another number of parameters")
+    result[name] = {
+      "seconds": twin.median,
+      "spread": twin.spread,
+      "ratio": ours.ratio(twin),
+      "peak_mib": twin.peak_mib,
+      "compile": twin.facts["compile"],
+    }
+  return result
+
+
+def show(result: dict[str, Any]) -> None:
+  """Prints a row as a line of a Markdown table."""
+  twins = [result.get(name) for name in ("eager", "compiled")]
+  cells = [
+    result["row"],
+    f"{result['seconds']:.3f} ±{50 * result['spread']:.0f}%",
+    f"{result['images_per_second']:.1f}",
+    *(f"{t['seconds']:.3f} ±{50 * t['spread']:.0f}%" if t else "" for t in twins),
+    f"{max(t['ratio'] for t in twins if t):.2f}" if any(twins) else "",
+    f"{100 * result['mfu']:.0f}%",
+    f"{result['flops'] / 1e9:.0f}",
+    f"{result['temp_mib']:.0f}",
+    f"{result['peak_mib']:.0f}",
+    f"{result['compile']:.0f}",
+    f"{result['compile_cached']:.1f}",
+  ]
+  print("| " + " | ".join(cells) + " |", flush=True)
+
+
+HEADINGS = (
+  "row",
+  "step, s",
+  "images/s",
+  "torch eager, s",
+  "torch.compile, s",
+  "ratio",
+  "MFU",
+  "GFLOP",
+  "temp, MiB",
+  "peak, MiB",
+  "compile, s",
+  "cached, s",
+)
+
+
+def main(argv: list[str]) -> None:
+  """Measures the rows that are asked for."""
+  del argv
+  print("| " + " | ".join(HEADINGS) + " |\n" + "|---" * len(HEADINGS) + "|")
+  for row in rows():
+    if _ONLY.value and not any(map(row.name.startswith, _ONLY.value)):
+      continue
+    result = measure(row, _ROUNDS.value, _TORCH.value)
+    show(result)
+    if _OUT.value:
+      with Path(_OUT.value).open("a") as file:
+        file.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+  app.run(main)

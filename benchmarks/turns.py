@@ -1,0 +1,134 @@
+"""Times several things in turns, each in a process of its own.
+
+The speed of a machine drifts, so what is compared is measured within one window:
+every round runs each contestant once, and ratios are taken round by round.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+_PAUSE = 0.2  # seconds in which the threads of the one before fall asleep
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+  """Something to be timed.
+
+  Attributes:
+    prepare: a module's function, called in the contestant's own process; gives
+      facts about what was prepared, and what to time.
+    settings: its arguments.
+    environment: variables set before anything is imported.
+  """
+
+  prepare: Callable[..., tuple[dict[str, Any], Callable[[], None]]]
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+  """What came of a contestant.
+
+  Attributes:
+    seconds: of each round.
+    facts: what `prepare` said.
+    peak_mib: most resident memory of its process, preparation included.
+  """
+
+  seconds: list[float]
+  facts: dict[str, Any]
+  peak_mib: float
+
+  @property
+  def median(self) -> float:
+    """Median of the seconds."""
+    return statistics.median(self.seconds)
+
+  @property
+  def spread(self) -> float:
+    """Distance of the quartiles relative to the median."""
+    low, _, high = statistics.quantiles(self.seconds, n=4)
+    return (high - low) / self.median
+
+  def ratio(self, other: "Timing") -> float:
+    """Median over the rounds of its seconds divided by the other's."""
+    pairs = zip(self.seconds, other.seconds, strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+
+def take_turns(
+  contestants: Mapping[str, Contestant], rounds: int, warm_up: int = 2
+) -> dict[str, Timing]:
+  """Times each contestant once a round; whose turn it is first rotates.
+
+  Args:
+    contestants: by name.
+    rounds: how many times each is timed, at least 2.
+    warm_up: rounds before these that do not count.
+
+  Raises:
+    RuntimeError: a contestant failed; its own process says why.
+  """
+  context = multiprocessing.get_context("spawn")
+  ends, processes = {}, []
+  try:
+    for name, contestant in contestants.items():
+      ends[name], other = context.Pipe()
+      processes.append(
+        context.Process(target=_serve, args=(other, contestant), daemon=True)
+      )
+      processes[-1].start()
+      other.close()
+      # One after the other: preparation is timed too.
+      ends[name].send(None)
+      facts = _answer(name, ends[name])
+      ends[name] = (ends[name], facts)
+    names = list(contestants)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    peaks: dict[str, float] = {}
+    for round_ in range(warm_up + rounds):
+      for name in _rotated(names, round_):
+        time.sleep(_PAUSE)
+        ends[name][0].send(None)
+        taken, peaks[name] = _answer(name, ends[name][0])
+        if round_ >= warm_up:
+          seconds[name].append(taken)
+    return {
+      name: Timing(seconds[name], ends[name][1], peaks[name]) for name in names
+    }
+  finally:
+    for process in processes:
+      process.kill()
+
+
+def _rotated(names: Sequence[str], by: int) -> list[str]:
+  by %= len(names)
+  return [*names[by:], *names[:by]]
+
+
+def _answer(name: str, end: Any) -> Any:
+  try:
+    return end.recv()
+  except EOFError:
+    raise RuntimeError(f"{name} failed") from None
+
+
+def _serve(end: Any, contestant: Contestant) -> None:
+  os.environ.update(contestant.environment)
+  end.recv()
+  facts, run = contestant.prepare(**contestant.settings)
+  end.send(facts)
+  while True:
+    end.recv()
+    start = time.perf_counter()
+    run()
+    taken = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    end.send((taken, peak))
