@@ -25,7 +25,7 @@ from benchmarks import turns
 _ONLY = flags.DEFINE_multi_string("only", [], "Rows whose names begin so; all if none.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
 _TORCH = flags.DEFINE_bool("torch", True, "Whether to time PyTorch too.")
-_OUT = flags.DEFINE_string("out", None, "File that each row is added to, a line of JSON.")
+_OUT = flags.DEFINE_string("out", None, "File to add each row to, as a line of JSON.")
 
 NETWORKS = {
   "resnet18-b64": {"depth": 18, "stem": "cifar", "size": 32, "batch": 64},
@@ -73,7 +73,7 @@ def make_experiment(
 
   config = presets.imagenet(300)
   config.data.update(name="photos", size=size)
-  config.probe.update(train="train", test="test", valid_train="train", valid_test="train")
+  config.probe.update(valid_train="train", valid_test="train")
   config.augmentations = "crop_only"
   config.encoder.update(depth=depth, stem=stem, width=width)
   kind = {"bn": "batch", "gn_ws": "group", "none": "none"}[norm]
@@ -99,8 +99,11 @@ def make_batch(experiment: Any) -> Any:
   shape = (count, *experiment.inputs.image_shape)
   rng = np.random.default_rng(0)
   views = {v: rng.integers(256, size=shape, dtype=np.uint8) for v in experiment.views}
-  labels = {"label": np.zeros(count, np.int32), "position": np.arange(count, dtype=np.int32)}
-  return parallel.shard(views | labels, train.accumulate)
+  rest = {
+    "label": np.zeros(count, np.int32),
+    "position": np.arange(count, dtype=np.int32),
+  }
+  return parallel.shard(views | rest, train.accumulate)
 
 
 def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
@@ -115,7 +118,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   experiment = make_experiment(**settings)
   state, batch = experiment.init(), make_batch(experiment)
 
-  def build():
+  def build() -> tuple[float, Any]:
     start = time.perf_counter()
     step = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
     return time.perf_counter() - start, step
@@ -124,7 +127,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   jax.clear_caches()
   cached, step = build()
   with mock.patch.object(layers, "convolve", convolve.plain):
-    plain = parallel.pmap(experiment.step).lower(state, batch).cost_analysis()
+    plain: Any = parallel.pmap(experiment.step).lower(state, batch)
   parts = {
     name: module for name, module in state.online.items() if name != "classifier"
   }
@@ -132,7 +135,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
     "compile": cold,
     "compile_cached": cached,
     "parameters": sum(leaf.size for leaf in jax.tree.leaves(parts)),
-    "flops": plain["flops"],
+    "flops": plain.cost_analysis()["flops"],
     "compiled_flops": step.cost_analysis()["flops"],
     "temp_mib": step.memory_analysis().temp_size_in_bytes / 2**20,
   }

@@ -59,7 +59,7 @@ class _Block(nn.Module):
     for shape in shapes:
       layers += [_conv(norm, *shape), _norm(norm, shape[1]), nn.ReLU(inplace=True)]
     self.body = nn.Sequential(*layers[:-1])
-    self.shortcut = nn.Identity()
+    self.shortcut: nn.Module = nn.Identity()
     if stride > 1 or inputs != channels:
       self.shortcut = nn.Sequential(
         _conv(norm, inputs, channels, 1, stride), _norm(norm, channels)
@@ -114,8 +114,7 @@ def _raft(q1, q2, z1, z2):
   return (_distance(q1, q2) - cross).mean()
 
 
-def _simclr(q1, q2, z1, z2):
-  del z1, z2
+def _simclr(q1, q2):
   z = F.normalize(torch.cat([q1, q2]), dim=1)
   logits = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)
   count = len(q1)
@@ -123,7 +122,7 @@ def _simclr(q1, q2, z1, z2):
   return F.cross_entropy(logits, labels)
 
 
-OBJECTIVES = {"byol": _byol, "raft": _raft, "simclr": _simclr}
+OBJECTIVES: dict[str, Callable] = {"byol": _byol, "raft": _raft, "simclr": _simclr}
 
 
 class _Lars:
@@ -137,17 +136,20 @@ class _Lars:
 
   @torch.no_grad()
   def step(self):
-    updates = torch._foreach_add(
-      [p.grad for p in self.weights], self.weights, alpha=self.decay
-    )
+    updates: list[Any] = [
+      *torch._foreach_add(
+        [p.grad for p in self.weights], self.weights, alpha=self.decay
+      )
+    ]
     norms = zip(
       torch._foreach_norm(self.weights), torch._foreach_norm(updates), strict=True
     )
     ratios = [
-      torch.where((p > 0) & (u > 0), self.trust * p / u, torch.ones(())) for p, u in norms
+      torch.where((p > 0) & (u > 0), self.trust * p / u, torch.ones(()))
+      for p, u in norms
     ]
     torch._foreach_mul_(updates, ratios)
-    updates = list(updates) + [p.grad for p in self.others]
+    updates = [*updates, *(p.grad for p in self.others)]
     torch._foreach_mul_(self.traces, self.momentum)
     torch._foreach_add_(self.traces, updates)
     torch._foreach_add_(self.weights + self.others, self.traces, alpha=-self.rate)
@@ -176,21 +178,16 @@ def prepare(
   predictor = _head(norm, 256, 4096, 256) if has_target else nn.Identity()
   target = encoder_and_projector().to(memory_format=layout).requires_grad_(False)
   optimiser = _Lars([*online.parameters(), *predictor.parameters()])
-  views = [
-    torch.randn(batch, 3, size, size).to(memory_format=layout) for _ in range(2)
-  ]
-  run = {name: f for name, f in (("online", online), ("target", target))}
+  views = [torch.randn(batch, 3, size, size).to(memory_format=layout) for _ in range(2)]
+  run: dict[str, Callable] = {"online": online, "target": target}
 
   def loss():
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-      predictions = [predictor(run["online"](view)) for view in views]
-      targets = [None, None]
+      outputs = [predictor(run["online"](view)) for view in views]
       if has_target:
         with torch.no_grad():
-          targets = [run["target"](view) for view in views]
-    return OBJECTIVES[objective](
-      *(p.float() for p in predictions), *(t.float() if has_target else t for t in targets)
-    )
+          outputs += [run["target"](view) for view in views]
+    return OBJECTIVES[objective](*(output.float() for output in outputs))
 
   def step():
     loss().backward()

@@ -77,7 +77,9 @@ def take_turns(
     RuntimeError: a contestant failed; its own process says why.
   """
   context = multiprocessing.get_context("spawn")
-  ends, processes = {}, []
+  ends: dict[str, Any] = {}
+  facts: dict[str, Any] = {}
+  processes = []
   try:
     for name, contestant in contestants.items():
       ends[name], other = context.Pipe()
@@ -88,21 +90,18 @@ def take_turns(
       other.close()
       # One after the other: preparation is timed too.
       ends[name].send(None)
-      facts = _answer(name, ends[name])
-      ends[name] = (ends[name], facts)
+      facts[name] = _answer(name, ends[name])
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     peaks: dict[str, float] = {}
     for round_ in range(warm_up + rounds):
       for name in _rotated(names, round_):
         time.sleep(_PAUSE)
-        ends[name][0].send(None)
-        taken, peaks[name] = _answer(name, ends[name][0])
+        ends[name].send(None)
+        taken, peaks[name] = _answer(name, ends[name])
         if round_ >= warm_up:
           seconds[name].append(taken)
-    return {
-      name: Timing(seconds[name], ends[name][1], peaks[name]) for name in names
-    }
+    return {name: Timing(seconds[name], facts[name], peaks[name]) for name in names}
   finally:
     for process in processes:
       process.kill()

@@ -69,7 +69,7 @@ def describe() -> str:
   )
 
 
-def pmap(fn: Callable, donate: bool = False) -> Callable:
+def pmap(fn: Callable, donate: bool = False) -> jax.stages.Wrapped:
   """Maps fn(replicated, batch) -> replicated over all devices of all hosts.
 
   The first argument and all outputs are the same on every device and have no
