@@ -73,7 +73,8 @@ def make_experiment(
 
   config = presets.imagenet(300)
   config.data.update(name="photos", size=size)
-  config.probe.update(valid_train="train", valid_test="train")
+  splits = ("train", "test", "valid_train", "valid_test")
+  config.probe.update(dict.fromkeys(splits, "train"))
   config.augmentations = "crop_only"
   config.encoder.update(depth=depth, stem=stem, width=width)
   kind = {"bn": "batch", "gn_ws": "group", "none": "none"}[norm]
@@ -110,9 +111,10 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   """Our step, ready to be timed; see `turns.Contestant`."""
   import jax
 
-  from byol_jax import parallel
+  from byol_jax import host, parallel
   from byol_jax.nets import convolve, layers
 
+  host.tune()
   jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   experiment = make_experiment(**settings)

@@ -19,7 +19,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from byol_jax import loop, parallel
+from byol_jax import host, loop, parallel
 from byol_jax.errors import UserError
 from byol_jax.rundir import RunDir
 
@@ -104,6 +104,7 @@ def _set_up_logging() -> None:
 
 def _set_up_jax() -> None:
   """Joins the cluster if there is one; keeps compiled programs between runs."""
+  host.tune()
   if _DISTRIBUTED.value:
     parallel.join_cluster()
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
