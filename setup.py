@@ -26,6 +26,8 @@ setuptools.setup(
       "ruff>=0.6",
       "scikit-learn>=1.5",
     ],
+    # What benchmarks/ measures byol_jax beside.
+    "benchmark": ["pillow>=10", "simplejpeg>=1.8", "tensorflow", "torch>=2.4"],
     # Preparing (not reading) most tensorflow-datasets needs TensorFlow.
     "prepare": ["tensorflow", "importlib_resources"],
     "cuda": ["jax[cuda12]"],

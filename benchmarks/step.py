@@ -90,13 +90,14 @@ def make_experiment(
 
 
 def make_batch(experiment: Any) -> Any:
-  """A batch of noise, in the form of the experiment's own."""
+  """A batch of noise, in the form of the experiment's own: this host's share."""
+  import jax
   import numpy as np
 
   from byol_jax import parallel
 
   train = experiment.config.train
-  count = train.batch_size
+  count = train.batch_size // jax.process_count()
   shape = (count, *experiment.inputs.image_shape)
   rng = np.random.default_rng(0)
   views = {v: rng.integers(256, size=shape, dtype=np.uint8) for v in experiment.views}
@@ -109,12 +110,14 @@ def make_batch(experiment: Any) -> Any:
 
 def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   """Our step, ready to be timed; see `turns.Contestant`."""
-  import jax
-
-  from byol_jax import host, parallel
-  from byol_jax.nets import convolve, layers
+  from byol_jax import host
 
   host.tune()
+  import jax
+
+  from byol_jax import parallel
+  from byol_jax.nets import convolve, layers
+
   jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   experiment = make_experiment(**settings)

@@ -4,6 +4,7 @@ The speed of a machine drifts, so what is compared is measured within one window
 every round runs each contestant once, and ratios are taken round by round.
 """
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _PAUSE = 0.2  # seconds in which the threads of the one before fall asleep
+_PATIENCE = 10  # seconds in which a contestant stops the processes of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +85,8 @@ def take_turns(
   try:
     for name, contestant in contestants.items():
       ends[name], other = context.Pipe()
-      processes.append(
-        context.Process(target=_serve, args=(other, contestant), daemon=True)
-      )
+      # Not a daemon, which could not have processes of its own.
+      processes.append(context.Process(target=_serve, args=(other, contestant)))
       processes[-1].start()
       other.close()
       # One after the other: preparation is timed too.
@@ -103,7 +104,10 @@ def take_turns(
           seconds[name].append(taken)
     return {name: Timing(seconds[name], facts[name], peaks[name]) for name in names}
   finally:
+    for end in ends.values():
+      end.close()
     for process in processes:
+      process.join(_PATIENCE)
       process.kill()
 
 
@@ -121,13 +125,14 @@ def _answer(name: str, end: Any) -> Any:
 
 def _serve(end: Any, contestant: Contestant) -> None:
   os.environ.update(contestant.environment)
-  end.recv()
-  facts, run = contestant.prepare(**contestant.settings)
-  end.send(facts)
-  while True:
+  with contextlib.suppress(EOFError):  # nobody asks any more
     end.recv()
-    start = time.perf_counter()
-    run()
-    taken = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    end.send((taken, peak))
+    facts, run = contestant.prepare(**contestant.settings)
+    end.send(facts)
+    while True:
+      end.recv()
+      start = time.perf_counter()
+      run()
+      taken = time.perf_counter() - start
+      peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+      end.send((taken, peak))

@@ -6,10 +6,15 @@ import platform
 
 import jaxlib
 
-# XLA hands sums, products and convolutions on CPUs to YNNPACK. Its sums are a few
-# times faster than XLA's own, its convolutions slower, most so backwards.
-_FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
-_CHOSEN = "LIBRARY_FUSION_TYPE_REDUCE"
+# Flag of XLA -> our choice.
+_FLAGS = {
+  # XLA hands sums, products and convolutions on CPUs to YNNPACK. Its sums are a
+  # few times faster than XLA's own, its convolutions slower, most so backwards.
+  "--xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+  # This pass takes all optimisation barriers out before operations are fused,
+  # and fusion is what the barriers of `nets/convolve.py` are there to stop.
+  "--xla_disable_hlo_passes": "cse_barrier_expander",
+}
 # XLA aborts at a flag that it does not know: these are the versions tried.
 _VERSIONS = ((0, 10), (0, 13))
 
@@ -20,18 +25,21 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 def tune() -> None:
   """Chooses XLA's fastest forms on CPUs, and keeps the memory of steps for the next.
 
-  Comes before anything else that touches devices. What the user chose, by
-  XLA_FLAGS or MALLOC_ARENA_MAX, stays.
+  Comes before numpy or JAX is imported: both start threads, and memory that a
+  thread took from an arena of malloc's before stays out of reach. What the user
+  chose, by XLA_FLAGS or MALLOC_ARENA_MAX, stays.
   """
-  _choose_fusions()
+  _set_flags()
   _keep_memory()
 
 
-def _choose_fusions() -> None:
+def _set_flags() -> None:
   version = tuple(map(int, jaxlib.__version__.split(".")[:2]))
+  if not _VERSIONS[0] <= version < _VERSIONS[1]:
+    return
   given = os.environ.get("XLA_FLAGS", "")
-  if _VERSIONS[0] <= version < _VERSIONS[1] and _FUSIONS not in given:
-    os.environ["XLA_FLAGS"] = f"{given} {_FUSIONS}={_CHOSEN}".strip()
+  ours = [f"{flag}={value}" for flag, value in _FLAGS.items() if flag not in given]
+  os.environ["XLA_FLAGS"] = " ".join([given, *ours]).strip()
 
 
 def _keep_memory() -> None:
@@ -40,7 +48,8 @@ def _keep_memory() -> None:
   A step takes its temporary memory in one piece, gigabytes of it, and gives it
   back at its end. malloc would hand that to the kernel, and each step would wait
   for half a million pages to be mapped and zeroed again. Only memory of malloc's
-  main arena is kept, so there is to be no other.
+  main arena is kept, so there is to be no other: threads that are there already
+  keep theirs, and hand them on to those that follow.
   """
   if platform.libc_ver()[0] != "glibc" or "MALLOC_ARENA_MAX" in os.environ:
     return

@@ -19,7 +19,7 @@ from absl import logging
 
 from byol_jax import figures, parallel
 from byol_jax.checkpoint import Checkpoints
-from byol_jax.errors import UserError
+from byol_jax.errors import Stopped, UserError
 from byol_jax.rundir import RunDir
 
 # How many steps the host may run ahead of the devices: enough to keep them
@@ -48,16 +48,6 @@ class Experiment(Protocol):
   def summarise(self, state: Any) -> dict[str, Any]:
     """The results of the whole run."""
     ...
-
-
-class Stopped(Exception):
-  """The run was asked to stop, and saved its state first."""
-
-  def __init__(self, step: int, signal_number: int):
-    super().__init__(
-      f"stopped after step {step} and saved; the same command continues the run"
-    )
-    self.signal_number = signal_number
 
 
 class _Monitor:
@@ -164,9 +154,12 @@ def run(
 
 def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
   """The state after the last step, and the run's clock."""
-  state, first_step = experiment.init(), 0
-  restored = checkpoints.restore(state)
-  if restored is not None:
+  restored = None
+  if checkpoints.latest_step() is not None:
+    restored = checkpoints.restore(jax.eval_shape(experiment.init))
+  if restored is None:
+    first_step, state = 0, experiment.init()
+  else:
     first_step, state = restored
     logging.info("continuing from step %d", first_step)
   state = parallel.replicate(state)
@@ -200,8 +193,9 @@ def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
       run_dir.log(step, report | found)
       if save or evaluate or stop:
         checkpoints.save(step, state, found)
-        if parallel.is_first_host():
-          figures.curves(run_dir)
+      # Drawing takes as long as a few dozen fast steps.
+      if (evaluate or stop) and parallel.is_first_host():
+        figures.curves(run_dir)
       if stop:
         checkpoints.wait()
         raise Stopped(step, asked[0] if asked else signal.SIGTERM)

@@ -14,14 +14,12 @@ import signal
 import sys
 from pathlib import Path
 
-import jax
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from byol_jax import host, loop, parallel
-from byol_jax.errors import UserError
-from byol_jax.rundir import RunDir
+from byol_jax import host
+from byol_jax.errors import Stopped, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,8 +59,15 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 def _main(argv: list[str]) -> None:
   del argv
+  # Before the imports that follow, of which numpy's starts the first thread.
+  host.tune()
+  from byol_jax import loop, parallel
+  from byol_jax.rundir import RunDir
+
   _set_up_logging()
-  _set_up_jax()
+  if _DISTRIBUTED.value:
+    parallel.join_cluster()
+  _keep_programs()
   config = _CONFIG.value
   _check_counts(config)
   experiment = importlib.import_module(f"experiments.{config.experiment}").make(config)
@@ -102,14 +107,15 @@ def _set_up_logging() -> None:
   python_logging.getLogger("jax").setLevel(python_logging.ERROR)
 
 
-def _set_up_jax() -> None:
-  """Joins the cluster if there is one; keeps compiled programs between runs."""
-  host.tune()
-  if _DISTRIBUTED.value:
-    parallel.join_cluster()
+def _keep_programs() -> None:
+  """Keeps compiled programs between runs, small ones too: they are hundreds."""
+  import jax
+
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     cache = Path.home() / ".cache" / "byol_jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
+  if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def _config_name() -> str:
@@ -134,7 +140,7 @@ def cli() -> None:
     app.run(_main, flags_parser=_parse_flags)
   except UserError as error:
     sys.exit(f"byol_jax: {error}")
-  except loop.Stopped as stopped:
+  except Stopped as stopped:
     print(f"byol_jax: {stopped}", file=sys.stderr)
     sys.exit(128 + stopped.signal_number)
   except KeyboardInterrupt:

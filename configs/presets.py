@@ -109,6 +109,7 @@ def imagenet(epochs: int) -> ConfigDict:
         "steps": steps,
         "batch_size": batch_size,
         "accumulate": 1,
+        "remat": False,
         "precision": "float32",
       },
       # Held out for tuning as in the reference code: the first 10 000 images.

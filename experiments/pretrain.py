@@ -73,10 +73,9 @@ class Pretrain:
       for name, view in config.views.items()
     }
     self.optimiser, self.learning_rate = optimisers.from_config(config)
-    self._start = jax.jit(self._init)
     self._extractor = features.gathered(self._forward)
     # What cannot be built is found here, before anything is compiled or written.
-    jax.eval_shape(self._start, jax.random.key(0))
+    jax.eval_shape(self._init, jax.random.key(0))
     for view in self.views.values():
       augment.check_view(view)
 
@@ -89,13 +88,14 @@ class Pretrain:
       self.inputs.classes,
       config.train.precision,
       parallel.AXIS,
+      config.train.remat,
     )
 
   # What a run starts from, sees and does.
 
   def init(self) -> State:
     """The state at step 0."""
-    state = self._start(jax.random.key(self.config.seed))
+    state = self._init(jax.random.key(self.config.seed))
     return self._bn_initialised(state) if self.config.bn_init else state
 
   def _init(self, key: jax.Array) -> State:
@@ -116,7 +116,7 @@ class Pretrain:
       target,
       online_stats,
       target_stats,
-      self.optimiser.init(online),
+      jax.jit(self.optimiser.init)(online),
     )
 
   def _bn_initialised(self, state: State) -> State:

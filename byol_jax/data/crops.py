@@ -27,6 +27,28 @@ def random_crop_flip(
 ) -> np.ndarray:
   """Crops a random patch, resizes it and flips it left to right at random.
 
+  Args:
+    image: uint8[H, W, C].
+    uniforms: `NUM_UNIFORMS` numbers in [0, 1): four for `random_patch`, flip.
+    size: side of the result in pixels.
+    view: ranges of the crop, probability of the flip.
+
+  Returns:
+    uint8[size, size, C].
+  """
+  patch = random_patch(image.shape[0], image.shape[1], uniforms, view)
+  resized = _resize(image[patch], size)
+  if uniforms[4] >= view.flip:
+    return resized
+  # Ten times as fast as to copy numpy's mirrored view of the pixels later on.
+  return cv2.flip(resized, 1).reshape(resized.shape)
+
+
+def random_patch(
+  height: int, width: int, uniforms: Sequence[float] | np.ndarray, view: View
+) -> tuple[slice, slice]:
+  """Draws the patch of an image that a random crop shows.
+
   The patch's share of the image's area is uniform in `view.crop_area`, its
   width / height log-uniform in `view.crop_aspect`, and its place uniform (Grill
   et al. 2020, arXiv 2006.07733, appendix B). There is one draw: a patch wider
@@ -34,28 +56,24 @@ def random_crop_flip(
   is the whole image, whatever its shape.
 
   Args:
-    image: uint8[H, W, C].
-    uniforms: `NUM_UNIFORMS` numbers in [0, 1): area, aspect, top, left, flip.
-    size: side of the result in pixels.
-    view: ranges of the crop, probability of the flip.
+    height: of the image, in pixels.
+    width: likewise.
+    uniforms: numbers in [0, 1): area, aspect, top, left.
+    view: ranges of the crop.
 
   Returns:
-    uint8[size, size, C].
+    Its rows and its columns.
   """
-  height, width = image.shape[:2]
   if tuple(view.crop_area) == tuple(view.crop_aspect) == (1, 1):
-    patch = image
-  else:
-    area = height * width * _between(uniforms[0], *view.crop_area)
-    log_range = (math.log(bound) for bound in view.crop_aspect)
-    aspect = math.exp(_between(uniforms[1], *log_range))
-    h = min(max(round(math.sqrt(area / aspect)), 1), height)
-    w = min(max(round(math.sqrt(area * aspect)), 1), width)
-    top = int(uniforms[2] * (height - h + 1))
-    left = int(uniforms[3] * (width - w + 1))
-    patch = image[top : top + h, left : left + w]
-  resized = _resize(patch, size)
-  return resized[:, ::-1] if uniforms[4] < view.flip else resized
+    return slice(height), slice(width)
+  area = height * width * _between(uniforms[0], *view.crop_area)
+  log_range = (math.log(bound) for bound in view.crop_aspect)
+  aspect = math.exp(_between(uniforms[1], *log_range))
+  h = min(max(round(math.sqrt(area / aspect)), 1), height)
+  w = min(max(round(math.sqrt(area * aspect)), 1), width)
+  top = int(uniforms[2] * (height - h + 1))
+  left = int(uniforms[3] * (width - w + 1))
+  return slice(top, top + h), slice(left, left + w)
 
 
 def central_crop(image: np.ndarray, size: int, fraction: float) -> np.ndarray:

@@ -25,12 +25,12 @@ NO_LABEL = -1
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
 _BLOCK = 512  # records read and decoded together on the way to memory
 
-# Channels -> how OpenCV reads them, and how its BGR(A) becomes RGB(A). The EXIF
-# orientation is ignored, as in TensorFlow's and Pillow's decoders.
-_DECODE: dict[int, tuple[int, int | None]] = {
-  1: (cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION, None),
-  3: (cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, cv2.COLOR_BGR2RGB),
-  4: (cv2.IMREAD_UNCHANGED, cv2.COLOR_BGRA2RGBA),
+# Channels -> how OpenCV reads them. The EXIF orientation is ignored, as in
+# TensorFlow's and Pillow's decoders.
+_DECODE: dict[int, int] = {
+  1: cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
+  3: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
+  4: cv2.IMREAD_UNCHANGED,
 }
 
 
@@ -105,9 +105,8 @@ def decode_image(encoded: bytes, channels: int) -> np.ndarray:
   Raises:
     UserError: the bytes are no image, or not one of these channels and 8 bits.
   """
-  flags, colour = _DECODE[channels]
   pixels = np.frombuffer(encoded, np.uint8)
-  image = cv2.imdecode(pixels, flags) if encoded else None
+  image = cv2.imdecode(pixels, _DECODE[channels]) if encoded else None
   if image is None:
     raise UserError(
       f"An image of {len(encoded)} bytes cannot be decoded: prepare the data set again."
@@ -118,7 +117,7 @@ def decode_image(encoded: bytes, channels: int) -> np.ndarray:
       f"An image has {image.shape[-1]} channels of {image.dtype}, not {channels}"
       " of uint8 as its data set declares: prepare the data set again."
     )
-  return image if colour is None else cv2.cvtColor(image, colour)
+  return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA) if channels == 4 else image
 
 
 def open_source(name: str, split: str, data_dir: str | None) -> Source:

@@ -1,5 +1,8 @@
-"""Convolution in the form that the backend is fast at."""
+"""Convolution and max-pooling in the form that the backend is fast at."""
 
+import functools
+
+import haiku as hk
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -25,6 +28,7 @@ def convolve(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
       return pointwise(x, w, stride)
     if -(-max(x.shape[1:3]) // stride) <= 2 * stride:
       return by_taps(x, w, stride)
+    return from_memory(x, w, stride)
   return plain(x, w, stride)
 
 
@@ -33,6 +37,31 @@ def plain(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   return lax.conv_general_dilated(
     x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
   )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def from_memory(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+  """`plain`, whose gradient finds its operands in memory.
+
+  Left alone, XLA on a CPU computes the norm and the ReLU before the convolution
+  once more for every element that it transposes for the kernel's gradient, in an
+  order that the caches dislike. Its barriers do something on a CPU only with the
+  flag that `host.tune` sets.
+  """
+  return plain(x, w, stride)
+
+
+def _from_memory_forward(x, w, stride):
+  return plain(x, w, stride), (x, w)
+
+
+def _from_memory_backward(stride, saved, dy):
+  x, w = saved
+  x, dy = lax.optimization_barrier((x, dy))
+  return jax.vjp(functools.partial(plain, stride=stride), x, w)[1](dy)
+
+
+from_memory.defvjp(_from_memory_forward, _from_memory_backward)
 
 
 def pointwise(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
@@ -59,3 +88,43 @@ def by_taps(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
       ]
       y += seen.reshape(-1, channels) @ w[i, j]
   return y.reshape(n, *out, -1)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+  """The largest of 3x3 pixels at stride 2, "SAME" padding.
+
+  On a CPU, XLA searches for each largest pixel again on the way back, which takes
+  five times as long as nine comparisons whose gradient is known.
+
+  Args:
+    x: [N, H, W, C].
+
+  Returns:
+    [N, ceil(H / 2), ceil(W / 2), C].
+  """
+  if jax.default_backend() == "cpu":
+    return max_pool_by_taps(x)
+  return plain_max_pool(x)
+
+
+def plain_max_pool(x: jax.Array) -> jax.Array:
+  """`max_pool` as XLA's own operation."""
+  return hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), padding="SAME")
+
+
+def max_pool_by_taps(x: jax.Array) -> jax.Array:
+  """`max_pool` as comparisons; equal pixels share the gradient among them."""
+  n, height, width, channels = x.shape
+  rows, columns = -(-height // 2), -(-width // 2)
+  # "SAME" puts the odd pixel of padding at the end.
+  before = height % 2, width % 2
+  after = 2 * rows + 2 - height - before[0], 2 * columns + 2 - width - before[1]
+  margins = (0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)
+  padded = jnp.pad(x, margins, constant_values=-jnp.inf)
+  halves = padded.reshape(n, rows + 1, 2, columns + 1, 2, channels)
+  taps = [
+    halves[:, i // 2 : i // 2 + rows, i % 2, j // 2 : j // 2 + columns, j % 2]
+    for i in range(3)
+    for j in range(3)
+  ]
+  return functools.reduce(jnp.maximum, taps)

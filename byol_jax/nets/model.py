@@ -1,5 +1,6 @@
 """The online and the target network, put together from a description."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -42,7 +43,8 @@ class Networks(NamedTuple):
   is_training) to (outputs, statistics).
 
   Attributes:
-    init: (key, images) -> (parameters, statistics) of all of them.
+    init: (key, images) -> (parameters, statistics) of all of them; images are
+      asked for their shape alone, and statistics start at zero.
     online: to `Online`.
     target: to the projection [N, P], by the encoder and the projector alone.
     encoder: to the embedding [N, D].
@@ -55,14 +57,14 @@ class Networks(NamedTuple):
 
 
 def _component(
-  module: type[M], description: Mapping[str, Any], axis: str | None, **names: Any
+  module: type[M], description: Mapping[str, Any], axis: str | None, **rest: Any
 ) -> M:
   """A module, its layers chosen by the description's first three settings."""
   settings = dict(description)
   layers = Layers(
     settings.pop("norm"), settings.pop("groups"), settings.pop("standardised"), axis
   )
-  return module(layers, **settings, **names)
+  return module(layers, **settings, **rest)
 
 
 def make_networks(
@@ -72,6 +74,7 @@ def make_networks(
   classes: int | None = None,
   precision: str = "float32",
   axis: str | None = None,
+  remat: bool = False,
 ) -> Networks:
   """Builds BYOL's networks (section 3.3).
 
@@ -84,6 +87,7 @@ def make_networks(
     precision: a key of `PRECISIONS`, in which activations are computed.
       Parameters, statistics and outputs are float32 whatever it is.
     axis: the device axis over which batch norm pools in training.
+    remat: whether the encoder's blocks are recomputed in the backward pass.
 
   Raises:
     UserError: for an unknown precision; from `init`, for a description that
@@ -95,7 +99,7 @@ def make_networks(
     )
 
   def build():
-    encode = _component(ResNet, encoder, axis)
+    encode = _component(ResNet, encoder, axis, remat=remat)
     project = _component(MLP, projector, axis, name="projector")
     predict = _component(MLP, predictor, axis, name="predictor")
     classify = Linear(classes, name="classifier") if classes else None
@@ -127,14 +131,64 @@ def make_networks(
 
     return online, (online, target, encoder_alone)
 
-  init, functions = hk.multi_transform_with_state(build)
+  _, functions = hk.multi_transform_with_state(build)
 
   def deterministic(function):
     return lambda params, state, *args: function(params, state, None, *args)
 
-  return Networks(
-    lambda key, images: init(key, images, True), *map(deterministic, functions)
-  )
+  return Networks(_initialiser(lambda: build()[0]), *map(deterministic, functions))
+
+
+class _Request(NamedTuple):
+  """A parameter that a network asks for."""
+
+  module: str
+  name: str
+  shape: tuple[int, ...]
+  dtype: Any
+  init: hk.initializers.Initializer
+
+
+def _initialiser(
+  build: Callable[[], Callable[[jax.Array, bool], Any]],
+) -> Callable[[jax.Array, jax.Array], tuple[hk.Params, hk.State]]:
+  """Haiku's `init`, to the bit, without the network's outputs.
+
+  The network is traced once for images of a shape, to hear what it asks for, and
+  each parameter is drawn by itself: few differ in shape, while one program of all
+  draws takes longer to compile, and even to load.
+  """
+
+  @functools.cache
+  def traced(shape, dtype):
+    requests: list[_Request] = []
+
+    def note(next_creator, shape, dtype, init, context):
+      module, name = context.module_name, context.name
+      requests.append(_Request(module, name, shape, dtype, init))
+      return next_creator(shape, dtype, init)
+
+    def run(images):
+      with hk.custom_creator(note):
+        build()(images, True)
+
+    images = jax.ShapeDtypeStruct(shape, dtype)
+    init = hk.transform_with_state(run).init
+    return requests, jax.eval_shape(init, jax.random.key(0), images)[1]
+
+  def init(key, images):
+    requests, stats = traced(images.shape, images.dtype)
+
+    def draw():
+      params: dict[str, dict[str, jax.Array]] = {}
+      for module, name, *shape_and_dtype, initialise in requests:
+        params.setdefault(module, {})[name] = initialise(*shape_and_dtype)
+      return params
+
+    params = hk.transform(draw).apply({}, key)
+    return params, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), stats)
+
+  return init
 
 
 HEADS = ("projector", "predictor", "classifier")

@@ -17,6 +17,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+# What rematerialisation keeps: a few numbers that all devices would share again.
+MOMENTS = "moments"
 
 
 class Pool(NamedTuple):
@@ -68,6 +72,7 @@ def _moments(
   first = _reduce(deviation, pool)
   second = _reduce(jnp.square(deviation), pool)
   both = _share(jnp.concatenate([first, second], axis=1), pool)
+  both = checkpoint_name(both, MOMENTS)
   first, second = both[:, :1], both[:, 1:]
   return reference + first, jnp.maximum(second - jnp.square(first), 0.0)
 

@@ -1,12 +1,15 @@
 """ResNet v1 encoders (He et al., 1512.03385) of any depth, width, stem, norm."""
 
+import functools
 from typing import NamedTuple
 
 import haiku as hk
 import jax
 
 from byol_jax.errors import UserError
+from byol_jax.nets.convolve import max_pool
 from byol_jax.nets.layers import Layers
+from byol_jax.nets.normalise import MOMENTS
 
 
 class _Shape(NamedTuple):
@@ -85,13 +88,33 @@ class _Block(hk.Module):
     return jax.nn.relu(out + x)
 
 
+def _rematerialised(block: _Block, x: jax.Array, is_training: bool) -> jax.Array:
+  """Runs a block of which a backward pass finds the input and the moments alone.
+
+  It recomputes the rest. The moments are kept so that no device waits for the
+  others once more.
+  """
+  if hk.running_init():  # draws parameters, which is not to happen twice
+    return block(x, is_training)
+  keep = jax.checkpoint_policies.save_only_these_names(MOMENTS)
+  return hk.remat(lambda x: block(x, is_training), policy=keep)(x)
+
+
 class _BlockGroup(hk.Module):
   """The blocks of one stage; the first one changes the shape."""
 
   def __init__(
-    self, blocks: int, layers: Layers, stride: int, project: bool, name, **block
+    self,
+    blocks: int,
+    layers: Layers,
+    stride: int,
+    project: bool,
+    remat: bool,
+    name: str,
+    **block,
   ):
     super().__init__(name)
+    self.remat = remat
     self.blocks = [
       _Block(
         layers,
@@ -105,7 +128,8 @@ class _BlockGroup(hk.Module):
 
   def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
     for block in self.blocks:
-      x = block(x, is_training)
+      run = functools.partial(_rematerialised, block) if self.remat else block
+      x = run(x, is_training)
     return x
 
 
@@ -123,6 +147,7 @@ class ResNet(hk.Module):
     width: float = 1,
     stem: str = "imagenet",
     zero_last_scale: bool = False,
+    remat: bool = False,
     name: str | None = None,
   ):
     """Builds the network.
@@ -134,6 +159,8 @@ class ResNet(hk.Module):
       stem: a key of `STEMS`.
       zero_last_scale: whether the last norm's scale of each block starts at 0
         (Goyal et al., 1706.02677). BYOL's numbers were obtained without it.
+      remat: whether blocks are recomputed in the backward pass, which takes
+        less memory and more time.
       name: "res_net<depth>" by default.
 
     Raises:
@@ -159,6 +186,7 @@ class ResNet(hk.Module):
         channels=expansion * channels * 2**i,
         bottleneck=bottleneck,
         zero_last_scale=zero_last_scale,
+        remat=remat,
         name=f"block_group_{i}",
       )
       for i, count in enumerate(blocks)
@@ -169,7 +197,7 @@ class ResNet(hk.Module):
     x = self.initial_norm(self.initial_conv(x), is_training)
     x = jax.nn.relu(x)
     if self.max_pool:
-      x = hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), padding="SAME")
+      x = max_pool(x)
     for group in self.groups:
       x = group(x, is_training)
     return x.mean((1, 2))

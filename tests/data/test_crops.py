@@ -19,7 +19,7 @@ def _noise(*shape):
 def _coordinates(height, width):
   """Every pixel holds its (row, column)."""
   rows, columns = np.mgrid[:height, :width]
-  return np.stack([rows, columns], axis=-1)
+  return np.stack([rows, columns], axis=-1).astype(np.int32)
 
 
 @pytest.fixture
@@ -67,6 +67,29 @@ def test_a_patch_of_the_target_size_is_cut_out_exactly(channels, flip):
   np.testing.assert_array_equal(
     crops.random_crop_flip(image, uniforms, 8, view), expected
   )
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_flip_mirrors_the_resized_patch(channels):
+  image, uniforms = _noise(40, 50, channels), [0.3, 0.6, 0.2, 0.9, 0.5]
+  before = image.copy()
+  straight = crops.random_crop_flip(image, uniforms, 12, View(flip=0.5))
+  flipped = crops.random_crop_flip(image, uniforms, 12, View(flip=0.51))
+  assert flipped.shape == (12, 12, channels)
+  assert flipped.flags.c_contiguous  # what is not takes long to copy into a batch
+  np.testing.assert_array_equal(flipped, straight[:, ::-1])
+  np.testing.assert_array_equal(image, before)
+
+
+def test_the_patch_is_where_the_numbers_say():
+  view = View(crop_area=(0.5, 1.0), crop_aspect=(0.5, 2.0))
+  # Area 60 x 100 x (0.5 + 0.25 x 0.5) = 3750, aspect 0.5 x 4^0.5 = 1: a square of
+  # 61.24 pixels a side, cut to 60 rows. Columns start at one of 0..39.
+  got = crops.random_patch(60, 100, [0.25, 0.5, 0.7, 0.75], view)
+  assert got == (slice(0, 60), slice(30, 91))
+  # Area 3000, aspect 0.5 x 4^0.25 = 0.707: 65.1 x 46.1, of whose rows 60 fit.
+  got = crops.random_patch(60, 100, [0.0, 0.25, 0.99, 0.0], view)
+  assert got == (slice(0, 60), slice(0, 46))
 
 
 def test_a_patch_wider_than_the_image_is_cut_to_fit(monkeypatch):

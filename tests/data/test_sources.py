@@ -173,6 +173,14 @@ def test_png_is_decoded_exactly(channels):
   np.testing.assert_array_equal(sources.decode_image(encoded, channels), image)
 
 
+@pytest.mark.parametrize("kind", ["BMP", "PPM", "TIFF", "WEBP"])
+def test_other_lossless_files_are_decoded_to_rgb(kind):
+  image = _noise(9, 14, 3)
+  options = {"lossless": True} if kind == "WEBP" else {}
+  encoded = _encode(image, kind, **options)
+  np.testing.assert_array_equal(sources.decode_image(encoded, 3), image)
+
+
 def test_grey_and_alpha_become_three_channels():
   grey, rgba = _noise(9, 14), _noise(9, 14, 4)
   np.testing.assert_array_equal(

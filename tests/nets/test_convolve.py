@@ -12,7 +12,8 @@ from byol_jax.nets import convolve
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize(
-  ("form", "kernel"), [(convolve.pointwise, 1), (convolve.by_taps, 3)]
+  ("form", "kernel"),
+  [(convolve.pointwise, 1), (convolve.by_taps, 3), (convolve.from_memory, 3)],
 )
 def test_forms_agree(form, kernel, size, stride):
   rng = np.random.default_rng(0)
@@ -50,3 +51,24 @@ def test_accelerators_get_the_plain_form(monkeypatch):
   x, w = jnp.zeros((1, 4, 4, 2)), jnp.zeros((1, 1, 2, 2))
   jaxpr = jax.make_jaxpr(lambda x, w: convolve.convolve(x, w, 1))(x, w)
   assert "conv_general_dilated" in str(jaxpr)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (5, 4), (8, 8), (9, 7)])
+def test_forms_of_max_pool_agree(height, width):
+  rng = np.random.default_rng(0)
+  x = jnp.float32(rng.normal(size=(2, height, width, 3)))
+
+  def outputs(fn):
+    value = fn(x)
+    slope = jnp.cos(jnp.arange(value.size)).reshape(value.shape)
+    return value, jax.grad(lambda x: jnp.sum(slope * fn(x)))(x)
+
+  forms = convolve.max_pool_by_taps, convolve.plain_max_pool, convolve.max_pool
+  by_taps, plain, chosen = map(outputs, forms)
+  chex.assert_trees_all_close(by_taps, plain, rtol=1e-6)
+  chex.assert_trees_all_close(chosen, plain, rtol=1e-6)
+
+
+def test_equal_largest_pixels_share_the_gradient():
+  gradient = jax.grad(lambda x: jnp.sum(convolve.max_pool_by_taps(x)))
+  assert jnp.sum(gradient(jnp.zeros((1, 2, 2, 1)))) == 1

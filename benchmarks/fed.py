@@ -1,0 +1,73 @@
+"""Times how long a step of ResNet-50 waits for its images, by the loop's clocks.
+
+  python -m benchmarks.fed --images=../shared/imagenet_samples
+
+`benchmarks.input` runs this too.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+
+_SUFFIXES = (".jpeg", ".jpg")
+_WARM_UP = 2  # steps: one compiles
+
+
+def source(folder: str) -> Any:
+  """The JPEGs of a folder, encoded in memory, as a set of one class."""
+  from byol_jax.data import sources
+
+  files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in _SUFFIXES)
+  records = [{"image": path.read_bytes(), "label": 0} for path in files]
+  return sources.RecordSource(records, "image", "label", 1, 3)
+
+
+def measure(folder: str, steps: int) -> dict[str, float]:
+  """What the loop reports over some steps of 224 px, batch 8, fed by threads."""
+  from byol_jax import host
+
+  host.tune()
+  from benchmarks.step import NETWORKS, make_experiment
+  from byol_jax import loop, parallel
+  from byol_jax.data import augment
+
+  network: dict[str, Any] = NETWORKS["resnet50-b8"]
+  experiment = make_experiment(**network, norm="bn")
+  experiment.config.data.workers = 0
+  experiment.inputs.train = source(folder)
+  experiment.views = {"view1": augment.BYOL_VIEW1, "view2": augment.BYOL_VIEW2}
+  state = parallel.replicate(experiment.init())
+  update = parallel.pmap(experiment.step, donate=True)
+  batches = experiment.batches(0)
+  monitor = loop._Monitor(network["batch"], steps, 0.0)
+
+  def train(count: int) -> dict[str, float]:
+    nonlocal state
+    monitor.restart()
+    for _ in range(count):
+      state, scalars = update(state, monitor.fetch(batches))
+      monitor.record(scalars)
+    return monitor.report(count)
+
+  train(_WARM_UP)
+  report = train(steps)
+  batches.close()
+  return report | {"step": network["batch"] / report["images_per_second"]}
+
+
+def main(argv: list[str]) -> None:
+  """Prints a Markdown table of one line."""
+  del argv
+  report = measure(flags.FLAGS.images, flags.FLAGS.steps)
+  print("| step, s | images/s | input wait |\n" + "| --- " * 3 + "|")
+  print(
+    f"| {report['step']:.2f} | {report['images_per_second']:.2f} |"
+    f" {100 * report['input_wait']:.2f}% |"
+  )
+
+
+if __name__ == "__main__":
+  flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
+  flags.DEFINE_integer("steps", 10, "Steps that are timed.", 1)
+  app.run(main)

@@ -1,0 +1,244 @@
+"""How a step's cost grows: with images, pixels, channels, devices and hosts.
+
+  python -m benchmarks.growth                    all tables
+  python -m benchmarks.growth --table=batch      one of them
+  python -m benchmarks.growth --table=remat --repeats=10
+
+Times are medians of steps in turns (see `turns`) and come with the slope of log
+time over log work: 1 is proportional, more is superlinear. Simulated devices and
+hosts share the cores, and the work is the same whatever their number, so there the
+ideal is a constant time. Memory and collectives are those of XLA's programs.
+"""
+
+import math
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks import turns
+
+_TABLE = flags.DEFINE_multi_string("table", [], "Tables by name; all if none.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Times that each is timed.", 2)
+
+SMALL = {"depth": 18, "stem": "cifar", "size": 32, "batch": 64, "norm": "gn_ws"}
+LARGE = {"depth": 50, "stem": "imagenet", "size": 224, "batch": 8, "norm": "gn_ws"}
+# What many devices share: small, as each compiles for all of them.
+SHARED = SMALL | {"depth": 10, "batch": 64}
+NORMS = ("bn", "gn_ws")
+
+# A batch of 4096 on 8 devices: how many pieces each works through its share in, and
+# what the step's arguments and temporary memory may come to.
+PIECES = 32
+BOUND_MIB = 6 * 1024
+
+
+def prepare(
+  hosts: int = 1, address: str = "", **settings: Any
+) -> tuple[dict[str, Any], Callable[[], None]]:
+  """Our step; with `hosts`, beside those of the others, which it starts."""
+  from byol_jax import host
+
+  host.tune()
+  import jax
+
+  from benchmarks import costs, step
+  from byol_jax import parallel
+
+  others = []
+  if hosts > 1:
+    address = address or f"localhost:{_free_port()}"
+    number = int(os.environ.setdefault("JAX_PROCESS_ID", "0"))
+    os.environ |= {
+      "JAX_COORDINATOR_ADDRESS": address,
+      "JAX_NUM_PROCESSES": str(hosts),
+    }
+    if number == 0:
+      code = f"from benchmarks import growth; growth.follow({hosts}, **{settings})"
+      others = [
+        subprocess.Popen(
+          [sys.executable, "-c", code],
+          env=os.environ | {"JAX_PROCESS_ID": str(i)},
+          stdin=subprocess.PIPE,
+        )
+        for i in range(1, hosts)
+      ]
+    parallel.join_cluster()
+  experiment = step.make_experiment(**settings)
+  batch = step.make_batch(experiment)
+  state = parallel.replicate(experiment.init())
+  update = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
+  memory = update.memory_analysis()
+  facts = {
+    "temp_mib": memory.temp_size_in_bytes / 2**20,
+    "collectives": costs.collectives(update),
+  }
+
+  def run():
+    nonlocal state
+    for other in others:
+      other.stdin.write(b"\n")
+      other.stdin.flush()
+    state, scalars = update(state, batch)
+    jax.block_until_ready(scalars)
+
+  return facts, run
+
+
+def follow(hosts: int, **settings: Any) -> None:
+  """What the hosts but the first do: a step for each line they read."""
+  address = os.environ["JAX_COORDINATOR_ADDRESS"]
+  _, run = prepare(hosts, address, **settings)
+  for _ in sys.stdin.buffer:
+    run()
+
+
+def _free_port() -> int:
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    return free.getsockname()[1]
+
+
+def _devices(count: int) -> dict[str, str]:
+  flags_ = f"--xla_force_host_platform_device_count={count}"
+  return {"XLA_FLAGS": flags_, "JAX_PLATFORMS": "cpu"}
+
+
+def slope(work: Mapping[float, float]) -> float:
+  """Least-squares slope of log time over log work."""
+  xs, ys = ([math.log(v) for v in values] for values in (work.keys(), work.values()))
+  mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
+  pairs = list(zip(xs, ys, strict=True))
+  return sum((x - mx) * (y - my) for x, y in pairs) / sum((x - mx) ** 2 for x in xs)
+
+
+def _print(*cells: Any) -> None:
+  print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def _head(*cells: str) -> None:
+  _print(*cells)
+  print("|---" * len(cells) + "|", flush=True)
+
+
+def _timed(
+  title: str, contestants: Mapping[int, tuple[turns.Contestant, float]]
+) -> None:
+  """A table of step times, and how they grow with the work."""
+  named = {str(value): contestant for value, (contestant, _) in contestants.items()}
+  found = turns.take_turns(named, _REPEATS.value)
+  _head(title, "step, s", "spread", "all-reduces", "temp, MiB")
+  for name, timing in found.items():
+    reduces = timing.facts["collectives"].get("all-reduce", (0,))[0]
+    temp = timing.facts["temp_mib"]
+    spread = f"{100 * timing.spread:.0f}%"
+    _print(name, f"{timing.median:.3f}", spread, reduces, f"{temp:.0f}")
+  work = {contestants[int(name)][1]: timing.median for name, timing in found.items()}
+  print(f"\nslope of log time over log work: {slope(work):.2f}\n", flush=True)
+
+
+def _batch() -> None:
+  sizes = (16, 32, 64, 128, 256)
+  _timed(
+    "batch, ResNet-18, 32 px",
+    {n: (turns.Contestant(prepare, SMALL | {"batch": n}), n) for n in sizes},
+  )
+
+
+def _resolution() -> None:
+  sizes = (64, 96, 128, 160, 224)
+  _timed(
+    "pixels a side, ResNet-50, batch 8",
+    {n: (turns.Contestant(prepare, LARGE | {"size": n}), n * n) for n in sizes},
+  )
+
+
+def _width() -> None:
+  # Work grows with the square of the channels.
+  _timed(
+    "width, ResNet-18, 32 px, batch 32",
+    {
+      n: (turns.Contestant(prepare, SMALL | {"batch": 32, "width": n}), n * n)
+      for n in (1, 2, 3)
+    },
+  )
+
+
+def _over_devices() -> None:
+  _timed(
+    "devices, ResNet-10, 32 px, batch 64 over all",
+    {n: (turns.Contestant(prepare, SHARED, _devices(n)), n) for n in (1, 2, 4, 8)},
+  )
+
+
+def _over_hosts() -> None:
+  _timed(
+    "hosts, ResNet-10, 32 px, batch 64 over all",
+    {
+      n: (turns.Contestant(prepare, SHARED | {"hosts": n}, _devices(1)), n)
+      for n in (1, 2, 4)
+    },
+  )
+
+
+def _remat() -> None:
+  _head("norm", "temp, MiB", "with remat", "step, s", "with remat", "ratio")
+  for norm in NORMS:
+    ways = {
+      name: turns.Contestant(prepare, LARGE | {"norm": norm, "remat": remat})
+      for name, remat in (("kept", False), ("remat", True))
+    }
+    kept, remat = turns.take_turns(ways, _REPEATS.value).values()
+    temps = [f"{each.facts['temp_mib']:.0f}" for each in (kept, remat)]
+    times = [f"{each.median:.2f}" for each in (kept, remat)]
+    _print(norm, *temps, *times, f"{remat.ratio(kept):.2f}")
+
+
+def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+  """Compiles a step that nobody runs; nothing is timed."""
+  from benchmarks import costs, step
+
+  program = costs.lower_step(step.make_experiment(**settings)).compile()
+  memory = program.memory_analysis()
+  facts = {
+    "temp_mib": memory.temp_size_in_bytes / 2**20,
+    "arguments_mib": memory.argument_size_in_bytes / 2**20,
+  }
+  return facts, lambda: None
+
+
+def _memory() -> None:
+  _head("norm", "pieces", "arguments, MiB", "temp, MiB", f"under {BOUND_MIB} MiB")
+  for norm in NORMS:
+    settings = LARGE | {"norm": norm, "batch": 4096, "accumulate": PIECES}
+    contestant = turns.Contestant(prepare_memory, settings, _devices(8))
+    (timing,) = turns.take_turns({norm: contestant}, 2, 0).values()
+    arguments, temp = timing.facts["arguments_mib"], timing.facts["temp_mib"]
+    fits = arguments + temp < BOUND_MIB
+    _print(norm, PIECES, f"{arguments:.0f}", f"{temp:.0f}", "yes" if fits else "no")
+
+
+TABLES: dict[str, Callable[[], None]] = {
+  "batch": _batch,
+  "resolution": _resolution,
+  "width": _width,
+  "devices": _over_devices,
+  "hosts": _over_hosts,
+  "memory": _memory,
+  "remat": _remat,
+}
+
+
+def main(argv: list[str]) -> None:
+  """Prints the tables that are asked for."""
+  del argv
+  for name in _TABLE.value or TABLES:
+    TABLES[name]()
+
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,518 @@
+"""Times the input beside what others do, on a folder of JPEGs.
+
+  python -m benchmarks.input --images=../shared/imagenet_samples
+  python -m benchmarks.input --images=FOLDER --only=crops --only=colour
+
+  crops      decoding and two random 224 px crops with flips, on one core
+  colour     colour and blur on the device, on one core of a CPU
+  pipeline   the first through batches, on all cores
+  fed        how long a step of ResNet-50 waits for its images (`benchmarks.fed`)
+
+Contestants take turns (see `turns`), each core-bound one on the same core, and all
+of them crop and flip by the same numbers. One whose package is not installed is
+left out.
+"""
+
+import functools
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import fed, turns
+
+TABLES = ("crops", "colour", "pipeline", "fed")
+
+_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
+_ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
+_ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
+
+_CORE = 0  # the one that contestants of one core run on
+_SIZE = 224
+_BATCH = 25
+_STREAM = 3000  # images a turn where some are loaded ahead: at most 4% of these
+_SAMPLE = 16  # images whose crops are compared
+_SEED = 0
+
+Run = Callable[[], None]
+Prepared = tuple[dict[str, Any], Run]
+
+
+class Item(NamedTuple):
+  """An encoded image, and the two crops that are wanted of it."""
+
+  encoded: bytes
+  patches: tuple[tuple[slice, slice], ...]  # rows and columns
+  flips: tuple[bool, ...]
+
+
+def _pin() -> None:
+  """Keeps this process to one core; before libraries count the cores."""
+  os.sched_setaffinity(0, {_CORE})
+
+
+def _views() -> tuple[Any, Any]:
+  from byol_jax.data import augment
+
+  return augment.BYOL_VIEW1, augment.BYOL_VIEW2
+
+
+def _items(folder: str) -> list[Item]:
+  """The images and crops of our first epoch, in its order."""
+  from byol_jax.data import batches, crops
+
+  source, views = fed.source(folder), _views()
+  count = len(source)
+  uniforms = [batches._crop_uniforms(_SEED, v, 0, count) for v in range(len(views))]
+  items = []
+  for place, index in enumerate(batches._permutation(_SEED, 0, count)):
+    image, _ = source[int(index)]
+    height, width = image.shape[:2]
+    pairs = [(u[place], view) for u, view in zip(uniforms, views, strict=True)]
+    patches = (crops.random_patch(height, width, *pair) for pair in pairs)
+    flips = (bool(u[4] < view.flip) for u, view in pairs)
+    items.append(Item(source.records[index]["image"], tuple(patches), tuple(flips)))
+  return items
+
+
+# Decoding and cropping, image by image.
+
+
+def _opencv_crops(image: np.ndarray, item: Item) -> Iterator[np.ndarray]:
+  import cv2
+
+  for patch, flip in zip(item.patches, item.flips, strict=True):
+    crop = cv2.resize(image[patch], (_SIZE, _SIZE), interpolation=cv2.INTER_CUBIC)
+    yield cv2.flip(crop, 1) if flip else crop
+
+
+def _opencv(item: Item) -> Iterable[np.ndarray]:
+  import cv2
+
+  pixels = np.frombuffer(item.encoded, np.uint8)
+  image: Any = cv2.imdecode(pixels, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+  return _opencv_crops(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), item)
+
+
+def _simplejpeg(item: Item) -> Iterable[np.ndarray]:
+  import simplejpeg
+
+  return _opencv_crops(simplejpeg.decode_jpeg(item.encoded, "RGB"), item)
+
+
+def _pillow(item: Item) -> Iterable[np.ndarray]:
+  """As in torchvision, whose resizing antialiases."""
+  import PIL.Image
+
+  image = PIL.Image.open(io.BytesIO(item.encoded)).convert("RGB")
+  for (rows, columns), flip in zip(item.patches, item.flips, strict=True):
+    crop = image.crop((columns.start, rows.start, columns.stop, rows.stop))
+    crop = crop.resize((_SIZE, _SIZE), PIL.Image.Resampling.BICUBIC)
+    if flip:
+      crop = crop.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
+    yield np.asarray(crop)
+
+
+LOADERS = {"opencv": _opencv, "simplejpeg": _simplejpeg, "pillow": _pillow}
+
+
+def prepare_loader(folder: str, loader: str) -> Prepared:
+  """A Python function an image, into one array a batch."""
+  _pin()
+  import cv2
+
+  cv2.setNumThreads(0)
+  load, items = LOADERS[loader], _items(folder)
+
+  def batch(part: Sequence[Item]) -> np.ndarray:
+    crops = np.empty((2, len(part), _SIZE, _SIZE, 3), np.uint8)
+    for i, item in enumerate(part):
+      for v, crop in enumerate(load(item)):
+        crops[v, i] = crop
+    return crops
+
+  def run():
+    for start in range(0, len(items), _BATCH):
+      batch(items[start : start + _BATCH])
+
+  return {"images": len(items), "sample": batch(items[:_SAMPLE])}, run
+
+
+def prepare_ours(folder: str) -> Prepared:
+  """What a thread of `train_batches` does, in a process tuned as for training."""
+  _pin()
+  from byol_jax import host
+  from byol_jax.data import batches
+
+  host.tune()
+  source = fed.source(folder)
+  count = len(source)
+  load = functools.partial(
+    batches._train_chunk, source=source, views=_views(), size=_SIZE, seed=_SEED
+  )
+
+  def run():
+    for start in range(0, count, _BATCH):
+      load(0, count, np.arange(start, min(start + _BATCH, count)))
+
+  first = load(0, count, np.arange(_SAMPLE))
+  sample = np.stack([first["view1"], first["view2"]])
+  return {"images": count, "sample": sample}, run
+
+
+def prepare_tensorflow(folder: str, once: bool) -> Prepared:
+  """tf.data; where not `once`, as the reference decodes: the crop of each view."""
+  _pin()
+  import tensorflow as tf
+
+  items = _items(folder)
+  windows = [
+    [(r.start, c.start, r.stop - r.start, c.stop - c.start) for r, c in item.patches]
+    for item in items
+  ]
+
+  def load(encoded, windows, flips):
+    image = tf.io.decode_jpeg(encoded, channels=3) if once else None
+    crops = []
+    for v in range(2):
+      if image is not None:
+        top, left, height, width = tf.unstack(windows[v])
+        crop = image[top : top + height, left : left + width]
+      else:
+        crop = tf.image.decode_and_crop_jpeg(encoded, windows[v], channels=3)
+      crop = tf.image.resize(crop, [_SIZE, _SIZE], tf.image.ResizeMethod.BICUBIC)
+      crop = tf.clip_by_value(crop / 255, 0, 1)
+      crops.append(tf.cond(flips[v], lambda c=crop: c[:, ::-1], lambda c=crop: c))
+    return crops
+
+  tensors = ([i.encoded for i in items], windows, [i.flips for i in items])
+  data = tf.data.Dataset.from_tensor_slices(tensors)
+  data = data.map(load, tf.data.AUTOTUNE).batch(_BATCH).prefetch(tf.data.AUTOTUNE)
+
+  def run():
+    for _ in data:
+      pass
+
+  sample = np.stack([crops.numpy()[:_SAMPLE] for crops in next(iter(data))])
+  return {"images": len(items), "sample": 255 * sample}, run
+
+
+def crops_table(folder: str, rounds: int) -> None:
+  """Decoding and cropping on one core."""
+  loaders = {
+    "simplejpeg, OpenCV bicubic": ("simplejpeg", "simplejpeg"),
+    "OpenCV, bicubic": ("cv2", "opencv"),
+    "Pillow, as in torchvision": ("PIL", "pillow"),
+  }
+  contestants = {"ours": turns.Contestant(prepare_ours, {"folder": folder})}
+  for name, (package, loader) in loaders.items():
+    if _installed(name, package):
+      settings = {"folder": folder, "loader": loader}
+      contestants[name] = turns.Contestant(prepare_loader, settings)
+  quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+  for name, once in (
+    ("tf.data, decode_and_crop_jpeg once a view", False),
+    ("tf.data, decode_jpeg once", True),
+  ):
+    if _installed(name, "tensorflow"):
+      choice = {"folder": folder, "once": once}
+      contestants[name] = turns.Contestant(prepare_tensorflow, choice, quiet)
+  found = turns.take_turns(contestants, rounds)
+  sample = found["ours"].facts["sample"].astype(np.float32)
+  difference = {
+    name: f"{np.abs(timing.facts['sample'] - sample).mean():.2f}"
+    for name, timing in found.items()
+  }
+  print(f"Decoding, two crops of {_SIZE} px and flips, on one core:\n")
+  images = {name: timing.facts["images"] for name, timing in found.items()}
+  _show(found, images, "images/s", {"difference of pixels, of 255": difference})
+
+
+# Batches on all cores.
+
+
+def _load_for_grain(item: Item) -> dict[str, Any]:
+  crops = [np.ascontiguousarray(crop) for crop in _opencv(item)]
+  return {"view1": crops[0], "view2": crops[1], "label": np.int32(0)}
+
+
+def _mark_flags_as_parsed() -> None:
+  """Grain reads absl's flags, which only the first process parses."""
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS.mark_as_parsed()
+
+
+def _stream(iterator: Iterator[Any]) -> Prepared:
+  next(iterator)
+
+  def run():
+    for _ in range(_STREAM // _BATCH):
+      next(iterator)
+
+  return {}, run
+
+
+def prepare_grain(folder: str) -> Prepared:
+  """Grain with a worker process a core, as one would write it with OpenCV."""
+  import cv2
+  import grain
+
+  _mark_flags_as_parsed()
+  cv2.setNumThreads(0)
+  data = grain.MapDataset.source(_items(folder)).shuffle(_SEED).repeat()
+  data = data.map(_load_for_grain).to_iter_dataset(grain.ReadOptions(1, _BATCH))
+  data = data.batch(_BATCH)
+  workers = grain.MultiprocessingOptions(os.cpu_count() or 1)
+  return _stream(iter(data.mp_prefetch(workers)))
+
+
+def prepare_batches(folder: str, workers: int) -> Prepared:
+  """Ours: `train_batches`."""
+  from byol_jax.data import batches
+
+  _mark_flags_as_parsed()
+  endless = 1_000_000
+  return _stream(
+    batches.train_batches(
+      *(fed.source(folder), _views(), _SIZE, _BATCH, _SEED, 0, endless), workers=workers
+    )
+  )
+
+
+def pipeline_table(folder: str, rounds: int) -> None:
+  """Batches on all cores, and what that says about the hosts of a pod."""
+  cores = os.cpu_count() or 1
+  contestants = {
+    name: turns.Contestant(prepare_batches, {"folder": folder, "workers": workers})
+    for name, workers in (("ours", 0), (f"ours, {cores} worker processes", cores))
+  }
+  name = f"Grain, OpenCV, {cores} worker processes"
+  contestants[name] = turns.Contestant(prepare_grain, {"folder": folder})
+  found = turns.take_turns(contestants, rounds)
+  images = dict.fromkeys(found, _STREAM)
+  a_core = {n: f"{_STREAM / t.median / cores:.0f}" for n, t in found.items()}
+  print(f"Batches of two crops of {_SIZE} px, on {cores} cores:\n")
+  _show(found, images, "images/s", {"images/s a core": a_core})
+
+
+# Colour and blur.
+
+
+def reference_augment(draws: Any, images: Any, view: Any) -> Any:
+  """What `augment.augment` does of these draws, in the reference's form.
+
+  Whole images through HSV, the blur as a depthwise convolution, and the batch by
+  vmap, so that each operation runs on each image and a select takes what counts.
+  """
+  import jax
+  import jax.numpy as jnp
+
+  def brightness(image, delta):
+    return image + delta
+
+  def contrast(image, factor):
+    mean = image.mean((0, 1), keepdims=True)
+    return factor * (image - mean) + mean
+
+  def to_hsv(image):
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    value = image.max(-1)
+    spread = value - image.min(-1)
+    safe = jnp.where(spread > 0, spread, 1.0)
+    hue = jnp.where(
+      value == red,
+      (green - blue) / safe,
+      jnp.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    hue = jnp.where(spread > 0, hue / 6 % 1, 0.0)
+    saturation = jnp.where(value > 0, spread / jnp.where(value > 0, value, 1.0), 0.0)
+    return hue, saturation, value
+
+  def to_rgb(hue, saturation, value):
+    sector = jnp.floor(hue * 6)
+    rest = hue * 6 - sector
+    p = value * (1 - saturation)
+    q = value * (1 - saturation * rest)
+    t = value * (1 - saturation * (1 - rest))
+    is_sector = [sector % 6 == i for i in range(6)]
+    return jnp.stack(
+      [
+        jnp.select(is_sector, [value, q, p, p, t, value]),
+        jnp.select(is_sector, [t, value, value, q, p, p]),
+        jnp.select(is_sector, [p, p, t, value, value, q]),
+      ],
+      axis=-1,
+    )
+
+  def saturation(image, factor):
+    h, s, v = to_hsv(image)
+    return to_rgb(h, jnp.clip(s * factor, 0, 1), v)
+
+  def hue(image, delta):
+    h, s, v = to_hsv(image)
+    return to_rgb((h + delta) % 1, s, v)
+
+  def grayscale(image):
+    luma = image @ jnp.array([0.2989, 0.5870, 0.1140])
+    return jnp.stack([luma] * 3, -1)
+
+  def blur(image, sigma):
+    radius = int(image.shape[0] / 10 / 2)
+    x = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
+    kernel = jnp.exp(-(x**2) / (2 * sigma**2))
+    kernel = jnp.tile((kernel / kernel.sum())[:, None, None, None], (1, 1, 1, 3))
+    for axes in ((0, 1, 2, 3), (1, 0, 2, 3)):
+      image = jax.lax.conv_general_dilated(
+        image[None],
+        kernel.transpose(axes),
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=3,
+      )[0]
+    return image
+
+  def apply(draw, image):
+    ops = [
+      lambda x, amount, op=op: jnp.clip(op(x, amount), 0, 1)
+      for op in (brightness, contrast, saturation, hue)
+    ]
+    jittered = image
+    for i in draw.order:
+      jittered = jax.lax.switch(i, ops, jittered, draw.amounts[i])
+    image = jnp.where(draw.jitter, jittered, image)
+    image = jnp.where(draw.grayscale, grayscale(image), image)
+    image = jnp.where(draw.blur, blur(image, draw.sigma), image)
+    inverted = jnp.where(image < 0.5, image, 1 - image)
+    image = jnp.where(draw.solarise if view.solarise else False, inverted, image)
+    return jnp.clip(image, 0, 1)
+
+  return jax.vmap(apply)(draws, images)
+
+
+def prepare_augment(folder: str, size: int, number: int, reference: bool) -> Prepared:
+  """Colour and blur of a batch of crops."""
+  _pin()
+  import jax
+
+  from byol_jax.data import augment, batches
+
+  count = 64 if size == _SIZE else 1024
+  view = _views()[number]
+  chunk = batches._train_chunk(
+    *(0, count, np.arange(count)),
+    source=fed.source(folder),
+    views=_views(),
+    size=size,
+    seed=_SEED,
+  )
+  images = augment.to_unit(jax.numpy.asarray(chunk[f"view{number + 1}"]))
+  keys = jax.random.split(jax.random.key(_SEED), count)
+
+  def in_reference_form(keys, images):
+    draw = functools.partial(augment._draw, view=view, ops=augment._jitter_ops(view))
+    return reference_augment(jax.vmap(draw)(keys), images, view)
+
+  ours = functools.partial(augment.augment, view=view)
+  form = jax.jit(in_reference_form if reference else ours)
+
+  def run():
+    form(keys, images).block_until_ready()
+
+  return {"images": count, "output": np.asarray(form(keys, images))}, run
+
+
+def colour_table(folder: str, rounds: int) -> None:
+  """Colour and blur on one core."""
+  contestants = {}
+  for size in (_SIZE, 32):
+    for number in (0, 1):
+      for form in ("ours", "reference"):
+        settings = {"size": size, "number": number, "reference": form == "reference"}
+        contestants[f"{size} px, view {number + 1}, {form}"] = turns.Contestant(
+          prepare_augment, {"folder": folder, **settings}
+        )
+  found = turns.take_turns(contestants, rounds)
+  print("Colour and blur on one core, views/s:\n")
+  rows = []
+  for name in contestants:
+    if not name.endswith(", ours"):
+      continue
+    row = name.removesuffix(", ours")
+    ours, other = found[name], found[f"{row}, reference"]
+    images, outputs = ours.facts["images"], [t.facts["output"] for t in (ours, other)]
+    difference = np.abs(outputs[0] - outputs[1]).max()
+    if not difference < 1e-5:
+      raise RuntimeError(f"{row}: the forms differ by {difference}")
+    speeds = [f"{images / t.median:,.0f} ±{50 * t.spread:.0f}%" for t in (ours, other)]
+    rows.append((row, *speeds, f"{other.ratio(ours):.1f}", f"{difference:.0e}"))
+  _table(("", "ours", "reference's form", "ratio", "largest difference"), rows)
+
+
+# A step that is fed.
+
+
+def fed_table(folder: str) -> None:
+  """ResNet-50's step on these images, in a process that is set up as for training."""
+  print("ResNet-50, 224 px, batch 8, on all cores:\n", flush=True)
+  command = [sys.executable, "-m", "benchmarks.fed", f"--images={folder}"]
+  subprocess.run(command, check=True)
+
+
+# What is printed.
+
+
+def _installed(name: str, package: str) -> bool:
+  found = importlib.util.find_spec(package) is not None
+  if not found:
+    print(f"{name}: left out, {package} is not installed.\n")
+  return found
+
+
+def _show(
+  found: Mapping[str, turns.Timing],
+  images: Mapping[str, int],
+  unit: str,
+  further: Mapping[str, Mapping[str, str]],
+) -> None:
+  """A table of speeds, and how many times as fast as each the first is."""
+  ours = found["ours"]
+  rows = [
+    (
+      name,
+      f"{images[name] / timing.median:.0f} ±{50 * timing.spread:.0f}%",
+      f"{timing.ratio(ours):.2f}",
+      *(column[name] for column in further.values()),
+    )
+    for name, timing in found.items()
+  ]
+  _table(("", unit, "ours is faster by", *further), rows)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+  lines = [headings, ["---"] * len(headings), *rows]
+  print("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", flush=True)
+
+
+def main(argv: list[str]) -> None:
+  """Prints the tables that are asked for."""
+  del argv
+  tables = {
+    "crops": lambda: crops_table(_IMAGES.value, _ROUNDS.value),
+    "colour": lambda: colour_table(_IMAGES.value, _ROUNDS.value),
+    "pipeline": lambda: pipeline_table(_IMAGES.value, _ROUNDS.value),
+    "fed": lambda: fed_table(_IMAGES.value),
+  }
+  for name in TABLES:
+    if name in _ONLY.value:
+      tables[name]()
+
+
+if __name__ == "__main__":
+  app.run(main)

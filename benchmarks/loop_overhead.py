@@ -1,0 +1,137 @@
+"""Measures what the loop costs beside the steps: dispatch, logs, checkpoints.
+
+  python -m benchmarks.loop_overhead
+
+The step keeps one core busy for about 50 ms, in place of an accelerator, and hands
+on a state of the size and the number of arrays of ResNet-50's. The cadences are
+those of the ImageNet preset. "Alone" is the computation without state and loop, timed
+before and after the run.
+"""
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from absl import app, flags
+
+_SECONDS = flags.DEFINE_float("seconds", 0.05, "Of one step, about.")
+_STEPS = flags.DEFINE_integer("steps", 1001, "Steps of the run.", 101)
+
+
+class _Busy:
+  """An experiment whose step takes a given time."""
+
+  def __init__(self, leaves: Any, work: Callable[[Any], Any]):
+    self._leaves = leaves
+    self._work = work
+
+  def init(self) -> Any:
+    import numpy as np
+
+    # Random, as what is saved is compressed.
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(leaf.shape).astype(leaf.dtype) for leaf in self._leaves]
+
+  def batches(self, first_step: int) -> Iterator[Any]:
+    import jax
+    import numpy as np
+
+    from byol_jax import parallel
+
+    del first_step
+    shape = (jax.local_device_count(), 1)
+    return (parallel.shard({"x": np.ones(shape)}) for _ in itertools.count())
+
+  def step(self, state: Any, batch: Any) -> Any:
+    import jax
+
+    from byol_jax import parallel
+
+    loss = jax.lax.pmean(self._work(batch["x"].mean()), parallel.AXIS)
+    names = ("loss", "update_norm", "spread", "alignment", "uniformity", "tau")
+    return state, dict.fromkeys(names, loss)
+
+  def evaluate(self, state: Any) -> dict[str, float]:
+    del state
+    return {}
+
+  def summarise(self, state: Any) -> dict[str, float]:
+    del state
+    return {}
+
+
+def _seconds(work: Callable[[Any], Any], repeats: int) -> float:
+  """Median seconds of one call, each waited for."""
+  taken = []
+  for _ in range(repeats):
+    start = time.perf_counter()
+    work(1.0).block_until_ready()
+    taken.append(time.perf_counter() - start)
+  return statistics.median(taken)
+
+
+def _make_work(seconds: float) -> Callable[[Any], Any]:
+  """A chain of sines on one core, so long that it takes these seconds."""
+  import jax
+  import jax.numpy as jnp
+
+  def work(turns: int) -> Callable[[Any], Any]:
+    @jax.jit
+    def run(x):
+      # Without the matrix product XLA takes it for a trifle, and lets the host wait.
+      x = jnp.mean(jnp.full((256, 256), x) @ jnp.full((256, 256), x))
+      return jax.lax.fori_loop(0, turns, lambda _, x: jnp.sin(x), x)
+
+    return run
+
+  turns = 1_000_000
+  trial = work(turns)
+  trial(1.0).block_until_ready()
+  return work(round(turns * seconds / _seconds(trial, 20)))
+
+
+def main(argv: list[str]) -> None:
+  """Runs the loop once and prints a line of a Markdown table."""
+  del argv
+  from byol_jax import host
+
+  host.tune()
+  import jax
+
+  from benchmarks.step import NETWORKS, make_experiment
+  from byol_jax import loop
+  from byol_jax.rundir import RunDir
+  from configs import presets
+
+  pretrain = make_experiment(**NETWORKS["resnet50-b8"], norm="bn")
+  leaves = jax.tree.leaves(jax.eval_shape(pretrain.init))
+  config = presets.imagenet(300)
+  config.train.update(steps=_STEPS.value, batch_size=jax.device_count())
+  work = _make_work(_SECONDS.value)
+  work(1.0).block_until_ready()
+  alone = [_seconds(work, 50)]
+  with tempfile.TemporaryDirectory() as folder:
+    run_dir = RunDir(f"{folder}/run")
+    run_dir.claim(config)
+    loop.run(_Busy(leaves, work), config, run_dir)
+    records = run_dir.records()
+  alone.append(_seconds(work, 50))
+  # From the first step, which compiles, to the last report; and within reports.
+  whole = (records[-1]["seconds"] - records[1]["seconds"]) / (_STEPS.value - 1)
+  within = statistics.median(1 / record["images_per_second"] for record in records[2:])
+  within *= config.train.batch_size
+  size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+  ideal = statistics.mean(alone)
+  print("| arrays | MB | alone, ms | stepping, ms | with all, ms | overhead |")
+  print("|---" * 6 + "|")
+  print(
+    f"| {len(leaves)} | {size / 1e6:.0f} | {1e3 * alone[0]:.1f}, {1e3 * alone[1]:.1f}"
+    f" | {1e3 * within:.1f} | {1e3 * whole:.1f} | {100 * (whole / ideal - 1):.1f}% |"
+  )
+
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,164 @@
+"""Times the start of a training run, from the command to the end of its first step.
+
+  python -m benchmarks.startup              BN and GN+WS, nothing compiled and all
+  python -m benchmarks.startup --system=byol
+
+It is the command itself, ResNet-50 at 224 px and batch 8 on the embedded images, in
+a process of its own, first with an empty cache of compiled programs and then again.
+The evaluation before the first step is one of 32 images.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from absl import app, flags
+
+_SYSTEM = flags.DEFINE_multi_string(
+  "system", ["byol", "byol_gn_ws"], "Files of configs/."
+)
+
+_HEAD = {"hidden": 4096, "outputs": 256, "groups": 16}
+_SETTINGS: dict[str, dict[str, Any]] = {
+  "encoder": {"depth": 50, "width": 1.0, "stem": "imagenet", "groups": 16},
+  "projector": _HEAD,
+  "predictor": _HEAD,
+  "data": {"size": 224, "train": "train[:64]"},
+  "probe": {
+    "train": "train[:16]",
+    "test": "test[:16]",
+    "valid_train": "train[:16]",
+    "valid_test": "train[16:32]",
+  },
+  "train": {"steps": 1, "batch_size": 8},
+  "eval": {"batch_size": 16},
+}
+
+
+def _flags() -> Iterator[str]:
+  for section, values in _SETTINGS.items():
+    for name, value in values.items():
+      yield f"--config.{section}.{name}={value}"
+
+
+class _Clock:
+  """Seconds of each phase, one after the other."""
+
+  def __init__(self, began: float):
+    self._last = began
+    self.phases: dict[str, float] = {}
+
+  def ends(self, phase: str) -> None:
+    """What was done since the last call was this phase."""
+    now = time.time()
+    self.phases[phase] = now - self._last
+    self._last = now
+
+
+class _Timed:
+  """An experiment that stops the time and ends with its first step."""
+
+  def __init__(self, experiment: Any, clock: _Clock):
+    self._experiment, self._clock = experiment, clock
+    self.batches = experiment.batches
+    self._trained = False
+    clock.ends("data and shapes")
+
+  def show_views(self, folder: Any) -> None:
+    self._experiment.show_views(folder)
+    self._clock.ends("sheet of views")
+
+  def init(self) -> Any:
+    import jax
+
+    state = jax.block_until_ready(self._experiment.init())
+    self._clock.ends("state")
+    return state
+
+  def evaluate(self, state: Any) -> dict[str, float]:
+    if self._trained:
+      self._clock.ends("first step: run")
+      return {}
+    found = self._experiment.evaluate(state)
+    self._clock.ends("evaluation")
+    return found
+
+  def step(self, state: Any, batch: Any) -> Any:
+    import jax
+
+    def listen(event: str, seconds: float, **_) -> None:
+      del seconds
+      if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+        self._clock.ends("first step: lower")
+      if event == "/jax/core/compile/backend_compile_duration" and not self._trained:
+        self._clock.ends("first step: compile or load")
+        self._trained = True
+
+    outputs = self._experiment.step(state, batch)
+    self._clock.ends("first step: trace")
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return outputs
+
+  def summarise(self, state: Any) -> dict[str, Any]:
+    del state
+    return self._clock.phases
+
+
+def run_timed() -> None:
+  """In a process of its own: BEGAN, then the flags of a run."""
+  clock = _Clock(float(sys.argv.pop(1)))
+  from byol_jax import host
+
+  host.tune()
+  from byol_jax import loop, main
+  from experiments import pretrain
+
+  del loop  # `main` imports it as soon as flags are parsed
+  clock.ends("imports")
+  make = pretrain.make
+  pretrain.make = lambda config: _Timed(make(config), clock)
+  main.cli()
+
+
+def measure(system: str, cache: str) -> dict[str, float]:
+  """Seconds of the phases of one start."""
+  with tempfile.TemporaryDirectory() as folder:
+    code = "from benchmarks import startup; startup.run_timed()"
+    command = [sys.executable, "-c", code, str(time.time())]
+    where = [f"--config=configs/{system}.py", f"--workdir={folder}/run"]
+    done = subprocess.run(
+      [*command, *where, *_flags()],
+      env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
+      check=True,
+      capture_output=True,
+      text=True,
+    )
+  others = ("steps", "images_seen", "images_per_second", "seconds")
+  found = json.loads(done.stdout)
+  return {phase: value for phase, value in found.items() if phase not in others}
+
+
+def main(argv: list[str]) -> None:
+  """Measures both starts of each system."""
+  del argv
+  columns = {}
+  for system in _SYSTEM.value:
+    with tempfile.TemporaryDirectory() as cache:
+      for state in ("cold", "warm"):
+        columns[f"{system}, {state}"] = measure(system, cache)
+  first = next(iter(columns.values()))
+  print("| seconds | " + " | ".join(columns) + " |\n|---" + "|---" * len(columns) + "|")
+  for phase in first:
+    cells = [f"{column[phase]:.1f}" for column in columns.values()]
+    print(f"| {phase} | " + " | ".join(cells) + " |")
+  totals = [f"{sum(column.values()):.1f}" for column in columns.values()]
+  print("| all | " + " | ".join(totals) + " |")
+
+
+if __name__ == "__main__":
+  app.run(main)
