@@ -15,6 +15,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,7 +51,7 @@ def prepare(
   from benchmarks import costs, step
   from byol_jax import parallel
 
-  others = []
+  others: list[Any] = []
   if hosts > 1:
     address = address or f"localhost:{_free_port()}"
     number = int(os.environ.setdefault("JAX_PROCESS_ID", "0"))
@@ -72,7 +74,7 @@ def prepare(
   batch = step.make_batch(experiment)
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
-  memory = update.memory_analysis()
+  memory: Any = update.memory_analysis()
   facts = {
     "temp_mib": memory.temp_size_in_bytes / 2**20,
     "collectives": costs.collectives(update),
@@ -91,10 +93,18 @@ def prepare(
 
 def follow(hosts: int, **settings: Any) -> None:
   """What the hosts but the first do: a step for each line they read."""
+  threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
   address = os.environ["JAX_COORDINATOR_ADDRESS"]
   _, run = prepare(hosts, address, **settings)
   for _ in sys.stdin.buffer:
     run()
+
+
+def _end_with(parent: int) -> None:
+  """Ends this process, whatever it waits for, soon after its parent has ended."""
+  while os.getppid() == parent:
+    time.sleep(1)
+  os._exit(1)
 
 
 def _free_port() -> int:
@@ -203,7 +213,7 @@ def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]
   from benchmarks import costs, step
 
   program = costs.lower_step(step.make_experiment(**settings)).compile()
-  memory = program.memory_analysis()
+  memory: Any = program.memory_analysis()
   facts = {
     "temp_mib": memory.temp_size_in_bytes / 2**20,
     "arguments_mib": memory.argument_size_in_bytes / 2**20,

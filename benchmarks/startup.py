@@ -91,8 +91,8 @@ class _Timed:
   def step(self, state: Any, batch: Any) -> Any:
     import jax
 
-    def listen(event: str, seconds: float, **_) -> None:
-      del seconds
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
+      del duration_secs
       if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
         self._clock.ends("first step: lower")
       if event == "/jax/core/compile/backend_compile_duration" and not self._trained:
@@ -121,7 +121,11 @@ def run_timed() -> None:
   del loop  # `main` imports it as soon as flags are parsed
   clock.ends("imports")
   make = pretrain.make
-  pretrain.make = lambda config: _Timed(make(config), clock)
+
+  def timed(config: Any) -> Any:
+    return _Timed(make(config), clock)
+
+  pretrain.make = timed  # type: ignore[assignment]
   main.cli()
 
 

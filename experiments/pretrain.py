@@ -74,6 +74,7 @@ class Pretrain:
     }
     self.optimiser, self.learning_rate = optimisers.from_config(config)
     self._extractor = features.gathered(self._forward)
+    self._first_statistics = parallel.pmap(self._statistics)
     # What cannot be built is found here, before anything is compiled or written.
     jax.eval_shape(self._init, jax.random.key(0))
     for view in self.views.values():
@@ -254,7 +255,7 @@ class Pretrain:
     if not self.inputs.classes:
       return summary
     splits = self.config.probe.train, self.config.probe.test
-    untrained = self._calibrated(self.init())
+    untrained = self._calibrated(parallel.replicate(self.init()))
     inputs = {
       "encoder": (self._features(state, splits[0]), test),
       "untrained": tuple(self._features(untrained, split) for split in splits),
@@ -287,13 +288,12 @@ class Pretrain:
     """Gives a state at step 0 statistics; without any, its norms would explode."""
     if state.step > 0 or not state.online_stats:
       return state
-
-    def statistics(state, batch):
-      images = self._first_view(state, batch)
-      return self.networks.online(state.online, state.online_stats, images, True)[1]
-
-    stats = parallel.pmap(statistics)(state, self._first_batch())
+    stats = self._first_statistics(state, self._first_batch())
     return state._replace(online_stats=stats)
+
+  def _statistics(self, state: State, batch: dict) -> hk.State:
+    images = self._first_view(state, batch)
+    return self.networks.online(state.online, state.online_stats, images, True)[1]
 
   def _first_batch(self) -> chex.ArrayTree:
     return self.inputs.first_batch(list(self.views.values()))

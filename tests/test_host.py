@@ -45,7 +45,8 @@ def step(x):
   y = jax.lax.sort(jnp.outer(x, x), dimension=1)  # 64 MiB of temporary memory
   return y.sum(0)
 
-x = step(jnp.ones(4096)).block_until_ready()
+for _ in range(3):  # until malloc has all that it will keep
+  x = step(jnp.ones(4096)).block_until_ready()
 def faults():
   return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 before = faults()
@@ -58,15 +59,15 @@ over.set()
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_a_steps_memory_is_mapped_once():
-  pages = 4096
+  steps, pages = 4, 4096 * 4096 * 4 // 4096
 
   def faults(tune: str) -> int:
     size, faults = map(int, _run(_STEPS.format(tune=tune)).split())
-    assert size >= 4096 * pages * 4
+    assert size >= 4096 * pages
     return faults
 
-  assert faults("") > 4 * 4096
-  assert faults("host.tune()") < 4096
+  assert faults("") > 0.9 * steps * pages
+  assert faults("host.tune()") < 0.5 * steps * pages
 
 
 def test_the_command_tunes_before_there_is_a_second_thread():
