@@ -1,6 +1,7 @@
 """The networks together: what each needs, what no gradient reaches."""
 
 import chex
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from byol_jax.errors import UserError
 from byol_jax.nets import model
+from byol_jax.nets.layers import Layers
+from byol_jax.nets.resnet import ResNet
 
 HEAD = {"norm": "group", "groups": 2, "standardised": True, "hidden": 8, "outputs": 4}
 ENCODER = {
@@ -30,6 +33,18 @@ def make(norm="group", **settings):
 
 def images(n=4):
   return jnp.float32(np.random.default_rng(0).normal(size=(n, 8, 8, 3)))
+
+
+def test_a_network_starts_as_haikus_init_would_have_it():
+  def build():
+    return ResNet(Layers("batch", standardised=True), 10, 0.0625)
+
+  blank = jnp.zeros((1, 16, 16, 3))
+  haikus = hk.transform_with_state(lambda *args: build()(*args)).init
+  expected = jax.jit(haikus, static_argnums=2)(jax.random.key(7), blank, True)
+  found = model._initialiser(build)(jax.random.key(7), images())
+  assert not jax.tree.all(jax.tree.map(lambda x: not x.any(), found[0]))
+  chex.assert_trees_all_equal(found, expected)
 
 
 def test_outputs_and_their_shapes():
