@@ -49,7 +49,8 @@ def _keep_memory() -> None:
   back at its end. malloc would hand that to the kernel, and each step would wait
   for half a million pages to be mapped and zeroed again. Only memory of malloc's
   main arena is kept, so there is to be no other: threads that are there already
-  keep theirs, and hand them on to those that follow.
+  keep theirs, and hand them on to those that follow. It takes some steps until
+  malloc has enough.
   """
   if platform.libc_ver()[0] != "glibc" or "MALLOC_ARENA_MAX" in os.environ:
     return

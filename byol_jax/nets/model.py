@@ -152,7 +152,7 @@ class _Request(NamedTuple):
 def _initialiser(
   build: Callable[[], Callable[[jax.Array, bool], Any]],
 ) -> Callable[[jax.Array, jax.Array], tuple[hk.Params, hk.State]]:
-  """Haiku's `init`, to the bit, without the network's outputs.
+  """Haiku's `init`, up to rounding, without the network's outputs.
 
   The network is traced once for images of a shape, to hear what it asks for, and
   each parameter is drawn by itself: few differ in shape, while one program of all
