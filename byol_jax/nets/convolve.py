@@ -71,23 +71,31 @@ def pointwise(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   return y.reshape(*x.shape[:-1], -1)
 
 
-def by_taps(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
-  """`convolve` as a sum of one matrix product for each pixel of the kernel."""
-  n, channels = x.shape[0], x.shape[-1]
-  kernel = w.shape[:2]
+def _taps(
+  x: jax.Array, kernel: tuple[int, int], stride: int, fill: float
+) -> list[jax.Array]:
+  """What each pixel of a kernel sees, row by row, with "SAME" padding of `fill`."""
   out = [-(-size // stride) for size in x.shape[1:3]]
   padding = lax.padtype_to_pads(x.shape[1:3], kernel, (stride, stride), "SAME")
-  padded = jnp.pad(x, [(0, 0), *padding, (0, 0)])
-  y = jnp.zeros((n * out[0] * out[1], w.shape[-1]), x.dtype)
-  for i in range(kernel[0]):
-    for j in range(kernel[1]):
-      seen = padded[
-        :,
-        i : i + stride * (out[0] - 1) + 1 : stride,
-        j : j + stride * (out[1] - 1) + 1 : stride,
-      ]
-      y += seen.reshape(-1, channels) @ w[i, j]
-  return y.reshape(n, *out, -1)
+  padded = jnp.pad(x, [(0, 0), *padding, (0, 0)], constant_values=fill)
+  return [
+    padded[
+      :,
+      i : i + stride * (out[0] - 1) + 1 : stride,
+      j : j + stride * (out[1] - 1) + 1 : stride,
+    ]
+    for i in range(kernel[0])
+    for j in range(kernel[1])
+  ]
+
+
+def by_taps(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+  """`convolve` as a sum of one matrix product for each pixel of the kernel."""
+  taps = _taps(x, (w.shape[0], w.shape[1]), stride, 0.0)
+  rows = (tap.reshape(-1, tap.shape[-1]) for tap in taps)
+  weights = w.reshape(-1, *w.shape[2:])
+  y = sum(row @ weight for row, weight in zip(rows, weights, strict=True))
+  return y.reshape(*taps[0].shape[:-1], -1)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -114,17 +122,4 @@ def plain_max_pool(x: jax.Array) -> jax.Array:
 
 def max_pool_by_taps(x: jax.Array) -> jax.Array:
   """`max_pool` as comparisons; equal pixels share the gradient among them."""
-  n, height, width, channels = x.shape
-  rows, columns = -(-height // 2), -(-width // 2)
-  # "SAME" puts the odd pixel of padding at the end.
-  before = height % 2, width % 2
-  after = 2 * rows + 2 - height - before[0], 2 * columns + 2 - width - before[1]
-  margins = (0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)
-  padded = jnp.pad(x, margins, constant_values=-jnp.inf)
-  halves = padded.reshape(n, rows + 1, 2, columns + 1, 2, channels)
-  taps = [
-    halves[:, i // 2 : i // 2 + rows, i % 2, j // 2 : j // 2 + columns, j % 2]
-    for i in range(3)
-    for j in range(3)
-  ]
-  return functools.reduce(jnp.maximum, taps)
+  return functools.reduce(jnp.maximum, _taps(x, (3, 3), 2, -jnp.inf))
