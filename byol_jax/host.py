@@ -1,12 +1,14 @@
 """What makes XLA fast on the host's own cores; nothing here changes a result."""
 
 import ctypes
+import importlib.util
 import os
 import platform
 
 import jaxlib
 
-# Flag of XLA -> our choice.
+# Flag of XLA -> our choice, where programs run on CPUs alone: the second of them
+# would change programs for accelerators too.
 _FLAGS = {
   # XLA hands sums, products and convolutions on CPUs to YNNPACK. Its sums are a
   # few times faster than XLA's own, its convolutions slower, most so backwards.
@@ -35,11 +37,19 @@ def tune() -> None:
 
 def _set_flags() -> None:
   version = tuple(map(int, jaxlib.__version__.split(".")[:2]))
-  if not _VERSIONS[0] <= version < _VERSIONS[1]:
+  if not _VERSIONS[0] <= version < _VERSIONS[1] or not _has_only_cpus():
     return
   given = os.environ.get("XLA_FLAGS", "")
   ours = [f"{flag}={value}" for flag, value in _FLAGS.items() if flag not in given]
   os.environ["XLA_FLAGS"] = " ".join([given, *ours]).strip()
+
+
+def _has_only_cpus() -> bool:
+  """Whether JAX is told to use CPUs alone, or has nothing else to choose from."""
+  if chosen := os.environ.get("JAX_PLATFORMS"):
+    return chosen == "cpu"
+  # What JAX finds accelerators by; looking does not start any.
+  return not any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
 
 
 def _keep_memory() -> None:

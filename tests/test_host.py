@@ -107,6 +107,26 @@ def test_an_untried_jaxlib_gets_no_flags(monkeypatch):
   assert "XLA_FLAGS" not in os.environ
 
 
+@pytest.mark.parametrize(
+  ("platforms", "packages", "set_"),
+  [
+    ("cpu", ["jax_plugins"], True),
+    ("cuda,cpu", [], False),
+    ("", [], True),
+    ("", ["jax_plugins"], False),
+    ("", ["libtpu"], False),
+  ],
+)
+def test_accelerators_keep_their_passes(monkeypatch, platforms, packages, set_):
+  monkeypatch.delenv("XLA_FLAGS", raising=False)
+  monkeypatch.setenv("JAX_PLATFORMS", platforms)
+  monkeypatch.setattr(host, "_keep_memory", lambda: None)
+  found = dict.fromkeys(packages, object())
+  monkeypatch.setattr(host.importlib.util, "find_spec", found.get)
+  host.tune()
+  assert ("XLA_FLAGS" in os.environ) is set_
+
+
 def test_barriers_keep_what_they_separate_from_being_fused():
   code = """
 from byol_jax import host; host.tune()
