@@ -5,22 +5,13 @@
 `benchmarks.input` runs this too.
 """
 
-from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
-_SUFFIXES = (".jpeg", ".jpg")
+from benchmarks import jpegs, tables
+
 _WARM_UP = 2  # steps: one compiles
-
-
-def source(folder: str) -> Any:
-  """The JPEGs of a folder, encoded in memory, as a set of one class."""
-  from byol_jax.data import sources
-
-  files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in _SUFFIXES)
-  records = [{"image": path.read_bytes(), "label": 0} for path in files]
-  return sources.RecordSource(records, "image", "label", 1, 3)
 
 
 def measure(folder: str, steps: int) -> dict[str, float]:
@@ -30,13 +21,12 @@ def measure(folder: str, steps: int) -> dict[str, float]:
   host.tune()
   from benchmarks.step import NETWORKS, make_experiment
   from byol_jax import loop, parallel
-  from byol_jax.data import augment
 
   network: dict[str, Any] = NETWORKS["resnet50-b8"]
   experiment = make_experiment(**network, norm="bn")
   experiment.config.data.workers = 0
-  experiment.inputs.train = source(folder)
-  experiment.views = {"view1": augment.BYOL_VIEW1, "view2": augment.BYOL_VIEW2}
+  experiment.inputs.train = jpegs.source(folder)
+  experiment.views = dict(zip(("view1", "view2"), jpegs.views(), strict=True))
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True)
   batches = experiment.batches(0)
@@ -60,10 +50,13 @@ def main(argv: list[str]) -> None:
   """Prints a Markdown table of one line."""
   del argv
   report = measure(flags.FLAGS.images, flags.FLAGS.steps)
-  print("| step, s | images/s | input wait |\n" + "| --- " * 3 + "|")
-  print(
-    f"| {report['step']:.2f} | {report['images_per_second']:.2f} |"
-    f" {100 * report['input_wait']:.2f}% |"
+  tables.head(("step, s", "images/s", "input wait"))
+  tables.row(
+    (
+      f"{report['step']:.2f}",
+      f"{report['images_per_second']:.2f}",
+      f"{100 * report['input_wait']:.2f}%",
+    )
   )
 
 

@@ -1,8 +1,8 @@
 """How a step's cost grows: with images, pixels, channels, devices and hosts.
 
   python -m benchmarks.growth                    all tables
-  python -m benchmarks.growth --table=batch      one of them
-  python -m benchmarks.growth --table=remat --repeats=10
+  python -m benchmarks.growth --only=batch       one of them
+  python -m benchmarks.growth --only=remat --rounds=10
 
 Times are medians of steps in turns (see `turns`) and come with the slope of log
 time over log work: 1 is proportional, more is superlinear. Simulated devices and
@@ -22,10 +22,12 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks import turns
+from benchmarks import tables, turns
 
-_TABLE = flags.DEFINE_multi_string("table", [], "Tables by name; all if none.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Times that each is timed.", 2)
+TABLES = ("batch", "resolution", "width", "devices", "hosts", "memory", "remat")
+
+_ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Times that each is timed.", 2)
 
 SMALL = {"depth": 18, "stem": "cifar", "size": 32, "batch": 64, "norm": "gn_ws"}
 LARGE = {"depth": 50, "stem": "imagenet", "size": 224, "batch": 8, "norm": "gn_ws"}
@@ -46,8 +48,6 @@ def prepare(
   from byol_jax import host
 
   host.tune()
-  import jax
-
   from benchmarks import costs, step
   from byol_jax import parallel
 
@@ -80,13 +80,13 @@ def prepare(
     "collectives": costs.collectives(update),
   }
 
+  step_here = step.stepping(update, state, batch)
+
   def run():
-    nonlocal state
     for other in others:
       other.stdin.write(b"\n")
       other.stdin.flush()
-    state, scalars = update(state, batch)
-    jax.block_until_ready(scalars)
+    step_here()
 
   return facts, run
 
@@ -126,27 +126,18 @@ def slope(work: Mapping[float, float]) -> float:
   return sum((x - mx) * (y - my) for x, y in pairs) / sum((x - mx) ** 2 for x in xs)
 
 
-def _print(*cells: Any) -> None:
-  print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-
-
-def _head(*cells: str) -> None:
-  _print(*cells)
-  print("|---" * len(cells) + "|", flush=True)
-
-
 def _timed(
   title: str, contestants: Mapping[int, tuple[turns.Contestant, float]]
 ) -> None:
   """A table of step times, and how they grow with the work."""
   named = {str(value): contestant for value, (contestant, _) in contestants.items()}
-  found = turns.take_turns(named, _REPEATS.value)
-  _head(title, "step, s", "spread", "all-reduces", "temp, MiB")
+  found = turns.take_turns(named, _ROUNDS.value)
+  tables.head((title, "step, s", "all-reduces", "temp, MiB"))
   for name, timing in found.items():
     reduces = timing.facts["collectives"].get("all-reduce", (0,))[0]
     temp = timing.facts["temp_mib"]
-    spread = f"{100 * timing.spread:.0f}%"
-    _print(name, f"{timing.median:.3f}", spread, reduces, f"{temp:.0f}")
+    seconds = tables.with_spread(f"{timing.median:.3f}", timing.spread)
+    tables.row((name, seconds, reduces, f"{temp:.0f}"))
   work = {contestants[int(name)][1]: timing.median for name, timing in found.items()}
   print(f"\nslope of log time over log work: {slope(work):.2f}\n", flush=True)
 
@@ -196,20 +187,23 @@ def _over_hosts() -> None:
 
 
 def _remat() -> None:
-  _head("norm", "temp, MiB", "with remat", "step, s", "with remat", "ratio")
+  tables.head(("norm", "temp, MiB", "with remat", "step, s", "with remat", "ratio"))
   for norm in NORMS:
     ways = {
       name: turns.Contestant(prepare, LARGE | {"norm": norm, "remat": remat})
       for name, remat in (("kept", False), ("remat", True))
     }
-    kept, remat = turns.take_turns(ways, _REPEATS.value).values()
+    kept, remat = turns.take_turns(ways, _ROUNDS.value).values()
     temps = [f"{each.facts['temp_mib']:.0f}" for each in (kept, remat)]
     times = [f"{each.median:.2f}" for each in (kept, remat)]
-    _print(norm, *temps, *times, f"{remat.ratio(kept):.2f}")
+    tables.row((norm, *temps, *times, f"{remat.ratio(kept):.2f}"))
 
 
 def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   """Compiles a step that nobody runs; nothing is timed."""
+  from byol_jax import host
+
+  host.tune()
   from benchmarks import costs, step
 
   program = costs.lower_step(step.make_experiment(**settings)).compile()
@@ -222,32 +216,33 @@ def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]
 
 
 def _memory() -> None:
-  _head("norm", "pieces", "arguments, MiB", "temp, MiB", f"under {BOUND_MIB} MiB")
+  tables.head(
+    ("norm", "pieces", "arguments, MiB", "temp, MiB", f"under {BOUND_MIB} MiB")
+  )
   for norm in NORMS:
     settings = LARGE | {"norm": norm, "batch": 4096, "accumulate": PIECES}
     contestant = turns.Contestant(prepare_memory, settings, _devices(8))
     (timing,) = turns.take_turns({norm: contestant}, 2, 0).values()
     arguments, temp = timing.facts["arguments_mib"], timing.facts["temp_mib"]
     fits = arguments + temp < BOUND_MIB
-    _print(norm, PIECES, f"{arguments:.0f}", f"{temp:.0f}", "yes" if fits else "no")
-
-
-TABLES: dict[str, Callable[[], None]] = {
-  "batch": _batch,
-  "resolution": _resolution,
-  "width": _width,
-  "devices": _over_devices,
-  "hosts": _over_hosts,
-  "memory": _memory,
-  "remat": _remat,
-}
+    sizes = f"{arguments:.0f}", f"{temp:.0f}"
+    tables.row((norm, PIECES, *sizes, "yes" if fits else "no"))
 
 
 def main(argv: list[str]) -> None:
   """Prints the tables that are asked for."""
   del argv
-  for name in _TABLE.value or TABLES:
-    TABLES[name]()
+  tables_by_name: dict[str, Callable[[], None]] = {
+    "batch": _batch,
+    "resolution": _resolution,
+    "width": _width,
+    "devices": _over_devices,
+    "hosts": _over_hosts,
+    "memory": _memory,
+    "remat": _remat,
+  }
+  for name in _ONLY.value:
+    tables_by_name[name]()
 
 
 if __name__ == "__main__":

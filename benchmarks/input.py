@@ -4,7 +4,7 @@
   python -m benchmarks.input --images=FOLDER --only=crops --only=colour
 
   crops      decoding and two random 224 px crops with flips, on one core
-  colour     colour and blur on the device, on one core of a CPU
+  colour     colour and blur on the device, on one core of a CPU (`benchmarks.colour`)
   pipeline   the first through batches, on all cores
   fed        how long a step of ResNet-50 waits for its images (`benchmarks.fed`)
 
@@ -25,15 +25,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags
 
-from benchmarks import fed, turns
+from benchmarks import colour, jpegs, tables, turns
 
 TABLES = ("crops", "colour", "pipeline", "fed")
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
+flags.register_validator("images", os.path.isdir, "there is no such folder")
 _ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
 
-_CORE = 0  # the one that contestants of one core run on
 _SIZE = 224
 _BATCH = 25
 _STREAM = 3000  # images a turn where some are loaded ahead: at most 4% of these
@@ -52,22 +52,11 @@ class Item(NamedTuple):
   flips: tuple[bool, ...]
 
 
-def _pin() -> None:
-  """Keeps this process to one core; before libraries count the cores."""
-  os.sched_setaffinity(0, {_CORE})
-
-
-def _views() -> tuple[Any, Any]:
-  from byol_jax.data import augment
-
-  return augment.BYOL_VIEW1, augment.BYOL_VIEW2
-
-
 def _items(folder: str) -> list[Item]:
   """The images and crops of our first epoch, in its order."""
   from byol_jax.data import batches, crops
 
-  source, views = fed.source(folder), _views()
+  source, views = jpegs.source(folder), jpegs.views()
   count = len(source)
   uniforms = [batches._crop_uniforms(_SEED, v, 0, count) for v in range(len(views))]
   items = []
@@ -124,7 +113,7 @@ LOADERS = {"opencv": _opencv, "simplejpeg": _simplejpeg, "pillow": _pillow}
 
 def prepare_loader(folder: str, loader: str) -> Prepared:
   """A Python function an image, into one array a batch."""
-  _pin()
+  jpegs.pin()
   import cv2
 
   cv2.setNumThreads(0)
@@ -146,15 +135,15 @@ def prepare_loader(folder: str, loader: str) -> Prepared:
 
 def prepare_ours(folder: str) -> Prepared:
   """What a thread of `train_batches` does, in a process tuned as for training."""
-  _pin()
+  jpegs.pin()
   from byol_jax import host
   from byol_jax.data import batches
 
   host.tune()
-  source = fed.source(folder)
+  source = jpegs.source(folder)
   count = len(source)
   load = functools.partial(
-    batches._train_chunk, source=source, views=_views(), size=_SIZE, seed=_SEED
+    batches._train_chunk, source=source, views=jpegs.views(), size=_SIZE, seed=_SEED
   )
 
   def run():
@@ -168,7 +157,7 @@ def prepare_ours(folder: str) -> Prepared:
 
 def prepare_tensorflow(folder: str, once: bool) -> Prepared:
   """tf.data; where not `once`, as the reference decodes: the crop of each view."""
-  _pin()
+  jpegs.pin()
   import tensorflow as tf
 
   items = _items(folder)
@@ -276,11 +265,11 @@ def prepare_batches(folder: str, workers: int) -> Prepared:
   """Ours: `train_batches`."""
   from byol_jax.data import batches
 
-  _mark_flags_as_parsed()
   endless = 1_000_000
+  source, views = jpegs.source(folder), jpegs.views()
   return _stream(
     batches.train_batches(
-      *(fed.source(folder), _views(), _SIZE, _BATCH, _SEED, 0, endless), workers=workers
+      source, views, _SIZE, _BATCH, _SEED, 0, endless, workers=workers
     )
   )
 
@@ -299,160 +288,6 @@ def pipeline_table(folder: str, rounds: int) -> None:
   a_core = {n: f"{_STREAM / t.median / cores:.0f}" for n, t in found.items()}
   print(f"Batches of two crops of {_SIZE} px, on {cores} cores:\n")
   _show(found, images, "images/s", {"images/s a core": a_core})
-
-
-# Colour and blur.
-
-
-def reference_augment(draws: Any, images: Any, view: Any) -> Any:
-  """What `augment.augment` does of these draws, in the reference's form.
-
-  Whole images through HSV, the blur as a depthwise convolution, and the batch by
-  vmap, so that each operation runs on each image and a select takes what counts.
-  """
-  import jax
-  import jax.numpy as jnp
-
-  def brightness(image, delta):
-    return image + delta
-
-  def contrast(image, factor):
-    mean = image.mean((0, 1), keepdims=True)
-    return factor * (image - mean) + mean
-
-  def to_hsv(image):
-    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
-    value = image.max(-1)
-    spread = value - image.min(-1)
-    safe = jnp.where(spread > 0, spread, 1.0)
-    hue = jnp.where(
-      value == red,
-      (green - blue) / safe,
-      jnp.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    hue = jnp.where(spread > 0, hue / 6 % 1, 0.0)
-    saturation = jnp.where(value > 0, spread / jnp.where(value > 0, value, 1.0), 0.0)
-    return hue, saturation, value
-
-  def to_rgb(hue, saturation, value):
-    sector = jnp.floor(hue * 6)
-    rest = hue * 6 - sector
-    p = value * (1 - saturation)
-    q = value * (1 - saturation * rest)
-    t = value * (1 - saturation * (1 - rest))
-    is_sector = [sector % 6 == i for i in range(6)]
-    return jnp.stack(
-      [
-        jnp.select(is_sector, [value, q, p, p, t, value]),
-        jnp.select(is_sector, [t, value, value, q, p, p]),
-        jnp.select(is_sector, [p, p, t, value, value, q]),
-      ],
-      axis=-1,
-    )
-
-  def saturation(image, factor):
-    h, s, v = to_hsv(image)
-    return to_rgb(h, jnp.clip(s * factor, 0, 1), v)
-
-  def hue(image, delta):
-    h, s, v = to_hsv(image)
-    return to_rgb((h + delta) % 1, s, v)
-
-  def grayscale(image):
-    luma = image @ jnp.array([0.2989, 0.5870, 0.1140])
-    return jnp.stack([luma] * 3, -1)
-
-  def blur(image, sigma):
-    radius = int(image.shape[0] / 10 / 2)
-    x = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
-    kernel = jnp.exp(-(x**2) / (2 * sigma**2))
-    kernel = jnp.tile((kernel / kernel.sum())[:, None, None, None], (1, 1, 1, 3))
-    for axes in ((0, 1, 2, 3), (1, 0, 2, 3)):
-      image = jax.lax.conv_general_dilated(
-        image[None],
-        kernel.transpose(axes),
-        (1, 1),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=3,
-      )[0]
-    return image
-
-  def apply(draw, image):
-    ops = [
-      lambda x, amount, op=op: jnp.clip(op(x, amount), 0, 1)
-      for op in (brightness, contrast, saturation, hue)
-    ]
-    jittered = image
-    for i in draw.order:
-      jittered = jax.lax.switch(i, ops, jittered, draw.amounts[i])
-    image = jnp.where(draw.jitter, jittered, image)
-    image = jnp.where(draw.grayscale, grayscale(image), image)
-    image = jnp.where(draw.blur, blur(image, draw.sigma), image)
-    inverted = jnp.where(image < 0.5, image, 1 - image)
-    image = jnp.where(draw.solarise if view.solarise else False, inverted, image)
-    return jnp.clip(image, 0, 1)
-
-  return jax.vmap(apply)(draws, images)
-
-
-def prepare_augment(folder: str, size: int, number: int, reference: bool) -> Prepared:
-  """Colour and blur of a batch of crops."""
-  _pin()
-  import jax
-
-  from byol_jax.data import augment, batches
-
-  count = 64 if size == _SIZE else 1024
-  view = _views()[number]
-  chunk = batches._train_chunk(
-    *(0, count, np.arange(count)),
-    source=fed.source(folder),
-    views=_views(),
-    size=size,
-    seed=_SEED,
-  )
-  images = augment.to_unit(jax.numpy.asarray(chunk[f"view{number + 1}"]))
-  keys = jax.random.split(jax.random.key(_SEED), count)
-
-  def in_reference_form(keys, images):
-    draw = functools.partial(augment._draw, view=view, ops=augment._jitter_ops(view))
-    return reference_augment(jax.vmap(draw)(keys), images, view)
-
-  ours = functools.partial(augment.augment, view=view)
-  form = jax.jit(in_reference_form if reference else ours)
-
-  def run():
-    form(keys, images).block_until_ready()
-
-  return {"images": count, "output": np.asarray(form(keys, images))}, run
-
-
-def colour_table(folder: str, rounds: int) -> None:
-  """Colour and blur on one core."""
-  contestants = {}
-  for size in (_SIZE, 32):
-    for number in (0, 1):
-      for form in ("ours", "reference"):
-        settings = {"size": size, "number": number, "reference": form == "reference"}
-        contestants[f"{size} px, view {number + 1}, {form}"] = turns.Contestant(
-          prepare_augment, {"folder": folder, **settings}
-        )
-  found = turns.take_turns(contestants, rounds)
-  print("Colour and blur on one core, views/s:\n")
-  rows = []
-  for name in contestants:
-    if not name.endswith(", ours"):
-      continue
-    row = name.removesuffix(", ours")
-    ours, other = found[name], found[f"{row}, reference"]
-    images, outputs = ours.facts["images"], [t.facts["output"] for t in (ours, other)]
-    difference = np.abs(outputs[0] - outputs[1]).max()
-    if not difference < 1e-5:
-      raise RuntimeError(f"{row}: the forms differ by {difference}")
-    speeds = [f"{images / t.median:,.0f} ±{50 * t.spread:.0f}%" for t in (ours, other)]
-    rows.append((row, *speeds, f"{other.ratio(ours):.1f}", f"{difference:.0e}"))
-  _table(("", "ours", "reference's form", "ratio", "largest difference"), rows)
 
 
 # A step that is fed.
@@ -482,36 +317,26 @@ def _show(
   further: Mapping[str, Mapping[str, str]],
 ) -> None:
   """A table of speeds, and how many times as fast as each the first is."""
-  ours = found["ours"]
-  rows = [
-    (
-      name,
-      f"{images[name] / timing.median:.0f} ±{50 * timing.spread:.0f}%",
-      f"{timing.ratio(ours):.2f}",
-      *(column[name] for column in further.values()),
-    )
-    for name, timing in found.items()
-  ]
-  _table(("", unit, "ours is faster by", *further), rows)
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-  lines = [headings, ["---"] * len(headings), *rows]
-  print("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", flush=True)
+  tables.head(("", unit, "ours is faster by", *further))
+  for name, timing in found.items():
+    speed = tables.with_spread(f"{images[name] / timing.median:.0f}", timing.spread)
+    ratio = f"{timing.ratio(found['ours']):.2f}"
+    tables.row((name, speed, ratio, *(column[name] for column in further.values())))
+  print()
 
 
 def main(argv: list[str]) -> None:
   """Prints the tables that are asked for."""
   del argv
-  tables = {
+  printers = {
     "crops": lambda: crops_table(_IMAGES.value, _ROUNDS.value),
-    "colour": lambda: colour_table(_IMAGES.value, _ROUNDS.value),
+    "colour": lambda: colour.table(_IMAGES.value, _ROUNDS.value),
     "pipeline": lambda: pipeline_table(_IMAGES.value, _ROUNDS.value),
     "fed": lambda: fed_table(_IMAGES.value),
   }
   for name in TABLES:
     if name in _ONLY.value:
-      tables[name]()
+      printers[name]()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from typing import Any
 
 from absl import app, flags
 
+from benchmarks import tables
+
 _SECONDS = flags.DEFINE_float("seconds", 0.05, "Of one step, about.")
 _STEPS = flags.DEFINE_integer("steps", 1501, "Steps of the run.", 1001)
 
@@ -129,11 +131,17 @@ def main(argv: list[str]) -> None:
   within *= config.train.batch_size
   size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
   ideal = statistics.mean(alone)
-  print("| arrays | MB | alone, ms | stepping, ms | with all, ms | overhead |")
-  print("|---" * 6 + "|")
-  print(
-    f"| {len(leaves)} | {size / 1e6:.0f} | {1e3 * alone[0]:.1f}, {1e3 * alone[1]:.1f}"
-    f" | {1e3 * within:.1f} | {1e3 * whole:.1f} | {100 * (whole / ideal - 1):.1f}% |"
+  headings = "arrays", "MB", "alone, ms", "stepping, ms", "with all, ms", "overhead"
+  tables.head(headings)
+  tables.row(
+    (
+      len(leaves),
+      f"{size / 1e6:.0f}",
+      ", ".join(f"{1e3 * seconds:.1f}" for seconds in alone),
+      f"{1e3 * within:.1f}",
+      f"{1e3 * whole:.1f}",
+      f"{100 * (whole / ideal - 1):.1f}%",
+    )
   )
 
 

@@ -19,6 +19,8 @@ from typing import Any
 
 from absl import app, flags
 
+from benchmarks import tables
+
 _SYSTEM = flags.DEFINE_multi_string(
   "system", ["byol", "byol_gn_ws"], "Files of configs/."
 )
@@ -156,12 +158,10 @@ def main(argv: list[str]) -> None:
       for state in ("cold", "warm"):
         columns[f"{system}, {state}"] = measure(system, cache)
   first = next(iter(columns.values()))
-  print("| seconds | " + " | ".join(columns) + " |\n|---" + "|---" * len(columns) + "|")
+  tables.head(("seconds", *columns))
   for phase in first:
-    cells = [f"{column[phase]:.1f}" for column in columns.values()]
-    print(f"| {phase} | " + " | ".join(cells) + " |")
-  totals = [f"{sum(column.values()):.1f}" for column in columns.values()]
-  print("| all | " + " | ".join(totals) + " |")
+    tables.row((phase, *(f"{column[phase]:.1f}" for column in columns.values())))
+  tables.row(("all", *(f"{sum(column.values()):.1f}" for column in columns.values())))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from unittest import mock
 
 from absl import app, flags
 
-from benchmarks import turns
+from benchmarks import tables, turns
 
 _ONLY = flags.DEFINE_multi_string("only", [], "Rows whose names begin so; all if none.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
@@ -145,13 +145,19 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
     "temp_mib": step.memory_analysis().temp_size_in_bytes / 2**20,
   }
 
+  return facts, stepping(step, parallel.replicate(state), batch)
+
+
+def stepping(step: Callable, state: Any, batch: Any) -> Callable[[], None]:
+  """A function that makes one step after the other, and waits for each."""
+  import jax
+
   def run():
     nonlocal state
     state, scalars = step(state, batch)
     jax.block_until_ready(scalars)
 
-  state = parallel.replicate(state)
-  return facts, run
+  return run
 
 
 def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]]:
@@ -215,9 +221,9 @@ def show(result: dict[str, Any]) -> None:
   twins = [result.get(name) for name in ("eager", "compiled")]
   cells = [
     result["row"],
-    f"{result['seconds']:.3f} ±{50 * result['spread']:.0f}%",
+    _seconds(result),
     f"{result['images_per_second']:.1f}",
-    *(f"{t['seconds']:.3f} ±{50 * t['spread']:.0f}%" if t else "" for t in twins),
+    *(_seconds(t) if t else "" for t in twins),
     f"{max(t['ratio'] for t in twins if t):.2f}" if any(twins) else "",
     f"{100 * result['mfu']:.0f}%",
     f"{result['flops'] / 1e9:.0f}",
@@ -226,7 +232,11 @@ def show(result: dict[str, Any]) -> None:
     f"{result['compile']:.0f}",
     f"{result['compile_cached']:.1f}",
   ]
-  print("| " + " | ".join(cells) + " |", flush=True)
+  tables.row(cells)
+
+
+def _seconds(timed: dict[str, Any]) -> str:
+  return tables.with_spread(f"{timed['seconds']:.3f}", timed["spread"])
 
 
 HEADINGS = (
@@ -248,7 +258,7 @@ HEADINGS = (
 def main(argv: list[str]) -> None:
   """Measures the rows that are asked for."""
   del argv
-  print("| " + " | ".join(HEADINGS) + " |\n" + "|---" * len(HEADINGS) + "|")
+  tables.head(HEADINGS)
   for row in rows():
     if _ONLY.value and not any(map(row.name.startswith, _ONLY.value)):
       continue
