@@ -11,6 +11,9 @@ from absl import app, flags
 
 from benchmarks import jpegs, tables
 
+_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
+_STEPS = flags.DEFINE_integer("steps", 10, "Steps that are timed.", 1)
+
 _WARM_UP = 2  # steps: one compiles
 
 
@@ -19,7 +22,7 @@ def measure(folder: str, steps: int) -> dict[str, float]:
   from byol_jax import host
 
   host.tune()
-  from benchmarks.step import NETWORKS, make_experiment
+  from benchmarks.workload import NETWORKS, make_experiment
   from byol_jax import loop, parallel
 
   network: dict[str, Any] = NETWORKS["resnet50-b8"]
@@ -49,7 +52,7 @@ def measure(folder: str, steps: int) -> dict[str, float]:
 def main(argv: list[str]) -> None:
   """Prints a Markdown table of one line."""
   del argv
-  report = measure(flags.FLAGS.images, flags.FLAGS.steps)
+  report = measure(_IMAGES.value, _STEPS.value)
   tables.head(("step, s", "images/s", "input wait"))
   tables.row(
     (
@@ -61,6 +64,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
-  flags.DEFINE_integer("steps", 10, "Steps that are timed.", 1)
   app.run(main)

@@ -48,7 +48,7 @@ def prepare(
   from byol_jax import host
 
   host.tune()
-  from benchmarks import costs, step
+  from benchmarks import costs, workload
   from byol_jax import parallel
 
   others: list[Any] = []
@@ -70,8 +70,8 @@ def prepare(
         for i in range(1, hosts)
       ]
     parallel.join_cluster()
-  experiment = step.make_experiment(**settings)
-  batch = step.make_batch(experiment)
+  experiment = workload.make_experiment(**settings)
+  batch = workload.make_batch(experiment)
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
   memory: Any = update.memory_analysis()
@@ -80,7 +80,7 @@ def prepare(
     "collectives": costs.collectives(update),
   }
 
-  step_here = step.stepping(update, state, batch)
+  step_here = workload.stepping(update, state, batch)
 
   def run():
     for other in others:
@@ -204,9 +204,9 @@ def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]
   from byol_jax import host
 
   host.tune()
-  from benchmarks import costs, step
+  from benchmarks import costs, workload
 
-  program = costs.lower_step(step.make_experiment(**settings)).compile()
+  program = costs.lower_step(workload.make_experiment(**settings)).compile()
   memory: Any = program.memory_analysis()
   facts = {
     "temp_mib": memory.temp_size_in_bytes / 2**20,

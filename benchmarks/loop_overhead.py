@@ -103,7 +103,7 @@ def main(argv: list[str]) -> None:
   host.tune()
   import jax
 
-  from benchmarks.step import NETWORKS, make_experiment
+  from benchmarks.workload import NETWORKS, make_experiment
   from byol_jax import loop
   from byol_jax.rundir import RunDir
   from configs import presets

@@ -20,18 +20,13 @@ from unittest import mock
 
 from absl import app, flags
 
-from benchmarks import tables, turns
+from benchmarks import tables, turns, workload
 
 _ONLY = flags.DEFINE_multi_string("only", [], "Rows whose names begin so; all if none.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
 _TORCH = flags.DEFINE_bool("torch", True, "Whether to time PyTorch too.")
 _OUT = flags.DEFINE_string("out", None, "File to add each row to, as a line of JSON.")
 
-NETWORKS = {
-  "resnet18-b64": {"depth": 18, "stem": "cifar", "size": 32, "batch": 64},
-  "resnet18-b256": {"depth": 18, "stem": "cifar", "size": 32, "batch": 256},
-  "resnet50-b8": {"depth": 50, "stem": "imagenet", "size": 224, "batch": 8},
-}
 NORMS = ("bn", "gn_ws", "none")
 OBJECTIVES = ("byol", "simclr", "raft")
 PRECISIONS = ("float32", "bfloat16")
@@ -49,63 +44,11 @@ class Row(NamedTuple):
 def rows() -> Iterator[Row]:
   """All of them, the most important first."""
   for precision, objective, network, norm in itertools.product(
-    PRECISIONS, OBJECTIVES, NETWORKS, NORMS
+    PRECISIONS, OBJECTIVES, workload.NETWORKS, NORMS
   ):
     name = f"{network}-{norm}-{objective}-{precision}"
     choice = {"norm": norm, "objective": objective, "precision": precision}
-    yield Row(name, NETWORKS[network] | choice)
-
-
-def make_experiment(
-  depth: int,
-  stem: str,
-  size: int,
-  batch: int,
-  norm: str,
-  objective: str = "byol",
-  precision: str = "float32",
-  width: float = 1.0,
-  **train: Any,
-) -> Any:
-  """The experiment of these settings, on images that need no file."""
-  from configs import presets
-  from experiments import pretrain
-
-  config = presets.imagenet(300)
-  config.data.update(name="photos", size=size)
-  splits = ("train", "test", "valid_train", "valid_test")
-  config.probe.update(dict.fromkeys(splits, "train"))
-  config.augmentations = "crop_only"
-  config.encoder.update(depth=depth, stem=stem, width=width)
-  kind = {"bn": "batch", "gn_ws": "group", "none": "none"}[norm]
-  for part in (config.encoder, config.projector, config.predictor):
-    part.update(norm=kind, standardised=norm == "gn_ws")
-  config.objective.name = objective
-  if objective == "simclr":
-    config.target.kind = "online"
-    config.predictor.update(depth=0, norm="none")
-  config.train.update(batch_size=batch, precision=precision, steps=1000)
-  config.train.update(**train)
-  return pretrain.Pretrain(config)
-
-
-def make_batch(experiment: Any) -> Any:
-  """A batch of noise, in the form of the experiment's own: this host's share."""
-  import jax
-  import numpy as np
-
-  from byol_jax import parallel
-
-  train = experiment.config.train
-  count = train.batch_size // jax.process_count()
-  shape = (count, *experiment.inputs.image_shape)
-  rng = np.random.default_rng(0)
-  views = {v: rng.integers(256, size=shape, dtype=np.uint8) for v in experiment.views}
-  rest = {
-    "label": np.zeros(count, np.int32),
-    "position": np.arange(count, dtype=np.int32),
-  }
-  return parallel.shard(views | rest, train.accumulate)
+    yield Row(name, workload.NETWORKS[network] | choice)
 
 
 def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
@@ -120,8 +63,8 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
 
   jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-  experiment = make_experiment(**settings)
-  state, batch = experiment.init(), make_batch(experiment)
+  experiment = workload.make_experiment(**settings)
+  state, batch = experiment.init(), workload.make_batch(experiment)
 
   def build() -> tuple[float, Any]:
     start = time.perf_counter()
@@ -145,19 +88,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
     "temp_mib": step.memory_analysis().temp_size_in_bytes / 2**20,
   }
 
-  return facts, stepping(step, parallel.replicate(state), batch)
-
-
-def stepping(step: Callable, state: Any, batch: Any) -> Callable[[], None]:
-  """A function that makes one step after the other, and waits for each."""
-  import jax
-
-  def run():
-    nonlocal state
-    state, scalars = step(state, batch)
-    jax.block_until_ready(scalars)
-
-  return run
+  return facts, workload.stepping(step, parallel.replicate(state), batch)
 
 
 def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]]:

@@ -1,0 +1,78 @@
+"""The steps that are measured: which networks, on what images.
+
+Kept apart from the commands, whose flags would clash in each other's processes.
+JAX is imported inside of functions: a contestant is tuned before (see `turns`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+NETWORKS = {
+  "resnet18-b64": {"depth": 18, "stem": "cifar", "size": 32, "batch": 64},
+  "resnet18-b256": {"depth": 18, "stem": "cifar", "size": 32, "batch": 256},
+  "resnet50-b8": {"depth": 50, "stem": "imagenet", "size": 224, "batch": 8},
+}
+
+
+def make_experiment(
+  depth: int,
+  stem: str,
+  size: int,
+  batch: int,
+  norm: str,
+  objective: str = "byol",
+  precision: str = "float32",
+  width: float = 1.0,
+  **train: Any,
+) -> Any:
+  """The experiment of these settings, on images that need no file."""
+  from configs import presets
+  from experiments import pretrain
+
+  config = presets.imagenet(300)
+  config.data.update(name="photos", size=size)
+  splits = ("train", "test", "valid_train", "valid_test")
+  config.probe.update(dict.fromkeys(splits, "train"))
+  config.augmentations = "crop_only"
+  config.encoder.update(depth=depth, stem=stem, width=width)
+  kind = {"bn": "batch", "gn_ws": "group", "none": "none"}[norm]
+  for part in (config.encoder, config.projector, config.predictor):
+    part.update(norm=kind, standardised=norm == "gn_ws")
+  config.objective.name = objective
+  if objective == "simclr":
+    config.target.kind = "online"
+    config.predictor.update(depth=0, norm="none")
+  config.train.update(batch_size=batch, precision=precision, steps=1000)
+  config.train.update(**train)
+  return pretrain.Pretrain(config)
+
+
+def make_batch(experiment: Any) -> Any:
+  """A batch of noise, in the form of the experiment's own: this host's share."""
+  import jax
+  import numpy as np
+
+  from byol_jax import parallel
+
+  train = experiment.config.train
+  count = train.batch_size // jax.process_count()
+  shape = (count, *experiment.inputs.image_shape)
+  rng = np.random.default_rng(0)
+  views = {v: rng.integers(256, size=shape, dtype=np.uint8) for v in experiment.views}
+  rest = {
+    "label": np.zeros(count, np.int32),
+    "position": np.arange(count, dtype=np.int32),
+  }
+  return parallel.shard(views | rest, train.accumulate)
+
+
+def stepping(step: Callable, state: Any, batch: Any) -> Callable[[], None]:
+  """A function that makes one step after the other, and waits for each."""
+  import jax
+
+  def run():
+    nonlocal state
+    state, scalars = step(state, batch)
+    jax.block_until_ready(scalars)
+
+  return run
