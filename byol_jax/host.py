@@ -21,15 +21,14 @@ _FLAGS = {
 _VERSIONS = ((0, 10), (0, 13))
 
 # mallopt's, from glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def tune() -> None:
   """Chooses XLA's fastest forms on CPUs, and keeps the memory of steps for the next.
 
-  Comes before numpy or JAX is imported: both start threads, and memory that a
-  thread took from an arena of malloc's before stays out of reach. What the user
-  chose, by XLA_FLAGS or MALLOC_ARENA_MAX, stays.
+  Comes before JAX's first device is asked for, on the main thread. What the user
+  chose by XLA_FLAGS stays.
   """
   _set_flags()
   _keep_memory()
@@ -57,14 +56,17 @@ def _keep_memory() -> None:
 
   A step takes its temporary memory in one piece, gigabytes of it, and gives it
   back at its end. malloc would hand that to the kernel, and each step would wait
-  for half a million pages to be mapped and zeroed again. Only memory of malloc's
-  main arena is kept, so there is to be no other: threads that are there already
-  keep theirs, and hand them on to those that follow. It takes some steps until
-  malloc has enough.
+  for half a million pages to be mapped and zeroed again. Pieces of that size are
+  kept only in malloc's main arena, and only the main thread is sure to take from
+  it, so that it, and no thread of JAX's, is to run the steps. All other threads
+  keep to arenas of their own: in a common one they would wait for each other, and
+  long, once compilation has left it in a hundred thousand pieces.
   """
-  if platform.libc_ver()[0] != "glibc" or "MALLOC_ARENA_MAX" in os.environ:
+  import jax  # takes a second, which a mistake in the flags need not wait for
+
+  jax.config.update("jax_cpu_enable_async_dispatch", False)
+  if platform.libc_ver()[0] != "glibc":
     return
   libc = ctypes.CDLL(None)
-  libc.mallopt(_M_ARENA_MAX, 1)
   libc.mallopt(_M_MMAP_MAX, 0)
   libc.mallopt(_M_TRIM_THRESHOLD, -1)  # never

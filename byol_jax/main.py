@@ -59,7 +59,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 def _main(argv: list[str]) -> None:
   del argv
-  # Before the imports that follow, of which numpy's starts the first thread.
   host.tune()
   from byol_jax import loop, parallel
   from byol_jax.rundir import RunDir

@@ -59,8 +59,8 @@ over.set()
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_a_steps_memory_is_mapped_once():
   # A step may find the memory of the one before in use still, or a corner of it
-  # taken, so it takes some steps, eleven at most in what was seen, until malloc
-  # has enough.
+  # taken, so it takes some steps, five at most in what was seen, until malloc has
+  # enough.
   steps, pages = 60, 4096 * 4096 * 4 // 4096
 
   def faults(tune: str) -> int:
@@ -69,15 +69,7 @@ def test_a_steps_memory_is_mapped_once():
     return faults
 
   assert faults("") > 0.9 * steps * pages
-  assert faults("host.tune()") < 0.5 * steps * pages
-
-
-def test_the_command_tunes_before_there_is_a_second_thread():
-  code = (
-    "import os, sys, byol_jax.main;"
-    "print(len(os.listdir('/proc/self/task')), {'numpy', 'jax'} & {*sys.modules})"
-  )
-  assert _run(code) == "1 set()"
+  assert faults("host.tune()") < 0.25 * steps * pages
 
 
 def test_flags_are_known_to_this_jaxlib_and_added_once():
