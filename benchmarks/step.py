@@ -5,8 +5,10 @@
   python -m benchmarks.step --rounds=20 --torch=False
 
 Each row is a network, batch, norm, objective and precision. Our step, PyTorch's
-eager one, its compiled one and a matrix product take turns (see `turns`). Ours is
-the whole `Pretrain.step`, compiled as in training, without random colours.
+eager one, its compiled one, our convolutions alone, a matrix product and a copy take
+turns (see `turns`). Ours is the whole `Pretrain.step`, compiled as in training,
+without random colours. The floor is the convolutions alone, in float32, and the
+least memory traffic of the rest at the speed of a copy.
 """
 
 import itertools
@@ -20,7 +22,7 @@ from unittest import mock
 
 from absl import app, flags
 
-from benchmarks import tables, turns, workload
+from benchmarks import convolutions, tables, turns, workload
 
 _ONLY = flags.DEFINE_multi_string("only", [], "Rows whose names begin so; all if none.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
@@ -32,6 +34,7 @@ OBJECTIVES = ("byol", "simclr", "raft")
 PRECISIONS = ("float32", "bfloat16")
 
 _MATMUL = 2048  # rows and columns: 17 GFLOP
+_COPY = 64 * 2**20  # numbers: 256 MiB
 
 
 class Row(NamedTuple):
@@ -75,7 +78,8 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   jax.clear_caches()
   cached, step = build()
   with mock.patch.object(layers, "convolve", convolve.plain):
-    plain: Any = parallel.pmap(experiment.step).lower(state, batch)
+    plain_step = workload.make_experiment(**settings).step
+    plain: Any = parallel.pmap(plain_step).lower(state, batch)
   parts = {
     name: module for name, module in state.online.items() if name != "classifier"
   }
@@ -109,6 +113,22 @@ def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]
   return {"flops": repeats * 2 * _MATMUL**3}, run
 
 
+def prepare_copy() -> tuple[dict[str, Any], Callable[[], None]]:
+  """An array that is read, changed and written: how fast memory is."""
+  import jax
+  import jax.numpy as jnp
+
+  array = jnp.ones(_COPY)
+  change = jax.jit(lambda x: x + 1, donate_argnums=0)
+
+  def run():
+    nonlocal array
+    array = change(array).block_until_ready()
+
+  run()
+  return {"traffic": 2 * array.nbytes}, run
+
+
 def measure(row: Row, rounds: int, with_torch: bool) -> dict[str, Any]:
   """One row of the table."""
   contestants = {"ours": turns.Contestant(prepare, row.settings)}
@@ -118,9 +138,13 @@ def measure(row: Row, rounds: int, with_torch: bool) -> dict[str, Any]:
     for name, compiled in (("eager", False), ("compiled", True)):
       settings = row.settings | {"compiled": compiled}
       contestants[name] = turns.Contestant(torch_twin.prepare, settings)
+  contestants["convolutions"] = turns.Contestant(convolutions.prepare, row.settings)
   contestants["matmul"] = turns.Contestant(prepare_matmul)
+  contestants["copy"] = turns.Contestant(prepare_copy)
   found = turns.take_turns(contestants, rounds)
-  ours, matmul = found["ours"], found["matmul"]
+  names = "ours", "convolutions", "matmul", "copy"
+  ours, alone, matmul, copy = (found.pop(name) for name in names)
+  bandwidth = copy.facts["traffic"] / copy.median
   peak = matmul.facts["flops"] / matmul.median
   result = {
     "row": row.name,
@@ -131,10 +155,12 @@ def measure(row: Row, rounds: int, with_torch: bool) -> dict[str, Any]:
     "peak_mib": ours.peak_mib,
     "mfu": ours.facts["flops"] / ours.median / peak,
     "matmul_gflops": peak / 1e9,
+    "copy_gb_per_second": bandwidth / 1e9,
+    "convolutions": alone.median,
+    "floor": alone.median + alone.facts["traffic"] / bandwidth,
     **ours.facts,
   }
-  for name in set(found) - {"ours", "matmul"}:
-    twin = found[name]
+  for name, twin in found.items():
     if twin.facts["parameters"] != ours.facts["parameters"]:
       raise RuntimeError(f"{row.name}: the twin has another number of parameters")
     result[name] = {
@@ -156,6 +182,8 @@ def show(result: dict[str, Any]) -> None:
     f"{result['images_per_second']:.1f}",
     *(_seconds(t) if t else "" for t in twins),
     f"{max(t['ratio'] for t in twins if t):.2f}" if any(twins) else "",
+    f"{result['convolutions']:.2f}",
+    f"{result['floor']:.2f}",
     f"{100 * result['mfu']:.0f}%",
     f"{result['flops'] / 1e9:.0f}",
     f"{result['temp_mib']:.0f}",
@@ -177,6 +205,8 @@ HEADINGS = (
   "torch eager, s",
   "torch.compile, s",
   "ratio",
+  "convolutions, s",
+  "floor, s",
   "MFU",
   "GFLOP",
   "temp, MiB",

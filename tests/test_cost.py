@@ -1,7 +1,8 @@
 """What a step costs, read off its program: operations, memory, collectives.
 
 Counts, not times: they are the same on every machine, and a form that is slower
-everywhere shows here before anyone times it.
+everywhere shows here before anyone times it. The one time is relative, that of a
+step to its convolutions alone.
 """
 
 import functools
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import costs
+from benchmarks import convolutions, costs, growth, turns
 from byol_jax import loop
 from byol_jax.nets import convolve, layers, model, normalise
 from byol_jax.rundir import RunDir
@@ -106,6 +107,24 @@ def test_memory_does_not_grow_with_the_pieces_of_a_batch():
   _, few = compiled("no_norm", batch_size=32, accumulate=2)
   _, many = compiled("no_norm", batch_size=128, accumulate=8)
   assert temporary(many) <= 1.01 * temporary(few)
+
+
+# As in training, not as quickly compiled as in other tests.
+_TRAINING = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
+
+
+# 1.16 and 1.22 on an idle machine; the rest is for a busy one.
+@pytest.mark.parametrize(("norm", "bound"), [("bn", 1.4), ("gn_ws", 1.5)])
+def test_a_step_takes_little_longer_than_its_convolutions(norm, bound):
+  settings = {"depth": 10, "stem": "cifar", "size": 32, "batch": 32, "norm": norm}
+  found = turns.take_turns(
+    {
+      "step": turns.Contestant(growth.prepare, settings, _TRAINING),
+      "convolutions": turns.Contestant(convolutions.prepare, settings, _TRAINING),
+    },
+    rounds=5,
+  )
+  assert found["step"].ratio(found["convolutions"]) < bound
 
 
 def kept(function, *args):

@@ -120,6 +120,29 @@ def plain_max_pool(x: jax.Array) -> jax.Array:
   return hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), padding="SAME")
 
 
+@jax.custom_vjp
 def max_pool_by_taps(x: jax.Array) -> jax.Array:
   """`max_pool` as comparisons; equal pixels share the gradient among them."""
-  return functools.reduce(jnp.maximum, _taps(x, (3, 3), 2, -jnp.inf))
+  return functools.reduce(jnp.maximum, _pooled(x))
+
+
+def _pooled(x: jax.Array) -> list[jax.Array]:
+  return _taps(x, (3, 3), 2, -jnp.inf)
+
+
+def _max_pool_forward(x):
+  y = max_pool_by_taps(x)
+  return y, (x, y)
+
+
+def _max_pool_backward(saved, dy):
+  x, y = saved
+  taps, add_up = jax.vjp(_pooled, x)
+  largest = [tap == y for tap in taps]
+  # In memory, as each pixel of x would compute its own up to four again.
+  share = lax.optimization_barrier(dy / sum(largest))
+  shares = [jnp.where(here, share, 0.0) for here in largest]
+  return add_up(lax.optimization_barrier(shares))
+
+
+max_pool_by_taps.defvjp(_max_pool_forward, _max_pool_backward)

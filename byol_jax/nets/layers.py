@@ -25,11 +25,13 @@ BATCH_NORM_DECAY = 0.9
 STANDARDISATION_EPSILON = 1e-5
 
 
+@jax.custom_vjp
 def standardise(w: jax.Array) -> jax.Array:
   """Weight standardisation: each output unit's weights get mean 0, variance 1.
 
   Richemond et al. (2010.10241), section 3.3: w_ij <- (w_ij - mean_i) / std_i
-  over the fan-in j, with no gain. The gradient goes to the raw weight.
+  over the fan-in j, with no gain. The gradient goes to the raw weight; it is
+  written out as XLA's automatic one takes three times as long on a CPU.
 
   Args:
     w: [..., fan_in, units]: [I, O] of a linear layer, [H, W, I, O] of a
@@ -38,10 +40,28 @@ def standardise(w: jax.Array) -> jax.Array:
   Returns:
     The standardised weight, of the same shape.
   """
-  fan_in = tuple(range(w.ndim - 1))
-  centred = w - jnp.mean(w, fan_in, keepdims=True)
-  deviation = jnp.sqrt(jnp.mean(jnp.square(centred), fan_in, keepdims=True))
-  return centred / (deviation + STANDARDISATION_EPSILON)
+  return _standardise(w)[0]
+
+
+def _over_fan_in(w: jax.Array) -> jax.Array:
+  return jnp.mean(w, tuple(range(w.ndim - 1)), keepdims=True)
+
+
+def _standardise(w):
+  centred = w - _over_fan_in(w)
+  deviation = jnp.sqrt(_over_fan_in(jnp.square(centred)))
+  standardised = centred / (deviation + STANDARDISATION_EPSILON)
+  return standardised, (standardised, deviation)
+
+
+def _standardise_backward(saved, dy):
+  y, deviation = saved
+  along = _over_fan_in(dy * y) / jnp.where(deviation > 0, deviation, 1)
+  across = (dy - _over_fan_in(dy)) / (deviation + STANDARDISATION_EPSILON)
+  return (across - y * along,)
+
+
+standardise.defvjp(_standardise, _standardise_backward)
 
 
 def _weight(

@@ -134,7 +134,12 @@ def make_networks(
   _, functions = hk.multi_transform_with_state(build)
 
   def deterministic(function):
-    return lambda params, state, *args: function(params, state, None, *args)
+    # Traced once, although a step calls it for each view.
+    @functools.partial(jax.jit, static_argnums=3)
+    def apply(params, state, images, is_training):
+      return function(params, state, None, images, is_training)
+
+    return apply
 
   return Networks(_initialiser(lambda: build()[0]), *map(deterministic, functions))
 

@@ -46,7 +46,7 @@ def activations(function):
       seen[context.module.module_name.replace("affinenorm", "batchnorm")] = found
     return found
 
-  with hk.intercept_methods(note):
+  with jax.disable_jit(), hk.intercept_methods(note):
     function()
   return seen
 

@@ -42,6 +42,22 @@ def test_gradient_goes_to_the_raw_weight_and_is_orthogonal_to_it():
   assert np.abs(gradient).max() > 0.01
 
 
+@pytest.mark.parametrize("shape", [(3, 3, 4, 5), (7, 5)])
+def test_gradient_of_standardisation_is_that_of_its_formula(shape):
+  rng = np.random.default_rng(0)
+  w, dy = (jnp.float32(rng.normal(3.0, 2.0, shape)) for _ in range(2))
+
+  def formula(w):
+    axes = tuple(range(w.ndim - 1))
+    return (w - w.mean(axes)) / (w.std(axes) + layers.STANDARDISATION_EPSILON)
+
+  ours, expected = (jax.vjp(f, w)[1](dy)[0] for f in (layers.standardise, formula))
+  np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+  same = jnp.ones(shape)  # deviation 0
+  np.testing.assert_array_equal(jax.vjp(layers.standardise, same)[0], 0.0)
+  assert np.isfinite(jax.vjp(layers.standardise, same)[1](dy)[0]).all()
+
+
 def test_weight_standardisation_adds_no_parameters():
   def net(standardised):
     def fn(x, is_training):
