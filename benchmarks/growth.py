@@ -10,6 +10,7 @@ hosts share the cores, and the work is the same whatever their number, so there 
 ideal is a constant time. Memory and collectives are those of XLA's programs.
 """
 
+import atexit
 import math
 import os
 import socket
@@ -70,16 +71,18 @@ def prepare(
         for i in range(1, hosts)
       ]
     parallel.join_cluster()
+    atexit.register(_let_go, others)  # before JAX waits for them to leave too
   experiment = workload.make_experiment(**settings)
   batch = workload.make_batch(experiment)
   state = parallel.replicate(experiment.init())
-  update = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
-  memory: Any = update.memory_analysis()
+  update = parallel.pmap(experiment.step, donate=True)
+  program = update.lower(state, batch).compile()
+  memory: Any = program.memory_analysis()
   facts = {
     "temp_mib": memory.temp_size_in_bytes / 2**20,
-    "collectives": costs.collectives(update),
+    "collectives": costs.collectives(program),
   }
-
+  # Not the program, which would take arrays of all hosts.
   step_here = workload.stepping(update, state, batch)
 
   def run():
@@ -98,6 +101,12 @@ def follow(hosts: int, **settings: Any) -> None:
   _, run = prepare(hosts, address, **settings)
   for _ in sys.stdin.buffer:
     run()
+
+
+def _let_go(others: list[Any]) -> None:
+  """Tells the other hosts that no line comes any more."""
+  for other in others:
+    other.stdin.close()
 
 
 def _end_with(parent: int) -> None:

@@ -243,19 +243,26 @@ def _manager(directory: Path, keep: int) -> ocp.CheckpointManager:
   best = policies.BestN(
     get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
   )
+  hosts = ocp.options.MultiprocessingOptions(
+    primary_host=_PRIMARY,
+    active_processes={_PRIMARY},
+    barrier_sync_key_prefix="checkpoints",
+  )
   options = ocp.CheckpointManagerOptions(
     best_fn=score,
     preservation_policy=policies.AnyPreservationPolicy([newest, best]),
     create=False,
     cleanup_tmp_directories=True,
     save_root_metadata=False,
-    multiprocessing_options=ocp.options.MultiprocessingOptions(
-      primary_host=_PRIMARY,
-      active_processes={_PRIMARY},
-      barrier_sync_key_prefix="checkpoints",
-    ),
+    multiprocessing_options=hosts,
   )
-  return _Manager(directory, options=options)
+  # Weights hardly shrink, and compressing them takes a fifth of a save's time.
+  states = ocp.PyTreeCheckpointHandler(
+    use_compression=False, multiprocessing_options=hosts
+  )
+  sums = ocp.JsonCheckpointHandler(multiprocessing_options=hosts)
+  handlers = {"state": states, "checksums": sums}
+  return _Manager(directory, options=options, item_handlers=handlers)
 
 
 def _forget_broken_scores(directory: Path) -> None:

@@ -121,7 +121,7 @@ def imagenet(epochs: int) -> ConfigDict:
       },
       "log": {"every_steps": 50},
       "eval": {"every_steps": steps // 50, "batch_size": 1024},
-      "checkpoint": {"every_steps": 500, "keep": 3},
+      "checkpoint": {"every_steps": 1000, "keep": 3},
     }
   )
 
