@@ -170,19 +170,21 @@ def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
   if restored is None:
     run_dir.log(0, {**experiment.evaluate(state), "seconds": monitor.seconds})
 
+  between_saves = 60 * config.checkpoint.every_minutes
+  next_save = time.monotonic() + between_saves
   with _stop_signals() as asked, _closing(experiment.batches(first_step)) as batches:
     monitor.restart()
     for step in range(first_step + 1, steps + 1):
       state, scalars = update(state, monitor.fetch(batches))
       monitor.record(scalars)
-      log, evaluate, save = (
-        step == steps or step % config[key].every_steps == 0
-        for key in ("log", "eval", "checkpoint")
+      log, evaluate = (
+        step == steps or step % config[key].every_steps == 0 for key in ("log", "eval")
       )
-      # Hosts must stop after the same step, and agreeing on it takes time.
+      # Hosts must stop and save after the same step, and agreeing on it takes time.
       stop = parallel.agree(bool(asked)) if _alone() or log else False
+      save = parallel.agree(time.monotonic() >= next_save) if log else False
       first = step == first_step + 1
-      if not (first or log or evaluate or save or stop):
+      if not (first or log or evaluate or stop):
         continue
       report = _finite_report(monitor, step, checkpoints)
       if first:
@@ -193,6 +195,7 @@ def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
       run_dir.log(step, report | found)
       if save or evaluate or stop:
         checkpoints.save(step, state, found)
+        next_save = time.monotonic() + between_saves
       # Drawing takes as long as a few dozen fast steps.
       if (evaluate or stop) and parallel.is_first_host():
         figures.curves(run_dir)

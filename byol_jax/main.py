@@ -90,7 +90,6 @@ def _check_counts(config: ml_collections.ConfigDict) -> None:
     ("log", "every_steps"),
     ("eval", "every_steps"),
     ("eval", "batch_size"),
-    ("checkpoint", "every_steps"),
     ("checkpoint", "keep"),
   ):
     if config[section][key] < 1:

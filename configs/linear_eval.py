@@ -62,7 +62,7 @@ def get_config(preset: str | None = None) -> ConfigDict:
       },
       "log": {"every_steps": 50},
       "eval": {"every_steps": 10 * images // batch_size, "batch_size": 1024},
-      "checkpoint": {"every_steps": 5 * images // batch_size, "keep": 2},
+      "checkpoint": {"every_minutes": 5.0, "keep": 2},
     }
   )
   config.data.train = train

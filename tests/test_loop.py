@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import signal
+import time
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +60,7 @@ def config(steps=10, **checkpoint):
       "train": {"steps": steps, "batch_size": jax.device_count()},
       "log": {"every_steps": 3},
       "eval": {"every_steps": 5},
-      "checkpoint": {"every_steps": 4, "keep": 2} | checkpoint,
+      "checkpoint": {"every_minutes": 0.0, "keep": 2} | checkpoint,
     }
   )
 
@@ -73,15 +75,28 @@ def test_files_and_cadence(tmp_path):
   experiment = Descent(10)
   summary = start(tmp_path, experiment, config())
   records = RunDir(tmp_path).records()
-  assert [r["step"] for r in records] == [0, 1, 3, 4, 5, 6, 8, 9, 10]
+  assert [r["step"] for r in records] == [0, 1, 3, 5, 6, 9, 10]
   assert experiment.evaluated == [0, 5, 10]
   assert {"loss", "images_per_second", "input_wait", "seconds"} <= records[-1].keys()
   assert json.loads((tmp_path / "summary.json").read_text()) == summary
   assert summary["steps"] == 10
   assert summary["images_seen"] == 10 * jax.device_count()
-  assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["10", "8"]
+  assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["10", "9"]
   assert (tmp_path / "figures" / "curves.png").stat().st_size > 1000
   assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_checkpoints_are_minutes_apart(tmp_path, monkeypatch):
+  # The clock is read at the start, at each report and after each save; here a
+  # minute passes between.
+  clock = mock.Mock(wraps=time)
+  clock.monotonic = itertools.count(0, 60).__next__
+  monkeypatch.setattr(loop, "time", clock)
+  settings = config(14, every_minutes=2.0, keep=9)
+  settings.eval.every_steps = 100
+  start(tmp_path, Descent(14), settings)
+  saved = {int(p.name) for p in (tmp_path / "checkpoints").iterdir()}
+  assert saved == {6, 12, 14}
 
 
 def test_a_complete_run_is_not_run_again(tmp_path):
@@ -117,10 +132,10 @@ def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(tmp_path, n
 
 
 def test_a_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_path):
-  with pytest.raises(UserError, match=r"loss is nan at step 8; .*step 5 in"):
+  with pytest.raises(UserError, match=r"loss is nan at step 8; .*step 6 in"):
     start(tmp_path, Descent(20, poison=7), config(20))
   saved = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
-  assert saved == ["4", "5"]
+  assert saved == ["5", "6"]
   assert not (tmp_path / "summary.json").exists()
 
 
@@ -141,7 +156,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
   experiment = Descent(20, poison=9)
   with pytest.raises(UserError):
     start(tmp_path, experiment, config(20))
-  newest = tmp_path / "checkpoints" / "8"
+  newest = tmp_path / "checkpoints" / "9"
   for file in (f for f in newest.rglob("*") if f.is_file()):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
   summary = start(tmp_path, Descent(20), config(20))
@@ -170,7 +185,7 @@ def test_no_scalar_is_fetched_between_reports(tmp_path, monkeypatch):
     return original(tree)
 
   monkeypatch.setattr(jax, "device_get", device_get)
-  settings = config(30, every_steps=30)
+  settings = config(30)
   settings.log.every_steps = settings.eval.every_steps = 30
   start(tmp_path, Descent(30), settings)
   reports = [tree for tree in fetched if isinstance(tree, list)]

@@ -44,7 +44,7 @@ def config(system: str = "byol_gn_ws", **train) -> ml_collections.ConfigDict:
   config.train.update(**train)
   config.log.every_steps = 1
   config.eval.update(every_steps=2, batch_size=16)
-  config.checkpoint.every_steps = 2
+  config.checkpoint.every_minutes = 0.0
   return config
 
 
@@ -56,5 +56,5 @@ def linear_eval(pretrained) -> ml_collections.ConfigDict:
   config.train.update(steps=4, batch_size=16)
   config.log.every_steps = 1
   config.eval.update(every_steps=4, batch_size=16)
-  config.checkpoint.every_steps = 2
+  config.checkpoint.every_minutes = 0.0
   return config
