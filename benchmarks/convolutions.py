@@ -69,7 +69,8 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
       y, pull = jax.vjp(apply, x, w)
       return y, pull(dy)[wanted]
 
-    x, w = (jax.random.normal(jax.random.key(0), shape) for shape in layer[:2])
+    shapes = layer.images, layer.kernel
+    x, w = (jax.random.normal(jax.random.key(0), shape) for shape in shapes)
     y = jax.eval_shape(apply, x, w)
     dy = jax.random.normal(jax.random.key(1), y.shape)
     forward = jax.jit(apply).lower(x, w).compile()
