@@ -82,7 +82,7 @@ def _main(argv: list[str]) -> None:
 
 
 def _check_counts(config: ml_collections.ConfigDict) -> None:
-  """Refuses counts below 1, which every experiment divides by or loops over."""
+  """Refuses counts below 1, which are divided by or looped over, and times below 0."""
   for section, key in (
     ("train", "steps"),
     ("train", "batch_size"),
@@ -94,6 +94,8 @@ def _check_counts(config: ml_collections.ConfigDict) -> None:
   ):
     if config[section][key] < 1:
       raise UserError(f"{section}.{key} is {config[section][key]}: give 1 or more")
+  if (minutes := config.checkpoint.every_minutes) < 0:
+    raise UserError(f"checkpoint.every_minutes is {minutes}: give 0 or more")
 
 
 def _set_up_logging() -> None:

@@ -113,8 +113,9 @@ def test_memory_does_not_grow_with_the_pieces_of_a_batch():
 _TRAINING = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
 
 
-# 1.16 and 1.22 on an idle machine; the rest is for a busy one.
-@pytest.mark.parametrize(("norm", "bound"), [("bn", 1.4), ("gn_ws", 1.5)])
+# 1.17 to 1.18 and 1.20 to 1.23 on an idle machine. Without the barriers around the
+# kernels' gradients 1.29 and 1.45, with XLA's own convolutions 1.28 and 1.37.
+@pytest.mark.parametrize(("norm", "bound"), [("bn", 1.25), ("gn_ws", 1.32)])
 def test_a_step_takes_little_longer_than_its_convolutions(norm, bound):
   settings = {"depth": 10, "stem": "cifar", "size": 32, "batch": 32, "norm": norm}
   found = turns.take_turns(
@@ -122,7 +123,7 @@ def test_a_step_takes_little_longer_than_its_convolutions(norm, bound):
       "step": turns.Contestant(growth.prepare, settings, _TRAINING),
       "convolutions": turns.Contestant(convolutions.prepare, settings, _TRAINING),
     },
-    rounds=5,
+    rounds=9,
   )
   assert found["step"].ratio(found["convolutions"]) < bound
 

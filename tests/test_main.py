@@ -147,6 +147,10 @@ MISTAKES = {
   ),
   "unknown objective": ((CONFIG, "--config.objective.name=x"), "unknown objective 'x'"),
   "no steps": ((CONFIG, "--config.train.steps=0"), "train.steps is 0: give 1"),
+  "no time": (
+    (CONFIG, "--config.checkpoint.every_minutes=-1.0"),
+    "checkpoint.every_minutes is -1.0: give 0",
+  ),
   "bad warm-up": ((CONFIG, "--config.optimiser.warmup=5.0"), "warm-up is 5.0"),
   "bad view": ((CONFIG, "--config.views.view1.flip=2.0"), r"flip is 2\.0"),
   "no checkpoint": (
