@@ -1,0 +1,112 @@
+"""What the large presets take on many devices, compiled and not run.
+
+  python -m benchmarks.scale                                 all of them
+  python -m benchmarks.scale --preset=imagenet-1000 --devices=512
+
+The step of each preset is compiled for simulated devices; memory and collectives are
+read off the program. Memory is that of XLA's programs for CPUs, in float32, for one
+device. Of the data set, the number of classes alone is needed. Where a device would get
+a single image the preset's batch is too small for them, and the row is left out.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks import tables, turns
+from configs import presets
+
+CLASSES = {"cifar10": 10, "imagenette": 10, "imagenet-1000": 1000}
+DEVICES = (8, 512)
+SYSTEMS = ("byol", "byol_gn_ws")
+
+_PRESETS = flags.DEFINE_multi_enum(
+  "preset", list(CLASSES), list(CLASSES), "Presets to compile."
+)
+_DEVICES = flags.DEFINE_multi_integer("devices", DEVICES, "For how many devices.")
+
+
+def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None]]:
+  """Compiles a preset's step in a process that simulates the devices."""
+  from byol_jax import host
+
+  host.tune()
+  import importlib
+
+  import jax
+  import numpy as np
+
+  from benchmarks import costs
+  from byol_jax.data import sources
+  from experiments import pretrain
+
+  config = importlib.import_module(f"configs.{system}").get_config(preset)
+  classes, size = CLASSES[preset], config.data.size
+  one = sources.ArraySource(
+    np.zeros((1, size, size, 3), np.uint8), np.zeros(1, np.int32), classes
+  )
+  sources.open_source = lambda *_: one
+  sources.check_split = lambda *_: None
+  lowered = costs.lower_step(pretrain.Pretrain(config))
+  start = time.perf_counter()
+  program = lowered.compile()
+  seconds = time.perf_counter() - start
+  memory: Any = program.memory_analysis()
+  return {
+    "images": config.train.batch_size // jax.device_count(),
+    "arguments": memory.argument_size_in_bytes / 2**20,
+    "temporary": memory.temp_size_in_bytes / 2**20,
+    "collectives": costs.collectives(program),
+    "seconds": seconds,
+  }, lambda: None
+
+
+def main(argv: list[str]) -> None:
+  """Prints the table, a row as soon as it is known."""
+  del argv
+  tables.head(
+    (
+      "config",
+      "devices",
+      "images a device",
+      "arguments, MiB",
+      "temporary, MiB",
+      "all-reduces",
+      "arrays in them",
+      "MiB in them",
+      "compile, s",
+    )
+  )
+  for preset in _PRESETS.value:
+    for system in SYSTEMS:
+      for devices in _DEVICES.value:
+        if presets.get(preset).train.batch_size < 2 * devices:
+          continue
+        count = f"--xla_force_host_platform_device_count={devices}"
+        contestant = turns.Contestant(
+          prepare,
+          {"system": system, "preset": preset},
+          {"XLA_FLAGS": count, "JAX_PLATFORMS": "cpu"},
+        )
+        (timing,) = turns.take_turns({"it": contestant}, 2, 0).values()
+        facts = timing.facts
+        reduces = facts["collectives"]["all-reduce"]
+        tables.row(
+          (
+            f"{system}:{preset}",
+            devices,
+            facts["images"],
+            f"{facts['arguments']:.0f}",
+            f"{facts['temporary']:.0f}",
+            reduces.ops,
+            reduces.arrays,
+            f"{reduces.bytes / 2**20:.0f}",
+            f"{facts['seconds']:.0f}",
+          )
+        )
+
+
+if __name__ == "__main__":
+  app.run(main)

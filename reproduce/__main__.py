@@ -1,0 +1,87 @@
+"""Runs the papers' argument on CIFAR-10 and writes the report.
+
+  python -m reproduce --data_dir=DIR               everything, for hours
+  python -m reproduce --data_dir=DIR --only=none   what has a name that begins so
+  python -m reproduce --norun                      the report of what there is
+
+Each arm is a run of `byol_jax.main` in a folder of its own; the studies of
+`reproduce/studies.py` come after the arms. The same command again continues where it
+was stopped, and leaves alone what is complete.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from reproduce import arms, provenance
+
+_WORKDIR = flags.DEFINE_string("workdir", "runs/reproduce", "Folder of all runs.")
+_REPORT = flags.DEFINE_string("report", None, "Folder of the report: WORKDIR/report.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of tensorflow-datasets.")
+_ONLY = flags.DEFINE_multi_string("only", [], "What to run; all if not given.")
+_RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
+
+
+def _train(run: arms.Run, root: Path, data_dir: str | None) -> None:
+  """Trains an arm, or what is left of it; one that fails stops no other."""
+  folder = run.folder(root)
+  if (folder / "summary.json").exists():
+    return
+  command = [sys.executable, "-m", "byol_jax.main", *run.flags()]
+  command += [f"--workdir={folder}"]
+  if data_dir:
+    command += [f"--config.data.data_dir={data_dir}"]
+  log = root / "logs" / f"{folder.name}.txt"
+  log.parent.mkdir(parents=True, exist_ok=True)
+  logging.info("%s", " ".join(command[1:]))
+  provenance.write(root, folder.name)
+  with log.open("a") as file:
+    done = subprocess.run(command, stdout=file, stderr=file, check=False)
+  if done.returncode:
+    *_, last = log.read_text().splitlines() or [""]
+    logging.warning("%s ended with %d: %s", folder.name, done.returncode, last)
+
+
+def _study(name: str, root: Path, data_dir: str | None) -> None:
+  """Makes a study whose result is not there yet."""
+  from reproduce import studies
+
+  path = studies.path(root, name)
+  if path.exists():
+    return
+  logging.info("%s", name)
+  found = studies.STUDIES[name](root, data_dir)
+  if found:
+    provenance.write(root, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found))
+
+
+def main(argv: list[str]) -> None:
+  """Runs, then reports."""
+  del argv
+  from byol_jax import host
+
+  host.tune()  # before JAX is imported
+  from reproduce import report, studies
+
+  logging.set_verbosity(logging.INFO)
+  root = Path(_WORKDIR.value).absolute()
+  if _RUN.value:
+    for run in arms.runs():
+      if _wanted(run.arm):
+        _train(run, root, _DATA_DIR.value)
+    for name in filter(_wanted, studies.STUDIES):
+      _study(name, root, _DATA_DIR.value)
+  print(report.write(root, Path(_REPORT.value or root / "report")))
+
+
+def _wanted(name: str) -> bool:
+  return not _ONLY.value or any(map(name.startswith, _ONLY.value))
+
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,107 @@
+"""The runs that the argument needs, each the ordinary command with its flags."""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+PRESET = "evidence"
+IMAGES = 600_064  # that each arm sees: 12 epochs
+BATCHES = (16, 64, 256)  # beside the preset's own
+
+_NO_PREDICTOR = {"predictor.depth": 0, "predictor.norm": "none"}
+_LINEAR_PREDICTOR = {"predictor.depth": 1, "predictor.norm": "none"}
+_NO_COLOUR = {"augmentations": "no_colour"}
+
+
+class Arm(NamedTuple):
+  """A system and its settings.
+
+  Attributes:
+    config: file of configs/, with what it takes before the preset.
+    changes: settings that differ from the config's.
+    seeds: how many runs; three where the argument rests on it.
+  """
+
+  config: str
+  changes: Mapping[str, object] = {}
+  seeds: int = 1
+
+
+def _of_batch(batch: int) -> dict[str, object]:
+  steps = IMAGES // batch
+  return {
+    "train.batch_size": batch,
+    "train.steps": steps,
+    "eval.every_steps": -(-steps // 10),
+    "log.every_steps": -(-steps // 100),
+  }
+
+
+ARMS = {
+  "bn": Arm("byol", seeds=3),
+  "gn-ws": Arm("byol_gn_ws", seeds=3),
+  "none": Arm("norm_ablation:none-none-none", seeds=3),
+  "bn-encoder": Arm("norm_ablation:bn-none-none", seeds=3),
+  "bn-init": Arm("byol_bn_init", seeds=3),
+  "simclr": Arm("simclr"),
+  "simclr-none": Arm("simclr_norm_ablation:none-none", seeds=3),
+  "raft": Arm("raft", seeds=3),
+  "byol-prime": Arm("byol_prime", seeds=3),
+  "raft-linear": Arm("raft", _LINEAR_PREDICTOR),
+  "byol-prime-linear": Arm("byol_prime", _LINEAR_PREDICTOR),
+  "raft-np": Arm("raft", _NO_PREDICTOR),
+  "byol-prime-np": Arm("byol_prime", _NO_PREDICTOR),
+  "bn-np": Arm("byol", _NO_PREDICTOR),
+  "bn-tau-1": Arm("byol", {"target.tau": 1.0}),
+  "bn-tau-0": Arm("byol", {"target.tau": 0.0, "target.schedule": "constant"}),
+  "bn-no-colour": Arm("byol", _NO_COLOUR),
+  "simclr-no-colour": Arm("simclr", _NO_COLOUR),
+  **{
+    f"{name}-batch-{batch}": Arm(config, _of_batch(batch))
+    for batch in BATCHES
+    for name, config in (("bn", "byol"), ("gn-ws", "byol_gn_ws"))
+  },
+}
+
+
+def config(name: str, seed: int, data_dir: str | None) -> ConfigDict:
+  """The config of an arm, as `Run.flags` describes it for the command line."""
+  arm = ARMS[name]
+  file, *argument = arm.config.split(":")
+  module = importlib.import_module(f"configs.{file}")
+  found = module.get_config(":".join([*argument, PRESET]))
+  found.update_from_flattened_dict(dict(arm.changes))
+  found.seed = seed
+  found.data.data_dir = data_dir
+  return found
+
+
+class Run(NamedTuple):
+  """One arm with one seed."""
+
+  arm: str
+  seed: int
+
+  def folder(self, root: Path) -> Path:
+    """Where it is kept under the folder of them all."""
+    return root / "runs" / f"{self.arm}-seed{self.seed}"
+
+  def flags(self) -> list[str]:
+    """What `byol_jax.main` is given, but for --workdir."""
+    arm = ARMS[self.arm]
+    file, *argument = arm.config.split(":")
+    config = ":".join([f"configs/{file}.py", *argument, PRESET])
+    changes = {**arm.changes, "seed": self.seed}
+    settings = (f"--config.{name}={value}" for name, value in changes.items())
+    return [f"--config={config}", *settings]
+
+
+def runs() -> Iterator[Run]:
+  """All of them: every arm once, then with the other seeds."""
+  for seed in range(max(arm.seeds for arm in ARMS.values())):
+    for name, arm in ARMS.items():
+      if seed < arm.seeds:
+        yield Run(name, seed)

@@ -1,0 +1,75 @@
+"""What a step of the arms costs: its time, its memory, and its all-reduces."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import turns
+
+ARMS = ("bn", "gn-ws", "none")
+ROUNDS = 20
+DEVICES = 8
+
+
+def prepare(
+  arm: str, data_dir: str | None
+) -> tuple[dict[str, Any], Callable[[], None]]:
+  """The arm's step on noise, in a process of its own."""
+  from byol_jax import host
+
+  host.tune()
+  from benchmarks import workload
+  from byol_jax import parallel
+
+  experiment, facts = _compiled(arm, data_dir)
+  step = parallel.pmap(experiment.step, donate=True)
+  state = parallel.replicate(experiment.init())
+  return facts, workload.stepping(step, state, workload.make_batch(experiment))
+
+
+def prepare_on_devices(
+  arm: str, data_dir: str | None
+) -> tuple[dict[str, Any], Callable[[], None]]:
+  """The same compiled for several devices; nothing is run."""
+  return _compiled(arm, data_dir)[1], lambda: None
+
+
+def _compiled(arm: str, data_dir: str | None) -> tuple[Any, dict[str, Any]]:
+  from benchmarks import costs
+  from experiments import pretrain
+  from reproduce import arms
+
+  config = arms.config(arm, 0, data_dir)
+  experiment = pretrain.Pretrain(config)
+  program = costs.lower_step(experiment).compile()
+  memory: Any = program.memory_analysis()
+  return experiment, {
+    "images": config.train.batch_size,
+    "temp_mib": memory.temp_size_in_bytes / 2**20,
+    "collectives": {
+      kind: {"ops": found.ops, "arrays": found.arrays}
+      for kind, found in costs.collectives(program).items()
+    },
+  }
+
+
+def measure(data_dir: str | None) -> dict[str, Any]:
+  """For each arm, on one device and, compiled only, on several."""
+  settings = {arm: {"arm": arm, "data_dir": data_dir} for arm in ARMS}
+  timed = turns.take_turns(
+    {arm: turns.Contestant(prepare, settings[arm]) for arm in ARMS}, ROUNDS
+  )
+  flags = f"--xla_force_host_platform_device_count={DEVICES}"
+  environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+  found = {}
+  for arm, timing in timed.items():
+    contestant = turns.Contestant(prepare_on_devices, settings[arm], environment)
+    (compiled,) = turns.take_turns({arm: contestant}, 2, 0).values()
+    found[arm] = {
+      "images_per_second": timing.facts["images"] / timing.median,
+      "spread": timing.spread,
+      "temp_mib": timing.facts["temp_mib"],
+      "peak_mib": timing.peak_mib,
+      "devices": DEVICES,
+      "collectives": compiled.facts["collectives"],
+    }
+  return found

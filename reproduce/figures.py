@@ -1,0 +1,93 @@
+"""The report's figures."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+
+from reproduce.results import Arms
+
+# Arms of the figure that shows what collapse looks like, and their lines.
+SHOWN = {
+  "bn": "C0-",
+  "gn-ws": "C2-",
+  "bn-encoder": "C4-",
+  "none": "C3-",
+  "bn-np": "C1--",
+  "byol-prime-np": "C5--",
+}
+CURVES = {
+  "loss": "loss",
+  "spread": "spread of projections (0: collapsed)",
+  "valid_effective_rank": "effective rank of features",
+  "valid_knn": "kNN accuracy",
+}
+
+
+def collapse(found: Arms, path: Path) -> None:
+  """How healthy and collapsing arms went, with their first seed."""
+  figure, axes = plt.subplots(2, 2, figsize=(10, 6), layout="constrained")
+  for axis, (key, label) in zip(axes.flat, CURVES.items(), strict=True):
+    for name, line in SHOWN.items():
+      if name in found:
+        records = [r for r in found[name][0].records if key in r]
+        steps, values = ([r[field] for r in records] for field in ("step", key))
+        axis.plot(steps, values, line, label=name, linewidth=1)
+    _label(axis, "step", "", label)
+  if axes.flat[0].lines:
+    axes.flat[0].legend(fontsize=8)
+  _save(figure, path)
+
+
+def batch_sizes(found: Arms, path: Path) -> None:
+  """Linear accuracy against batch size, the same number of images seen."""
+  figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
+  for name, line in (("bn", "C0o-"), ("gn-ws", "C2o-")):
+    points = {
+      arm[0].summary["images_seen"] // arm[0].summary["steps"]: arm.mean(
+        lambda result: result.linear
+      )
+      for arm_name, arm in found.items()
+      if arm_name == name or arm_name.startswith(f"{name}-batch-")
+    }
+    sizes = sorted(points)
+    axis.plot(sizes, [points[size] for size in sizes], line, label=name)
+  axis.set_xscale("log", base=2)
+  _label(axis, "batch size", "linear accuracy, %")
+  axis.legend(fontsize=8)
+  _save(figure, path)
+
+
+def mirror(found: dict[str, Any], path: Path) -> None:
+  """Losses of RAFT and BYOL' from mirrored and equal starts, and their distances."""
+  figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
+  losses = found["losses"]
+  left.plot(losses["byol-prime"], "C0-", label="BYOL'", linewidth=3, alpha=0.4)
+  for name, line in (("mirrored", "C1-"), ("as it is", "C3-")):
+    shifted = [loss + 4 for loss in losses[name]]
+    left.plot(shifted, line, label=f"RAFT + 4, W {name}", linewidth=1)
+    for part, style in (("rest", "-"), ("W", "--")):
+      label = f"W {name}: {'-W' if part == 'W' else 'all but W'}"
+      right.plot(found[name][part], line[:2] + style, label=label, linewidth=1)
+  right.set_yscale("log")
+  _label(left, "step", "loss")
+  _label(right, "step", "distance from BYOL', relative")
+  for axis in (left, right):
+    axis.legend(fontsize=8)
+  _save(figure, path)
+
+
+def _label(axis: Any, x: str, y: str, title: str = "") -> None:
+  axis.set_xlabel(x, fontsize=8)
+  axis.set_ylabel(y, fontsize=8)
+  axis.set_title(title, fontsize=9)
+  axis.grid(alpha=0.3)
+
+
+def _save(figure: Any, path: Path) -> None:
+  figure.savefig(path, dpi=110)
+  plt.close(figure)

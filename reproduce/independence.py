@@ -1,0 +1,67 @@
+"""What an image's companions in the batch do to its prediction and its gradient.
+
+Group norm, and no norm, see an image alone; batch norm sees it through the others.
+Measured on the trained networks of the arms, on real views: one batch, and the same
+batch with all images but the first replaced by others.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from byol_jax import checkpoint, parallel
+from experiments import pretrain
+from reproduce import arms
+
+ARMS = ("bn", "gn-ws", "none")
+
+
+def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
+  """For each arm that has run, how far its companions move the first image.
+
+  Returns:
+    "prediction": distance on the unit sphere, 2 at most; "gradient": that of the
+    prediction's sum to the parameters, relative to its length.
+  """
+  return {
+    name: _of(name, folder, data_dir)
+    for name in ARMS
+    if (folder := arms.Run(name, 0).folder(root)).joinpath("summary.json").exists()
+  }
+
+
+def _of(name: str, folder: Path, data_dir: str | None) -> dict[str, float]:
+  experiment = pretrain.Pretrain(arms.config(name, 0, data_dir))
+  start = jax.eval_shape(experiment.init)
+  shapes = {"online": start.online, "online_stats": start.online_stats}
+  _, state = checkpoint.load(folder, shapes)
+  batches = experiment.batches(0)
+  images = [experiment.inputs.standardise(_view(next(batches))) for _ in range(2)]
+  companions = jnp.concatenate([images[0][:1], images[1][1:]])
+
+  def first(params, images):
+    """The first image's prediction on the unit sphere, and a sum to differentiate."""
+    outputs, _ = experiment.networks.online(params, state["online_stats"], images, True)
+    prediction = outputs.prediction[0] / jnp.linalg.norm(outputs.prediction[0])
+    return prediction.sum(), prediction
+
+  def differentiate(images):
+    # An axis of one, as on one device.
+    over = jax.vmap(jax.grad(first, has_aux=True), (None, 0), axis_name=parallel.AXIS)
+    return jax.jit(over)(state["online"], images[None])
+
+  gradient, prediction = differentiate(images[0])
+  other_gradient, other_prediction = differentiate(companions)
+  change = optax.tree.norm(optax.tree.sub(other_gradient, gradient))
+  return {
+    "prediction": float(jnp.linalg.norm(other_prediction - prediction)),
+    "gradient": float(change / optax.tree.norm(gradient)),
+  }
+
+
+def _view(batch: Any) -> jax.Array:
+  """View 1 of one device's images, in [0, 1], without random colours."""
+  return jnp.float32(batch["view1"][0, 0]) / 255

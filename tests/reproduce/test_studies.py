@@ -1,0 +1,51 @@
+"""The studies beside the arms, on networks that learn nothing."""
+
+import pytest
+
+from byol_jax import checkpoint, parallel
+from byol_jax.rundir import write_json
+from experiments import pretrain
+from reproduce import arms, independence, mirror
+from tests import tiny
+
+SYSTEMS = {
+  "bn": "byol",
+  "gn-ws": "byol_gn_ws",
+  "none": "no_norm",
+  "raft": "raft",
+  "byol-prime": "byol_prime",
+}
+
+
+@pytest.fixture(autouse=True)
+def tiny_arms(monkeypatch):
+  monkeypatch.setattr(
+    arms, "config", lambda name, seed, data_dir: tiny.config(SYSTEMS[name])
+  )
+
+
+def test_raft_stays_in_the_mirror_that_it_starts_in(monkeypatch):
+  monkeypatch.setattr(mirror, "STEPS", 3)
+  found = mirror.measure(None)
+  assert found["steps"] == 3
+  assert max(found["mirrored"]["rest"] + found["mirrored"]["W"]) < 0.02
+  assert min(found["as it is"]["rest"]) > 0.1
+  losses = found["losses"]
+  shifted = [loss + 4 for loss in losses["mirrored"]]
+  assert shifted == pytest.approx(losses["byol-prime"], abs=1e-4)
+  assert losses["as it is"][0] + 4 != pytest.approx(losses["byol-prime"][0], abs=1e-2)
+
+
+def test_only_batch_norm_sees_an_image_through_its_batch(tmp_path):
+  for name in ("bn", "gn-ws"):  # "none" has not run
+    experiment = pretrain.Pretrain(tiny.config(SYSTEMS[name]))
+    folder = arms.Run(name, 0).folder(tmp_path)
+    checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
+    checkpoints.save(4, parallel.replicate(experiment.init()))
+    checkpoints.close()
+    write_json(folder / "summary.json", {})
+  found = independence.measure(tmp_path, None)
+  assert found.keys() == {"bn", "gn-ws"}
+  assert found["gn-ws"] == {"prediction": 0, "gradient": 0}
+  assert found["bn"]["prediction"] > 0.01
+  assert found["bn"]["gradient"] > 0.01
