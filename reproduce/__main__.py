@@ -1,15 +1,15 @@
 """Runs the papers' argument on CIFAR-10 and writes the report.
 
   python -m reproduce --data_dir=DIR               everything, for hours
-  python -m reproduce --data_dir=DIR --only=none   what has a name that begins so
+  python -m reproduce --data_dir=DIR --only=none   that arm or study alone
   python -m reproduce --norun                      the report of what there is
 
-Each arm is a run of `byol_jax.main` in a folder of its own; the studies of
-`reproduce/studies.py` come after the arms. The same command again continues where it
+Each arm is a run of `byol_jax.main` in a folder of its own; the studies, each a
+module of this package, come after the arms. The same command again continues where it
 was stopped, and leaves alone what is complete.
 """
 
-import json
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +21,9 @@ from reproduce import arms, provenance
 _WORKDIR = flags.DEFINE_string("workdir", "runs/reproduce", "Folder of all runs.")
 _REPORT = flags.DEFINE_string("report", None, "Folder of the report: WORKDIR/report.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of tensorflow-datasets.")
-_ONLY = flags.DEFINE_multi_string("only", [], "What to run; all if not given.")
+_ONLY = flags.DEFINE_multi_enum(
+  "only", [], [*arms.ARMS, *arms.STUDIES], "What to run; all if not given."
+)
 _RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
 
 
@@ -47,17 +49,18 @@ def _train(run: arms.Run, root: Path, data_dir: str | None) -> None:
 
 def _study(name: str, root: Path, data_dir: str | None) -> None:
   """Makes a study whose result is not there yet."""
-  from reproduce import studies
+  from byol_jax.rundir import write_json
+  from reproduce import results
 
-  path = studies.path(root, name)
+  path = results.study_path(root, name)
   if path.exists():
     return
   logging.info("%s", name)
-  found = studies.STUDIES[name](root, data_dir)
+  found = importlib.import_module(f"reproduce.{name}").measure(root, data_dir)
   if found:
     provenance.write(root, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found))
+    write_json(path, found)
 
 
 def main(argv: list[str]) -> None:
@@ -66,7 +69,7 @@ def main(argv: list[str]) -> None:
   from byol_jax import host
 
   host.tune()  # before JAX is imported
-  from reproduce import report, studies
+  from reproduce import report
 
   logging.set_verbosity(logging.INFO)
   root = Path(_WORKDIR.value).absolute()
@@ -74,13 +77,13 @@ def main(argv: list[str]) -> None:
     for run in arms.runs():
       if _wanted(run.arm):
         _train(run, root, _DATA_DIR.value)
-    for name in filter(_wanted, studies.STUDIES):
+    for name in filter(_wanted, arms.STUDIES):
       _study(name, root, _DATA_DIR.value)
   print(report.write(root, Path(_REPORT.value or root / "report")))
 
 
 def _wanted(name: str) -> bool:
-  return not _ONLY.value or any(map(name.startswith, _ONLY.value))
+  return not _ONLY.value or name in _ONLY.value
 
 
 if __name__ == "__main__":

@@ -79,6 +79,10 @@ def config(name: str, seed: int, data_dir: str | None) -> ConfigDict:
   return found
 
 
+# What is measured beside the arms, each by the module of that name.
+STUDIES = ("independence", "mirror", "costs")
+
+
 class Run(NamedTuple):
   """One arm with one seed."""
 

@@ -1,6 +1,7 @@
 """What a step of the arms costs: its time, its memory, and its all-reduces."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks import turns
@@ -52,8 +53,9 @@ def _compiled(arm: str, data_dir: str | None) -> tuple[Any, dict[str, Any]]:
   }
 
 
-def measure(data_dir: str | None) -> dict[str, Any]:
+def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
   """For each arm, on one device and, compiled only, on several."""
+  del root
   settings = {arm: {"arm": arm, "data_dir": data_dir} for arm in ARMS}
   timed = turns.take_turns(
     {arm: turns.Contestant(prepare, settings[arm]) for arm in ARMS}, ROUNDS

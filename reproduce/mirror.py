@@ -8,6 +8,7 @@ of gradients that are zero, such as those of biases before a batch norm.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ STEPS = 100
 LEARNING_RATE = 0.05
 
 
-def measure(data_dir: str | None) -> dict[str, Any]:
+def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
   """Follows the three runs for `STEPS` steps.
 
   Returns:
@@ -29,6 +30,7 @@ def measure(data_dir: str | None) -> dict[str, Any]:
     all parameters but W from those of BYOL', and of W from the opposite of that of
     BYOL', relative to how far BYOL' has come; and the losses of all three.
   """
+  del root
   towards, away = (_experiment(name, data_dir) for name in ("byol-prime", "raft"))
   steps = [parallel.pmap(experiment.step) for experiment in (towards, away)]
   start = towards.init()

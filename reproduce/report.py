@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from reproduce import arms, claims, figures, provenance, results, studies
+from reproduce import arms, claims, figures, provenance, results
 
 
 def write(root: Path, folder: Path) -> Path:
   """Writes report.md and its figures into a folder; the report's path."""
   found = results.read(root)
-  made = {name: studies.read(root, name) for name in studies.STUDIES}
+  made = {name: results.read_study(root, name) for name in arms.STUDIES}
   folder.mkdir(parents=True, exist_ok=True)
   figures.collapse(found, folder / "collapse.png")
   figures.batch_sizes(found, folder / "batch-size.png")

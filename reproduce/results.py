@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from byol_jax import diagnostics
-from byol_jax.rundir import RunDir
+from byol_jax.rundir import RunDir, read_json
 from reproduce import arms
 
 
@@ -91,3 +91,14 @@ def read(root: Path) -> Arms:
     if (summary := run_dir.read_summary()) is not None:
       found.setdefault(run.arm, Arm()).append(Result(summary, run_dir.records()))
   return found
+
+
+def study_path(root: Path, name: str) -> Path:
+  """Where the result of a study is."""
+  return root / "studies" / f"{name}.json"
+
+
+def read_study(root: Path, name: str) -> dict[str, Any] | None:
+  """A study's result, None if it has not been made."""
+  path = study_path(root, name)
+  return read_json(path) if path.exists() else None

@@ -24,9 +24,9 @@ def tiny_arms(monkeypatch):
   )
 
 
-def test_raft_stays_in_the_mirror_that_it_starts_in(monkeypatch):
+def test_raft_stays_in_the_mirror_that_it_starts_in(tmp_path, monkeypatch):
   monkeypatch.setattr(mirror, "STEPS", 3)
-  found = mirror.measure(None)
+  found = mirror.measure(tmp_path, None)
   assert found["steps"] == 3
   assert max(found["mirrored"]["rest"] + found["mirrored"]["W"]) < 0.02
   assert min(found["as it is"]["rest"]) > 0.1
