@@ -53,6 +53,12 @@ def test_as_good_as_noise_allows(one, good, less):
   assert claims.learns_less("one", "other")(arms) == less
 
 
+def test_far_behind_is_less_than_half_of_the_gain():
+  arms = {"a": arm(50), "b": arm(39), "c": arm(41)}  # of 30 untrained
+  assert claims.is_far_behind("b", "a")(arms) == "agrees"
+  assert claims.is_far_behind("c", "a")(arms) == "disagrees"
+
+
 def test_who_loses_less():
   arms = {"a": arm(60), "a-": arm(55), "b": arm(58), "b-": arm(50)}
   decide = claims.loses_less
