@@ -5,8 +5,9 @@
 
 The step of each preset is compiled for simulated devices; memory and collectives are
 read off the program. Memory is that of XLA's programs for CPUs, in float32, for one
-device. Of the data set, the number of classes alone is needed. Where a device would get
-a single image the preset's batch is too small for them, and the row is left out.
+device, which takes its share of a batch in pieces of 64 images (train.accumulate). Of
+the data set, the number of classes alone is needed. Where a device would get a single
+image the preset's batch is too small for them, and the row is left out.
 """
 
 import time
@@ -20,6 +21,8 @@ from configs import presets
 
 CLASSES = {"cifar10": 10, "imagenette": 10, "imagenet-1000": 1000}
 DEVICES = (8, 512)
+# Images that a device has at a time; the rest of its share waits (train.accumulate).
+AT_A_TIME = 64
 SYSTEMS = ("byol", "byol_gn_ws")
 
 _PRESETS = flags.DEFINE_multi_enum(
@@ -43,6 +46,8 @@ def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None
   from experiments import pretrain
 
   config = importlib.import_module(f"configs.{system}").get_config(preset)
+  share = config.train.batch_size // jax.device_count()
+  config.train.accumulate = max(share // AT_A_TIME, 1)
   classes, size = CLASSES[preset], config.data.size
   one = sources.ArraySource(
     np.zeros((1, size, size, 3), np.uint8), np.zeros(1, np.int32), classes
@@ -55,7 +60,8 @@ def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None
   seconds = time.perf_counter() - start
   memory: Any = program.memory_analysis()
   return {
-    "images": config.train.batch_size // jax.device_count(),
+    "images": share,
+    "pieces": config.train.accumulate,
     "arguments": memory.argument_size_in_bytes / 2**20,
     "temporary": memory.temp_size_in_bytes / 2**20,
     "collectives": costs.collectives(program),
@@ -71,6 +77,7 @@ def main(argv: list[str]) -> None:
       "config",
       "devices",
       "images a device",
+      "in pieces",
       "arguments, MiB",
       "temporary, MiB",
       "all-reduces",
@@ -98,6 +105,7 @@ def main(argv: list[str]) -> None:
             f"{system}:{preset}",
             devices,
             facts["images"],
+            facts["pieces"],
             f"{facts['arguments']:.0f}",
             f"{facts['temporary']:.0f}",
             reduces.ops,
