@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 
+_CODE = ("byol_jax", "experiments", "configs", "reproduce")
+
+
 def write(root: Path, name: str) -> None:
   """Notes it for a run or a study that begins, or goes on, here and now."""
   path = _path(root, name)
@@ -39,9 +42,10 @@ def _path(root: Path, name: str) -> Path:
 
 
 def _commit() -> str:
-  """The commit's short name, with "+" where the working tree differs from it."""
-  git = ["git", "-C", str(Path(__file__).parent)]
-  asked = [[*git, "rev-parse", "--short", "HEAD"], [*git, "status", "--porcelain"]]
+  """The commit's short name, with "+" where the code is not that commit's."""
+  git = ["git", "-C", str(Path(__file__).parents[1])]
+  status = [*git, "status", "--porcelain", "--", *_CODE]
+  asked = [[*git, "rev-parse", "--short", "HEAD"], status]
   try:
     found = [subprocess.check_output(a, text=True).strip() for a in asked]
   except (OSError, subprocess.CalledProcessError):
