@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-
 _CODE = ("byol_jax", "experiments", "configs", "reproduce")
 
 
