@@ -8,6 +8,8 @@ figures/*.png       curves and augmentations
 tensorboard/        the same scalars for TensorBoard
 """
 
+import fcntl
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ml_collections
+from absl import logging
 from tensorboardX import SummaryWriter
 
 from byol_jax.errors import UserError
@@ -43,12 +46,15 @@ class RunDir:
       Whether the run is a new one; False on all hosts but the first.
 
     Raises:
-      UserError: it holds the run of another config, or cannot be written.
+      UserError: it holds the run of another config, is in use by another process,
+        or cannot be written.
     """
     if not self._writes:
       return False
     try:
-      return self._claim(json.loads(config.to_json_best_effort()))
+      new = self._claim(json.loads(config.to_json_best_effort()))
+      _keep_others_out(self.path)
+      return new
     except OSError as error:
       raise UserError(
         f"cannot use {self.path} as the run's folder: {error.strerror}; choose"
@@ -115,6 +121,25 @@ class RunDir:
   def read_summary(self) -> dict[str, Any] | None:
     """The summary of a complete run, None for any other."""
     return read_json(self._summary) if self._summary.exists() else None
+
+
+@functools.cache
+def _keep_others_out(folder: Path) -> None:
+  """Locks a folder for as long as this process lives.
+
+  Raises:
+    UserError: another process has locked it.
+  """
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    raise UserError(
+      f"another process is at work in {folder}; wait until it has ended, or choose"
+      " another --workdir"
+    ) from error
+  except OSError:
+    logging.warning("%s has no locks: let one process alone work in it", folder)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The folder of a run: who may use it, what survives a restart."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from ml_collections import ConfigDict
@@ -49,6 +51,22 @@ def test_a_folder_with_figures_alone_may_become_a_run(tmp_path):
   folder.figures.mkdir()
   assert folder.claim(config())
   assert not folder.claim(config())
+
+
+def test_a_folder_is_for_one_process_at_a_time(tmp_path):
+  folder = tmp_path / "run"
+  folder.mkdir()
+  (folder / "config.json").write_text(json.dumps(config().to_dict()))
+  hold = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX)"
+  wait = "print(flush=True); sys.stdin.read()"
+  command = [sys.executable, "-c", f"{hold}; {wait}", str(folder)]
+  with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as other:
+    other.stdout.readline()
+    with pytest.raises(UserError, match=r"another process is at work in .*run; wait"):
+      RunDir(folder).claim(config())
+    other.stdin.close()
+  assert not RunDir(folder).claim(config())
+  assert not RunDir(folder).claim(config())  # this process is no other one
 
 
 def test_a_path_that_is_a_file_is_refused(tmp_path):
