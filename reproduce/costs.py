@@ -70,7 +70,6 @@ def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
       "images_per_second": timing.facts["images"] / timing.median,
       "spread": timing.spread,
       "temp_mib": timing.facts["temp_mib"],
-      "peak_mib": timing.peak_mib,
       "devices": DEVICES,
       "collectives": compiled.facts["collectives"],
     }

@@ -19,7 +19,7 @@ from experiments import pretrain
 from reproduce import arms
 
 STEPS = 100
-LEARNING_RATE = 0.05
+LEARNING_RATE = 0.005
 
 
 def measure(root: Path, data_dir: str | None) -> dict[str, Any]:

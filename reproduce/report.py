@@ -60,7 +60,9 @@ def _lines(root: Path, found: results.Arms, made: dict[str, Any]) -> Iterator[st
 
 def _claims(found: results.Arms) -> Iterator[str]:
   def here(claim: claims.Claim) -> str:
-    return "<br>".join(f"{name}: {_gain(found.get(name))}" for name in claim.arms)
+    return "<br>".join(
+      f"{name}: {_gain(found.get(name), arms.ARMS[name].seeds)}" for name in claim.arms
+    )
 
   yield from _table(
     ("claim", "source", "the paper's numbers", "here", "verdict"),
@@ -79,13 +81,14 @@ def _claims(found: results.Arms) -> Iterator[str]:
   yield from claims.RULES.splitlines()
 
 
-def _gain(arm: results.Arm | None) -> str:
+def _gain(arm: results.Arm | None, wanted: int) -> str:
   if arm is None:
     return "not run"
   gain = arm.mean(lambda result: result.gain)
   collapsed = sum(result.collapsed for result in arm)
   seeds = f", {collapsed} of {len(arm)} collapsed" if collapsed else ""
-  return f"{arm.show(lambda result: result.linear)} ({gain:+.1f}){seeds}"
+  missing = f", {len(arm)} of {wanted} runs" if len(arm) < wanted else ""
+  return f"{arm.show(lambda result: result.linear)} ({gain:+.1f}){seeds}{missing}"
 
 
 def _independence(found: dict[str, Any]) -> Iterator[str]:
@@ -108,13 +111,12 @@ def _costs(found: dict[str, Any]) -> Iterator[str]:
     f" those of the step compiled for {', '.join(map(str, devices))} devices.\n"
   )
   yield from _table(
-    ("arm", "images/s", "temporary memory, MiB", "peak, MiB", "all-reduces", "arrays"),
+    ("arm", "images/s", "temporary memory, MiB", "all-reduces", "arrays in them"),
     (
       (
         name,
         f"{cost['images_per_second']:.0f} ±{50 * cost['spread']:.0f}%",
         f"{cost['temp_mib']:.0f}",
-        f"{cost['peak_mib']:.0f}",
         str(cost["collectives"]["all-reduce"]["ops"]),
         str(cost["collectives"]["all-reduce"]["arrays"]),
       )
