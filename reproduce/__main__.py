@@ -9,14 +9,11 @@ module of this package, come after the arms. The same command again continues wh
 was stopped, and leaves alone what is complete.
 """
 
-import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 from absl import app, flags, logging
 
-from reproduce import arms, provenance
+from reproduce import arms, work
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/reproduce", "Folder of all runs.")
 _REPORT = flags.DEFINE_string("report", None, "Folder of the report: WORKDIR/report.")
@@ -25,42 +22,6 @@ _ONLY = flags.DEFINE_multi_enum(
   "only", [], [*arms.ARMS, *arms.STUDIES], "What to run; all if not given."
 )
 _RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
-
-
-def _train(run: arms.Run, root: Path, data_dir: str | None) -> None:
-  """Trains an arm, or what is left of it; one that fails stops no other."""
-  folder = run.folder(root)
-  if (folder / "summary.json").exists():
-    return
-  command = [sys.executable, "-m", "byol_jax.main", *run.flags()]
-  command += [f"--workdir={folder}"]
-  if data_dir:
-    command += [f"--config.data.data_dir={data_dir}"]
-  log = root / "logs" / f"{folder.name}.txt"
-  log.parent.mkdir(parents=True, exist_ok=True)
-  logging.info("%s", " ".join(command[1:]))
-  provenance.write(root, folder.name)
-  with log.open("a") as file:
-    done = subprocess.run(command, stdout=file, stderr=file, check=False)
-  if done.returncode:
-    *_, last = log.read_text().splitlines() or [""]
-    logging.warning("%s ended with %d: %s", folder.name, done.returncode, last)
-
-
-def _study(name: str, root: Path, data_dir: str | None) -> None:
-  """Makes a study whose result is not there yet."""
-  from byol_jax.rundir import write_json
-  from reproduce import results
-
-  path = results.study_path(root, name)
-  if path.exists():
-    return
-  logging.info("%s", name)
-  found = importlib.import_module(f"reproduce.{name}").measure(root, data_dir)
-  if found:
-    provenance.write(root, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, found)
 
 
 def main(argv: list[str]) -> None:
@@ -76,9 +37,9 @@ def main(argv: list[str]) -> None:
   if _RUN.value:
     for run in arms.runs():
       if _wanted(run.arm):
-        _train(run, root, _DATA_DIR.value)
+        work.train(run, root, _DATA_DIR.value)
     for name in filter(_wanted, arms.STUDIES):
-      _study(name, root, _DATA_DIR.value)
+      work.study(name, root, _DATA_DIR.value)
   print(report.write(root, Path(_REPORT.value or root / "report")))
 
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from reproduce import __main__ as command
-from reproduce import arms, claims, provenance, report
+from reproduce import arms, claims, provenance, report, work
 
 
 def write_run(root, name, seed, linear, untrained=0.3, spread=0.9):
@@ -114,11 +113,11 @@ def test_a_complete_run_is_left_alone_and_a_failed_one_is_told_of(
   program = tmp_path / "python"
   program.write_text('#!/bin/sh\necho "$@"\necho what went wrong\nexit 1\n')
   program.chmod(0o755)
-  monkeypatch.setattr(command.sys, "executable", str(program))
+  monkeypatch.setattr(work.sys, "executable", str(program))
   write_run(tmp_path, "bn", 0, 0.5)
-  command._train(arms.Run("bn", 0), tmp_path, None)
+  work.train(arms.Run("bn", 0), tmp_path, None)
   assert not (tmp_path / "logs").exists()
-  command._train(arms.Run("bn", 1), tmp_path, "images")
+  work.train(arms.Run("bn", 1), tmp_path, "images")
   asked = (tmp_path / "logs" / "bn-seed1.txt").read_text()
   assert asked.startswith("-m byol_jax.main --config=configs/byol.py:evidence ")
   assert "--config.data.data_dir=images" in asked
