@@ -39,6 +39,16 @@ def collectives(program: jax.stages.Compiled) -> dict[str, Collectives]:
   return found
 
 
+def facts(program: jax.stages.Compiled) -> dict[str, Any]:
+  """A program's memory on one device, in MiB, and its collectives."""
+  memory: Any = program.memory_analysis()
+  return {
+    "arguments_mib": memory.argument_size_in_bytes / 2**20,
+    "temp_mib": memory.temp_size_in_bytes / 2**20,
+    "collectives": collectives(program),
+  }
+
+
 def _elements(shape: str) -> int:
   count = 1
   for size in filter(None, shape.split(",")):

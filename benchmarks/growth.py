@@ -76,12 +76,7 @@ def prepare(
   batch = workload.make_batch(experiment)
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True)
-  program = update.lower(state, batch).compile()
-  memory: Any = program.memory_analysis()
-  facts = {
-    "temp_mib": memory.temp_size_in_bytes / 2**20,
-    "collectives": costs.collectives(program),
-  }
+  facts = costs.facts(update.lower(state, batch).compile())
   # Not the program, which would take arrays of all hosts.
   step_here = workload.stepping(update, state, batch)
 
@@ -120,11 +115,6 @@ def _free_port() -> int:
   with socket.socket() as free:
     free.bind(("localhost", 0))
     return free.getsockname()[1]
-
-
-def _devices(count: int) -> dict[str, str]:
-  flags_ = f"--xla_force_host_platform_device_count={count}"
-  return {"XLA_FLAGS": flags_, "JAX_PLATFORMS": "cpu"}
 
 
 def slope(work: Mapping[float, float]) -> float:
@@ -181,7 +171,10 @@ def _width() -> None:
 def _over_devices() -> None:
   _timed(
     "devices, ResNet-10, 32 px, batch 64 over all",
-    {n: (turns.Contestant(prepare, SHARED, _devices(n)), n) for n in (1, 2, 4, 8)},
+    {
+      n: (turns.Contestant(prepare, SHARED, turns.on_devices(n)), n)
+      for n in (1, 2, 4, 8)
+    },
   )
 
 
@@ -189,7 +182,7 @@ def _over_hosts() -> None:
   _timed(
     "hosts, ResNet-10, 32 px, batch 64 over all",
     {
-      n: (turns.Contestant(prepare, SHARED | {"hosts": n}, _devices(1)), n)
+      n: (turns.Contestant(prepare, SHARED | {"hosts": n}, turns.on_devices(1)), n)
       for n in (1, 2, 4)
     },
   )
@@ -216,12 +209,7 @@ def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]
   from benchmarks import costs, workload
 
   program = costs.lower_step(workload.make_experiment(**settings)).compile()
-  memory: Any = program.memory_analysis()
-  facts = {
-    "temp_mib": memory.temp_size_in_bytes / 2**20,
-    "arguments_mib": memory.argument_size_in_bytes / 2**20,
-  }
-  return facts, lambda: None
+  return costs.facts(program), lambda: None
 
 
 def _memory() -> None:
@@ -230,9 +218,9 @@ def _memory() -> None:
   )
   for norm in NORMS:
     settings = LARGE | {"norm": norm, "batch": 4096, "accumulate": PIECES}
-    contestant = turns.Contestant(prepare_memory, settings, _devices(8))
-    (timing,) = turns.take_turns({norm: contestant}, 2, 0).values()
-    arguments, temp = timing.facts["arguments_mib"], timing.facts["temp_mib"]
+    contestant = turns.Contestant(prepare_memory, settings, turns.on_devices(8))
+    facts = turns.facts(contestant)
+    arguments, temp = facts["arguments_mib"], facts["temp_mib"]
     fits = arguments + temp < BOUND_MIB
     sizes = f"{arguments:.0f}", f"{temp:.0f}"
     tables.row((norm, PIECES, *sizes, "yes" if fits else "no"))

@@ -58,15 +58,9 @@ def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None
   start = time.perf_counter()
   program = lowered.compile()
   seconds = time.perf_counter() - start
-  memory: Any = program.memory_analysis()
-  return {
-    "images": share,
-    "pieces": config.train.accumulate,
-    "arguments": memory.argument_size_in_bytes / 2**20,
-    "temporary": memory.temp_size_in_bytes / 2**20,
-    "collectives": costs.collectives(program),
-    "seconds": seconds,
-  }, lambda: None
+  facts = costs.facts(program)
+  facts |= {"images": share, "pieces": config.train.accumulate, "seconds": seconds}
+  return facts, lambda: None
 
 
 def main(argv: list[str]) -> None:
@@ -91,14 +85,9 @@ def main(argv: list[str]) -> None:
       for devices in _DEVICES.value:
         if presets.get(preset).train.batch_size < 2 * devices:
           continue
-        count = f"--xla_force_host_platform_device_count={devices}"
-        contestant = turns.Contestant(
-          prepare,
-          {"system": system, "preset": preset},
-          {"XLA_FLAGS": count, "JAX_PLATFORMS": "cpu"},
-        )
-        (timing,) = turns.take_turns({"it": contestant}, 2, 0).values()
-        facts = timing.facts
+        settings = {"system": system, "preset": preset}
+        environment = turns.on_devices(devices)
+        facts = turns.facts(turns.Contestant(prepare, settings, environment))
         reduces = facts["collectives"]["all-reduce"]
         tables.row(
           (
@@ -106,8 +95,8 @@ def main(argv: list[str]) -> None:
             devices,
             facts["images"],
             facts["pieces"],
-            f"{facts['arguments']:.0f}",
-            f"{facts['temporary']:.0f}",
+            f"{facts['arguments_mib']:.0f}",
+            f"{facts['temp_mib']:.0f}",
             reduces.ops,
             reduces.arrays,
             f"{reduces.bytes / 2**20:.0f}",

@@ -13,7 +13,12 @@ def head(headings: Iterable[Any]) -> None:
 
 def row(cells: Iterable[Any]) -> None:
   """One line of a table."""
-  print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+  print(line(cells), flush=True)
+
+
+def line(cells: Iterable[Any]) -> str:
+  """The text of one line of a table."""
+  return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def with_spread(value: str, spread: float) -> str:

@@ -65,6 +65,17 @@ class Timing:
     return statistics.median(a / b for a, b in pairs)
 
 
+def on_devices(count: int) -> dict[str, str]:
+  """The environment in which a process has so many simulated devices."""
+  flag = f"--xla_force_host_platform_device_count={count}"
+  return {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
+
+
+def facts(contestant: Contestant) -> dict[str, Any]:
+  """What is known of a contestant once it is prepared; nothing is timed."""
+  return take_turns({"it": contestant}, 2, 0)["it"].facts
+
+
 def take_turns(
   contestants: Mapping[str, Contestant], rounds: int, warm_up: int = 2
 ) -> dict[str, Timing]:

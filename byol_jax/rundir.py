@@ -52,9 +52,7 @@ class RunDir:
     if not self._writes:
       return False
     try:
-      new = self._claim(json.loads(config.to_json_best_effort()))
-      _keep_others_out(self.path)
-      return new
+      return self._claim(json.loads(config.to_json_best_effort()))
     except OSError as error:
       raise UserError(
         f"cannot use {self.path} as the run's folder: {error.strerror}; choose"
@@ -76,6 +74,7 @@ class RunDir:
         f"{self.path} is not empty and holds no run; choose another --workdir"
       )
     self.figures.mkdir(parents=True, exist_ok=True)
+    _keep_others_out(self.path)
     write_json(saved, resolved)
     return new
 

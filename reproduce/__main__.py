@@ -9,10 +9,13 @@ module of this package, come after the arms. The same command again continues wh
 was stopped, and leaves alone what is complete.
 """
 
+import sys
 from pathlib import Path
 
 from absl import app, flags, logging
 
+from byol_jax.errors import UserError
+from configs import presets
 from reproduce import arms, work
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/reproduce", "Folder of all runs.")
@@ -27,14 +30,12 @@ _RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
 def main(argv: list[str]) -> None:
   """Runs, then reports."""
   del argv
-  from byol_jax import host
-
-  host.tune()  # before JAX is imported
   from reproduce import report
 
   logging.set_verbosity(logging.INFO)
   root = Path(_WORKDIR.value).absolute()
   if _RUN.value:
+    _prepare()
     for run in arms.runs():
       if _wanted(run.arm):
         work.train(run, root, _DATA_DIR.value)
@@ -43,9 +44,29 @@ def main(argv: list[str]) -> None:
   print(report.write(root, Path(_REPORT.value or root / "report")))
 
 
+def _prepare() -> None:
+  """Tunes XLA for the studies; what keeps all arms from running is found here.
+
+  Raises:
+    UserError: the images are not there.
+  """
+  from byol_jax import host
+
+  host.tune()
+  from byol_jax.data import sources
+
+  data = presets.get(arms.PRESET).data
+  sources.check_split(data.name, data.train, _DATA_DIR.value)
+
+
 def _wanted(name: str) -> bool:
   return not _ONLY.value or name in _ONLY.value
 
 
 if __name__ == "__main__":
-  app.run(main)
+  try:
+    app.run(main)
+  except UserError as error:
+    sys.exit(f"reproduce: {error}")
+  except KeyboardInterrupt:
+    sys.exit("reproduce: interrupted; the same command goes on where it was")

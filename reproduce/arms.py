@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from configs import presets
+
 PRESET = "evidence"
-IMAGES = 600_064  # that each arm sees: 12 epochs
+_TRAIN = presets.get(PRESET).train
+IMAGES = _TRAIN.steps * _TRAIN.batch_size  # that each arm sees
 BATCHES = (16, 64, 256)  # beside the preset's own
 
 _NO_PREDICTOR = {"predictor.depth": 0, "predictor.norm": "none"}
@@ -28,6 +31,16 @@ class Arm(NamedTuple):
   config: str
   changes: Mapping[str, object] = {}
   seeds: int = 1
+
+  @property
+  def file(self) -> str:
+    """Name of the config's file, without .py."""
+    return self.config.partition(":")[0]
+
+  @property
+  def argument(self) -> str:
+    """What follows the file: norms, if it takes any, and the preset."""
+    return ":".join([*self.config.split(":")[1:], PRESET])
 
 
 def _of_batch(batch: int) -> dict[str, object]:
@@ -70,9 +83,8 @@ ARMS = {
 def config(name: str, seed: int, data_dir: str | None) -> ConfigDict:
   """The config of an arm, as `Run.flags` describes it for the command line."""
   arm = ARMS[name]
-  file, *argument = arm.config.split(":")
-  module = importlib.import_module(f"configs.{file}")
-  found = module.get_config(":".join([*argument, PRESET]))
+  module = importlib.import_module(f"configs.{arm.file}")
+  found = module.get_config(arm.argument)
   found.update_from_flattened_dict(dict(arm.changes))
   found.seed = seed
   found.data.data_dir = data_dir
@@ -96,11 +108,9 @@ class Run(NamedTuple):
   def flags(self) -> list[str]:
     """What `byol_jax.main` is given, but for --workdir."""
     arm = ARMS[self.arm]
-    file, *argument = arm.config.split(":")
-    config = ":".join([f"configs/{file}.py", *argument, PRESET])
     changes = {**arm.changes, "seed": self.seed}
     settings = (f"--config.{name}={value}" for name, value in changes.items())
-    return [f"--config={config}", *settings]
+    return [f"--config=configs/{arm.file}.py:{arm.argument}", *settings]
 
 
 def runs() -> Iterator[Run]:

@@ -41,16 +41,8 @@ def _compiled(arm: str, data_dir: str | None) -> tuple[Any, dict[str, Any]]:
 
   config = arms.config(arm, 0, data_dir)
   experiment = pretrain.Pretrain(config)
-  program = costs.lower_step(experiment).compile()
-  memory: Any = program.memory_analysis()
-  return experiment, {
-    "images": config.train.batch_size,
-    "temp_mib": memory.temp_size_in_bytes / 2**20,
-    "collectives": {
-      kind: {"ops": found.ops, "arrays": found.arrays}
-      for kind, found in costs.collectives(program).items()
-    },
-  }
+  facts = costs.facts(costs.lower_step(experiment).compile())
+  return experiment, facts | {"images": config.train.batch_size}
 
 
 def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
@@ -60,17 +52,16 @@ def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
   timed = turns.take_turns(
     {arm: turns.Contestant(prepare, settings[arm]) for arm in ARMS}, ROUNDS
   )
-  flags = f"--xla_force_host_platform_device_count={DEVICES}"
-  environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+  environment = turns.on_devices(DEVICES)
   found = {}
   for arm, timing in timed.items():
     contestant = turns.Contestant(prepare_on_devices, settings[arm], environment)
-    (compiled,) = turns.take_turns({arm: contestant}, 2, 0).values()
+    collectives = turns.facts(contestant)["collectives"]
     found[arm] = {
       "images_per_second": timing.facts["images"] / timing.median,
       "spread": timing.spread,
       "temp_mib": timing.facts["temp_mib"],
       "devices": DEVICES,
-      "collectives": compiled.facts["collectives"],
+      "collectives": {kind: each._asdict() for kind, each in collectives.items()},
     }
   return found

@@ -2,12 +2,13 @@
 
 import datetime
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
+
+from byol_jax.rundir import read_json, write_json
 
 _CODE = ("byol_jax", "experiments", "configs", "reproduce")
 
@@ -16,13 +17,13 @@ def write(root: Path, name: str) -> None:
   """Notes it for a run or a study that begins, or goes on, here and now."""
   path = _path(root, name)
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(here(), indent=2) + "\n")
+  write_json(path, here())
 
 
 def read(root: Path, name: str) -> dict[str, Any] | None:
   """What was noted last, None if nothing was."""
   path = _path(root, name)
-  return json.loads(path.read_text()) if path.exists() else None
+  return read_json(path) if path.exists() else None
 
 
 def here() -> dict[str, str]:

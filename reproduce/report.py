@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tables
 from reproduce import arms, claims, figures, provenance, results
 
 
@@ -156,11 +157,7 @@ def _runs(found: results.Arms) -> Iterator[str]:
 
 
 def _made(root: Path, found: results.Arms, made: dict[str, Any]) -> Iterator[str]:
-  names = [
-    run.folder(root).name
-    for run in arms.runs()
-    if run.seed < len(found.get(run.arm, ()))
-  ]
+  names = [result.name for arm in found.values() for result in arm]
   names += [name for name, study in made.items() if study]
   notes = [note for name in names if (note := provenance.read(root, name))]
   for key in ("commit", "machine", "versions", "day"):
@@ -175,5 +172,4 @@ def _made(root: Path, found: results.Arms, made: dict[str, Any]) -> Iterator[str
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-  for cells in (heads, ["---"] * len(heads), *rows):
-    yield f"| {' | '.join(cells)} |"
+  yield from map(tables.line, (heads, ["---"] * len(heads), *rows))

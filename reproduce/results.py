@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byol_jax import diagnostics
 from byol_jax.rundir import RunDir, read_json
 from reproduce import arms
 
@@ -16,10 +15,12 @@ class Result(NamedTuple):
   Attributes:
     summary: its summary.json.
     records: the lines of its metrics.jsonl.
+    name: that of its folder.
   """
 
   summary: dict[str, Any]
   records: list[dict[str, Any]]
+  name: str = ""
 
   @property
   def linear(self) -> float:
@@ -58,8 +59,8 @@ class Result(NamedTuple):
 
   @property
   def collapsed(self) -> bool:
-    """Whether it ended with all images in one place."""
-    return self.spread < diagnostics.COLLAPSED_SPREAD
+    """Whether it ended with all images in one place, or on one line."""
+    return self.summary["collapsed"]
 
 
 class Arm(list[Result]):
@@ -89,7 +90,8 @@ def read(root: Path) -> Arms:
   for run in arms.runs():
     run_dir = RunDir(run.folder(root), writes=False)
     if (summary := run_dir.read_summary()) is not None:
-      found.setdefault(run.arm, Arm()).append(Result(summary, run_dir.records()))
+      result = Result(summary, run_dir.records(), run_dir.path.name)
+      found.setdefault(run.arm, Arm()).append(result)
   return found
 
 

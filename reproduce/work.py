@@ -7,7 +7,8 @@ from pathlib import Path
 
 from absl import logging
 
-from reproduce import arms, provenance
+from byol_jax.rundir import write_json
+from reproduce import arms, provenance, results
 
 
 def train(run: arms.Run, root: Path, data_dir: str | None) -> None:
@@ -24,17 +25,19 @@ def train(run: arms.Run, root: Path, data_dir: str | None) -> None:
   logging.info("%s", " ".join(command[1:]))
   provenance.write(root, folder.name)
   with log.open("a") as file:
-    done = subprocess.run(command, stdout=file, stderr=file, check=False)
-  if done.returncode:
+    process = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+      code = process.wait()
+    except KeyboardInterrupt:
+      process.wait()  # It is interrupted too, and saves.
+      raise
+  if code:
     *_, last = log.read_text().splitlines() or [""]
-    logging.warning("%s ended with %d: %s", folder.name, done.returncode, last)
+    logging.warning("%s ended with %d: %s", folder.name, code, last)
 
 
 def study(name: str, root: Path, data_dir: str | None) -> None:
   """Makes a study whose result is not there yet."""
-  from byol_jax.rundir import write_json
-  from reproduce import results
-
   path = results.study_path(root, name)
   if path.exists():
     return

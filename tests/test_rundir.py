@@ -63,7 +63,8 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path):
   with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as other:
     other.stdout.readline()
     with pytest.raises(UserError, match=r"another process is at work in .*run; wait"):
-      RunDir(folder).claim(config())
+      RunDir(folder).claim(config(log={"every_steps": 1}))
+    assert json.loads((folder / "config.json").read_text()) == config().to_dict()
     other.stdin.close()
   assert not RunDir(folder).claim(config())
   assert not RunDir(folder).claim(config())  # this process is no other one

@@ -1,10 +1,15 @@
 """The report, from folders made up for it and from what is run."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from reproduce import arms, claims, provenance, report, work
+
+ROOT = Path(__file__).parents[2]
 
 
 def write_run(root, name, seed, linear, untrained=0.3, spread=0.9):
@@ -17,6 +22,7 @@ def write_run(root, name, seed, linear, untrained=0.3, spread=0.9):
     "knn": accuracies,
     "spread": spread,
     "effective_rank": 20.0,
+    "collapsed": spread < 0.1,
     "images_seen": 1280,
     "steps": 10,
   }
@@ -123,3 +129,13 @@ def test_a_complete_run_is_left_alone_and_a_failed_one_is_told_of(
   assert "--config.data.data_dir=images" in asked
   assert f"--workdir={tmp_path}/runs/bn-seed1" in asked
   assert "bn-seed1 ended with 1: what went wrong" in caplog.text
+
+
+def test_without_the_images_it_says_so_in_one_line(tmp_path):
+  command = [sys.executable, "-m", "reproduce", f"--data_dir={tmp_path}"]
+  command += [f"--workdir={tmp_path}/runs"]
+  found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+  assert found.returncode == 1
+  assert "reproduce: cifar10 is not prepared in" in found.stderr.splitlines()[-1]
+  assert "Traceback" not in found.stderr
+  assert not (tmp_path / "runs").exists()
