@@ -1,12 +1,13 @@
 """Runs the papers' argument on CIFAR-10 and writes the report.
 
-  python -m reproduce --data_dir=DIR               everything, for hours
+  python -m reproduce --data_dir=DIR --jobs=2      everything, two runs at a time
   python -m reproduce --data_dir=DIR --only=none   that arm or study alone
   python -m reproduce --norun                      the report of what there is
 
 Each arm is a run of `byol_jax.main` in a folder of its own; the studies, each a
-module of this package, come after the arms. The same command again continues where it
-was stopped, and leaves alone what is complete.
+module of this package, come after the arms. What comes of each is kept in a record
+beside the report. The same command again continues where it was stopped, and leaves
+alone what has a record.
 """
 
 import sys
@@ -19,10 +20,15 @@ from configs import presets
 from reproduce import arms, work
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/reproduce", "Folder of all runs.")
-_REPORT = flags.DEFINE_string("report", None, "Folder of the report: WORKDIR/report.")
+_REPORT = flags.DEFINE_string(
+  "report", None, "Folder of the report and its records: WORKDIR/report."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of tensorflow-datasets.")
 _ONLY = flags.DEFINE_multi_enum(
   "only", [], [*arms.ARMS, *arms.STUDIES], "What to run; all if not given."
+)
+_JOBS = flags.DEFINE_integer(
+  "jobs", 1, "Runs at a time, each on its share of the CPU cores."
 )
 _RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
 
@@ -34,14 +40,14 @@ def main(argv: list[str]) -> None:
 
   logging.set_verbosity(logging.INFO)
   root = Path(_WORKDIR.value).absolute()
+  folder = Path(_REPORT.value or root / "report")
   if _RUN.value:
     _prepare()
-    for run in arms.runs():
-      if _wanted(run.arm):
-        work.train(run, root, _DATA_DIR.value)
+    runs = [run for run in arms.runs() if _wanted(run.arm)]
+    work.train(runs, root, folder, _DATA_DIR.value, _JOBS.value)
     for name in filter(_wanted, arms.STUDIES):
-      work.study(name, root, _DATA_DIR.value)
-  print(report.write(root, Path(_REPORT.value or root / "report")))
+      work.study(name, root, folder, _DATA_DIR.value)
+  print(report.write(folder))
 
 
 def _prepare() -> None:

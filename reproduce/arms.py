@@ -101,9 +101,14 @@ class Run(NamedTuple):
   arm: str
   seed: int
 
+  @property
+  def name(self) -> str:
+    """Of its folder and its record."""
+    return f"{self.arm}-seed{self.seed}"
+
   def folder(self, root: Path) -> Path:
-    """Where it is kept under the folder of them all."""
-    return root / "runs" / f"{self.arm}-seed{self.seed}"
+    """Where it is trained, under the folder of them all."""
+    return root / "runs" / self.name
 
   def flags(self) -> list[str]:
     """What `byol_jax.main` is given, but for --workdir."""

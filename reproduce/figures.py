@@ -20,7 +20,7 @@ SHOWN = {
   "bn-np": "C1--",
   "byol-prime-np": "C5--",
 }
-CURVES = {
+LABELS = {
   "loss": "loss",
   "spread": "spread of projections (0: collapsed)",
   "valid_effective_rank": "effective rank of features",
@@ -31,12 +31,10 @@ CURVES = {
 def collapse(found: Arms, path: Path) -> None:
   """How healthy and collapsing arms went, with their first seed."""
   figure, axes = plt.subplots(2, 2, figsize=(10, 6), layout="constrained")
-  for axis, (key, label) in zip(axes.flat, CURVES.items(), strict=True):
+  for axis, (key, label) in zip(axes.flat, LABELS.items(), strict=True):
     for name, line in SHOWN.items():
       if name in found:
-        records = [r for r in found[name][0].records if key in r]
-        steps, values = ([r[field] for r in records] for field in ("step", key))
-        axis.plot(steps, values, line, label=name, linewidth=1)
+        axis.plot(*found[name][0].curves[key], line, label=name, linewidth=1)
     _label(axis, "step", "", label)
   if axes.flat[0].lines:
     axes.flat[0].legend(fontsize=8)

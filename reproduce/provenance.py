@@ -6,24 +6,23 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from byol_jax.rundir import read_json, write_json
+from reproduce.arms import Run
 
 _CODE = ("byol_jax", "experiments", "configs", "reproduce")
 
 
-def write(root: Path, name: str) -> None:
-  """Notes it for a run or a study that begins, or goes on, here and now."""
-  path = _path(root, name)
+def write(root: Path, run: Run) -> None:
+  """Notes it for a run that begins, or goes on, here and now."""
+  path = _path(root, run)
   path.parent.mkdir(parents=True, exist_ok=True)
   write_json(path, here())
 
 
-def read(root: Path, name: str) -> dict[str, Any] | None:
-  """What was noted last, None if nothing was."""
-  path = _path(root, name)
-  return read_json(path) if path.exists() else None
+def read(root: Path, run: Run) -> dict[str, str]:
+  """What was noted last."""
+  return read_json(_path(root, run))
 
 
 def here() -> dict[str, str]:
@@ -37,8 +36,8 @@ def here() -> dict[str, str]:
   }
 
 
-def _path(root: Path, name: str) -> Path:
-  return root / "provenance" / f"{name}.json"
+def _path(root: Path, run: Run) -> Path:
+  return root / "provenance" / f"{run.name}.json"
 
 
 def _commit() -> str:

@@ -1,28 +1,32 @@
-"""Writes the report from the folders of the runs: tables, and figures."""
+"""Writes the report from the records of runs and studies: tables, and figures."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from reproduce import arms, claims, figures, provenance, results
+from reproduce import arms, claims, figures, results
 
 
-def write(root: Path, folder: Path) -> Path:
-  """Writes report.md and its figures into a folder; the report's path."""
-  found = results.read(root)
-  made = {name: results.read_study(root, name) for name in arms.STUDIES}
+def write(folder: Path) -> Path:
+  """Writes report.md and its figures beside the records; the report's path."""
+  found = results.read(folder)
+  studies = {
+    name: study
+    for name in arms.STUDIES
+    if (study := results.read_study(folder, name)) is not None
+  }
   folder.mkdir(parents=True, exist_ok=True)
   figures.collapse(found, folder / "collapse.png")
   figures.batch_sizes(found, folder / "batch-size.png")
-  if made["mirror"]:
-    figures.mirror(made["mirror"], folder / "mirror.png")
+  if "mirror" in studies:
+    figures.mirror(studies["mirror"]["found"], folder / "mirror.png")
   path = folder / "report.md"
-  path.write_text("\n".join(_lines(root, found, made)) + "\n")
+  path.write_text("\n".join(_lines(found, studies)) + "\n")
   return path
 
 
-def _lines(root: Path, found: results.Arms, made: dict[str, Any]) -> Iterator[str]:
+def _lines(found: results.Arms, studies: dict[str, Any]) -> Iterator[str]:
   yield "# The papers' argument on CIFAR-10\n"
   yield (
     "Written by `python -m reproduce`; what it means, and why the runs are as they"
@@ -36,27 +40,28 @@ def _lines(root: Path, found: results.Arms, made: dict[str, Any]) -> Iterator[st
   yield "\n## What collapse looks like\n"
   yield "![loss, spread, rank and kNN over training](collapse.png)\n"
   yield "First seeds. A low loss is no success: see it beside the other three.\n"
-  if made["independence"]:
+  if "independence" in studies:
     yield "## An image and its batch\n"
-    yield from _independence(made["independence"])
-  if made["mirror"]:
+    yield from _independence(studies["independence"]["found"])
+  if "mirror" in studies:
     yield "\n## RAFT is BYOL' in a mirror\n"
     yield "![losses of three runs, and how far they come apart](mirror.png)\n"
     yield (
-      f"{made['mirror']['steps']} steps on the same batches. Started with the sign of"
-      " the predictor's last layer changed, RAFT's run is that of BYOL'; started alike,"
-      " it is another. Distances are relative to how far BYOL' has come.\n"
+      f"{studies['mirror']['found']['steps']} steps on the same batches. Started with"
+      " the sign of the predictor's last layer changed, RAFT's run is that of BYOL';"
+      " started alike, it is another. Distances are relative to how far BYOL' has"
+      " come.\n"
     )
   yield "## Small batches\n"
   yield "![linear accuracy against batch size](batch-size.png)\n"
   yield "The number of images seen is the same: small batches make more steps.\n"
-  if made["costs"]:
+  if "costs" in studies:
     yield "## What a step costs\n"
-    yield from _costs(made["costs"])
+    yield from _costs(studies["costs"]["found"])
   yield "\n## All runs\n"
   yield from _runs(found)
   yield "\n## How it was made\n"
-  yield from _made(root, found, made)
+  yield from _made(found, studies)
 
 
 def _claims(found: results.Arms) -> Iterator[str]:
@@ -156,10 +161,9 @@ def _runs(found: results.Arms) -> Iterator[str]:
   )
 
 
-def _made(root: Path, found: results.Arms, made: dict[str, Any]) -> Iterator[str]:
-  names = [result.name for arm in found.values() for result in arm]
-  names += [name for name, study in made.items() if study]
-  notes = [note for name in names if (note := provenance.read(root, name))]
+def _made(found: results.Arms, studies: dict[str, Any]) -> Iterator[str]:
+  notes = [result.made for arm in found.values() for result in arm]
+  notes += [study["made"] for study in studies.values()]
   for key in ("commit", "machine", "versions", "day"):
     values = list(dict.fromkeys(note[key] for note in notes))
     yield f"- {key}: {'; '.join(values) or 'unknown'}"

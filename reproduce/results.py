@@ -1,26 +1,35 @@
-"""What the runs left in their folders, read for the report."""
+"""Records: what is kept of a run or a study, and what the report is made from.
+
+A record is a small file in the report's folder, so that it is there when the folders
+of the runs, with their checkpoints, are gone.
+"""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byol_jax.rundir import RunDir, read_json
-from reproduce import arms
+from byol_jax.rundir import RunDir, read_json, write_json
+from reproduce import arms, provenance
+
+# What is kept of a run's metrics.jsonl.
+CURVES = ("loss", "spread", "valid_effective_rank", "valid_knn")
 
 
 class Result(NamedTuple):
-  """A run that has come to its end.
+  """The record of a run that has come to its end.
 
   Attributes:
+    made: on what commit, machine and day.
+    config: its config.json.
     summary: its summary.json.
-    records: the lines of its metrics.jsonl.
-    name: that of its folder.
+    curves: steps, and the values there, of each of `CURVES` that it logged.
   """
 
+  made: dict[str, str]
+  config: dict[str, Any]
   summary: dict[str, Any]
-  records: list[dict[str, Any]]
-  name: str = ""
+  curves: dict[str, tuple[Sequence[int], Sequence[float]]]
 
   @property
   def linear(self) -> float:
@@ -55,7 +64,7 @@ class Result(NamedTuple):
   @property
   def lowest_spread(self) -> float:
     """The lowest that was logged on the way."""
-    return min(r["spread"] for r in self.records if "spread" in r)
+    return min(self.curves["spread"][1])
 
   @property
   def collapsed(self) -> bool:
@@ -84,23 +93,56 @@ class Arm(list[Result]):
 Arms = dict[str, Arm]
 
 
-def read(root: Path) -> Arms:
+def run_path(folder: Path, run: arms.Run) -> Path:
+  """Where the record of a run is under the folder of the report."""
+  return folder / "runs" / f"{run.name}.json"
+
+
+def study_path(folder: Path, name: str) -> Path:
+  """Where that of a study is."""
+  return folder / "studies" / f"{name}.json"
+
+
+def keep(run: arms.Run, root: Path, folder: Path) -> None:
+  """Writes the record of a complete run."""
+  run_dir = RunDir(run.folder(root), writes=False)
+  records = run_dir.records()
+  curves: dict[str, tuple[Sequence[int], Sequence[float]]] = {}
+  for key in CURVES:
+    points = [(r["step"], r[key]) for r in records if key in r]
+    if points:
+      steps, values = zip(*points, strict=True)
+      curves[key] = (steps, [float(f"{value:.5g}") for value in values])
+  result = Result(
+    provenance.read(root, run),
+    read_json(run_dir.path / "config.json"),
+    read_json(run_dir.path / "summary.json"),
+    curves,
+  )
+  _write(run_path(folder, run), result._asdict())
+
+
+def keep_study(name: str, folder: Path, found: dict[str, Any]) -> None:
+  """Writes the record of a study made here and now."""
+  _write(study_path(folder, name), {"made": provenance.here(), "found": found})
+
+
+def read(folder: Path) -> Arms:
   """The complete runs of each arm that has any."""
   found: Arms = {}
   for run in arms.runs():
-    run_dir = RunDir(run.folder(root), writes=False)
-    if (summary := run_dir.read_summary()) is not None:
-      result = Result(summary, run_dir.records(), run_dir.path.name)
-      found.setdefault(run.arm, Arm()).append(result)
+    path = run_path(folder, run)
+    if path.exists():
+      found.setdefault(run.arm, Arm()).append(Result(**read_json(path)))
   return found
 
 
-def study_path(root: Path, name: str) -> Path:
-  """Where the result of a study is."""
-  return root / "studies" / f"{name}.json"
-
-
-def read_study(root: Path, name: str) -> dict[str, Any] | None:
-  """A study's result, None if it has not been made."""
-  path = study_path(root, name)
+def read_study(folder: Path, name: str) -> dict[str, Any] | None:
+  """What a study "found" and how it was "made", None if it was not."""
+  path = study_path(folder, name)
   return read_json(path) if path.exists() else None
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  write_json(path, record)

@@ -9,7 +9,7 @@ from reproduce.results import Arm, Result
 def result(linear, untrained=0.3, spread=0.9):
   accuracies = {"encoder": linear / 100, "untrained": untrained}
   summary = {"linear": accuracies, "spread": spread, "collapsed": spread < 0.1}
-  return Result(summary, [])
+  return Result({}, {}, summary, {})
 
 
 def arm(*linears, **kwargs):

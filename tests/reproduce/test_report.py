@@ -1,20 +1,24 @@
 """The report, from folders made up for it and from what is run."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from reproduce import arms, claims, provenance, report, work
+from byol_jax.errors import UserError
+from byol_jax.rundir import write_json
+from reproduce import arms, claims, provenance, report, results, work
 
 ROOT = Path(__file__).parents[2]
 
 
 def write_run(root, name, seed, linear, untrained=0.3, spread=0.9):
-  """What a run that has come to its end leaves behind."""
-  folder = arms.Run(name, seed).folder(root)
+  """What a run that has come to its end leaves in its folder."""
+  run = arms.Run(name, seed)
+  folder = run.folder(root)
   folder.mkdir(parents=True)
   accuracies = {"encoder": linear, "untrained": untrained}
   summary = {
@@ -26,16 +30,26 @@ def write_run(root, name, seed, linear, untrained=0.3, spread=0.9):
     "images_seen": 1280,
     "steps": 10,
   }
-  (folder / "summary.json").write_text(json.dumps(summary))
-  records = [{"step": n, "loss": 1.0, "spread": 0.1 * n} for n in (2, 5)]
+  write_json(folder / "config.json", {"seed": seed})
+  write_json(folder / "summary.json", summary)
+  records = [
+    {"step": 2, "loss": 1.0, "spread": 0.2},
+    {"step": 4, "valid_knn": 1 / 3, "valid_effective_rank": 20.0},
+    {"step": 5, "loss": 1.0, "spread": 0.123456789},
+  ]
   lines = "".join(json.dumps(record) + "\n" for record in records)
   (folder / "metrics.jsonl").write_text(lines)
-  provenance.write(root, folder.name)
+  provenance.write(root, run)
+  return run
 
 
-def write_studies(root):
-  folder = root / "studies"
-  folder.mkdir()
+def keep_run(folder, name, *args, **kwargs):
+  """Its record."""
+  run = write_run(folder / "runs-of-it", name, *args, **kwargs)
+  results.keep(run, folder / "runs-of-it", folder)
+
+
+def keep_studies(folder):
   independence = {"bn": {"prediction": 0.5, "gradient": 0.25}}
   costs = {
     "bn": {
@@ -59,16 +73,32 @@ def write_studies(root):
     ("costs", costs),
     ("mirror", mirror),
   ):
-    (folder / f"{name}.json").write_text(json.dumps(found))
+    results.keep_study(name, folder, found)
+
+
+def test_a_record_is_what_a_run_left(tmp_path):
+  run = write_run(tmp_path / "runs", "bn", 1, 0.6)
+  results.keep(run, tmp_path / "runs", tmp_path)
+  (result,) = results.read(tmp_path)["bn"]
+  assert result.config == {"seed": 1}
+  assert result.made == provenance.here()
+  assert (result.linear, result.knn, result.gain) == pytest.approx((60, 60, 30))
+  assert result.curves == {
+    "loss": [[2, 5], [1.0, 1.0]],
+    "spread": [[2, 5], [0.2, 0.12346]],
+    "valid_knn": [[4], [0.33333]],
+    "valid_effective_rank": [[4], [20.0]],
+  }
+  assert result.lowest_spread == 0.12346
 
 
 def test_the_report_says_what_the_folders_hold(tmp_path):
   for seed, linear in enumerate((0.58, 0.60, 0.62)):
-    write_run(tmp_path, "bn", seed, linear)
-  write_run(tmp_path, "bn-np", 0, 0.31, spread=0.01)
-  write_run(tmp_path, "gn-ws", 0, 0.58)
-  write_studies(tmp_path)
-  path = report.write(tmp_path, tmp_path / "out")
+    keep_run(tmp_path, "bn", seed, linear)
+  keep_run(tmp_path, "bn-np", 0, 0.31, spread=0.01)
+  keep_run(tmp_path, "gn-ws", 0, 0.58)
+  keep_studies(tmp_path)
+  path = report.write(tmp_path)
   text = path.read_text()
   rows = text.splitlines()
 
@@ -91,7 +121,7 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
 
 
 def test_there_is_a_report_before_any_run(tmp_path):
-  text = report.write(tmp_path, tmp_path / "out").read_text()
+  text = report.write(tmp_path / "out").read_text()
   assert text.count("**not decided**") == len(claims.CLAIMS)
 
 
@@ -112,23 +142,62 @@ def test_the_command_line_says_what_the_config_is(run):
     assert str(found) == value
 
 
-def test_a_complete_run_is_left_alone_and_a_failed_one_is_told_of(
-  tmp_path, monkeypatch, caplog
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+  """Puts a shell script in Python's place; it is given the run's command."""
+
+  def write(script):
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(work.sys, "executable", str(path))
+
+  return write
+
+
+def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
+  tmp_path, program, caplog
 ):
-  """A program that fails stands in for Python."""
-  program = tmp_path / "python"
-  program.write_text('#!/bin/sh\necho "$@"\necho what went wrong\nexit 1\n')
-  program.chmod(0o755)
-  monkeypatch.setattr(work.sys, "executable", str(program))
-  write_run(tmp_path, "bn", 0, 0.5)
-  work.train(arms.Run("bn", 0), tmp_path, None)
+  program('echo "$@"\necho what went wrong\nexit 1')
+  keep_run(tmp_path, "bn", 0, 0.5)
+  work.train([arms.Run("bn", 0)], tmp_path, tmp_path, None, 1)
   assert not (tmp_path / "logs").exists()
-  work.train(arms.Run("bn", 1), tmp_path, "images")
+  # A folder of another config has a summary, and is refused.
+  write_run(tmp_path, "bn", 1, 0.5)
+  failing = [arms.Run("bn", 1), arms.Run("bn", 2)]
+  work.train(failing, tmp_path, tmp_path, "images", 1)
   asked = (tmp_path / "logs" / "bn-seed1.txt").read_text()
   assert asked.startswith("-m byol_jax.main --config=configs/byol.py:evidence ")
   assert "--config.data.data_dir=images" in asked
   assert f"--workdir={tmp_path}/runs/bn-seed1" in asked
   assert "bn-seed1 ended with 1: what went wrong" in caplog.text
+  assert "bn-seed2 ended with 1: what went wrong" in caplog.text
+  assert [result.config["seed"] for result in results.read(tmp_path)["bn"]] == [0]
+
+
+def test_runs_share_the_cores(tmp_path, program, monkeypatch):
+  cores = sorted(os.sched_getaffinity(0))
+  if len(cores) < 2:
+    pytest.skip("needs two cores")
+  # Each waits until the other has begun too.
+  meeting = tmp_path / "meeting"
+  meeting.mkdir()
+  program(
+    f"sleep 0.5; taskset -pc $$ > {meeting}/$$; for i in $(seq 100); do"
+    f" [ $(ls {meeting} | wc -l) = 2 ] && exit 0; sleep 0.1; done; exit 1"
+  )
+  monkeypatch.setattr(work, "_cores", lambda: set(cores[:2]))
+  runs = [write_run(tmp_path, "bn", seed, 0.5) for seed in (0, 1)]
+  work.train(runs, tmp_path, tmp_path, None, 2)
+  assert len(results.read(tmp_path)["bn"]) == 2
+  shares = {path.read_text().split()[-1] for path in meeting.iterdir()}
+  assert shares == {str(core) for core in cores[:2]}
+
+
+def test_more_jobs_than_cores_are_refused(tmp_path):
+  with pytest.raises(UserError, match=r"--jobs=10000: this machine has cores for 1 to"):
+    work.train([arms.Run("bn", 0)], tmp_path, tmp_path, None, 10_000)
+  assert not list(tmp_path.iterdir())
 
 
 def test_without_the_images_it_says_so_in_one_line(tmp_path):
