@@ -16,6 +16,7 @@ BATCHES = (16, 64, 256)  # beside the preset's own
 
 _NO_PREDICTOR = {"predictor.depth": 0, "predictor.norm": "none"}
 _LINEAR_PREDICTOR = {"predictor.depth": 1, "predictor.norm": "none"}
+_FAST_PREDICTOR = {"optimiser.predictor_multiplier": 4.0}
 _NO_COLOUR = {"augmentations": "no_colour"}
 
 
@@ -59,6 +60,10 @@ ARMS = {
   "none": Arm("norm_ablation:none-none-none", seeds=3),
   "bn-encoder": Arm("norm_ablation:bn-none-none", seeds=3),
   "bn-init": Arm("byol_bn_init", seeds=3),
+  "bn-fast": Arm("byol", _FAST_PREDICTOR, seeds=3),
+  "gn-ws-fast": Arm("byol_gn_ws", _FAST_PREDICTOR),
+  "none-fast": Arm("norm_ablation:none-none-none", _FAST_PREDICTOR, seeds=3),
+  "bn-init-fast": Arm("byol_bn_init", _FAST_PREDICTOR, seeds=3),
   "simclr": Arm("simclr"),
   "simclr-none": Arm("simclr_norm_ablation:none-none", seeds=3),
   "raft": Arm("raft", seeds=3),
