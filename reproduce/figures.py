@@ -63,14 +63,15 @@ def batch_sizes(found: Arms, path: Path) -> None:
 def mirror(found: dict[str, Any], path: Path) -> None:
   """Losses of RAFT and BYOL' from mirrored and equal starts, and their distances."""
   figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
-  losses = found["losses"]
+  losses = found["float64"]["losses"]
   left.plot(losses["byol-prime"], "C0-", label="BYOL'", linewidth=3, alpha=0.4)
   for name, line in (("mirrored", "C1-"), ("as it is", "C3-")):
     shifted = [loss + 4 for loss in losses[name]]
     left.plot(shifted, line, label=f"RAFT + 4, W {name}", linewidth=1)
-    for part, style in (("rest", "-"), ("W", "--")):
-      label = f"W {name}: {'-W' if part == 'W' else 'all but W'}"
-      right.plot(found[name][part], line[:2] + style, label=label, linewidth=1)
+    for precision, style in (("float64", "-"), ("float32", "--")):
+      distances = found[precision]["distances"][name]
+      label = f"RAFT, W {name}, {precision}"
+      right.plot(distances, line[:2] + style, label=label, linewidth=1)
   right.set_yscale("log")
   _label(left, "step", "loss")
   _label(right, "step", "distance from BYOL', relative")

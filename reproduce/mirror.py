@@ -1,10 +1,13 @@
 """RAFT's runs are those of BYOL' in a mirror (Shi et al., 2011.10944, theorem 5.1).
 
-Three short runs on the same real batches: BYOL', RAFT with the sign of the
-predictor's last layer changed at the start, and RAFT as BYOL' starts. The theorem
-says that the first two stay together, but for that sign, and says nothing of the
-third. They are made with plain SGD: Adam makes whole steps out of the rounding errors
-of gradients that are zero, such as those of biases before a batch norm.
+Short runs on the same real batches: BYOL', RAFT with the sign of the predictor's last
+layer W changed at the start, and RAFT as BYOL' starts. The theorem says that the first
+two stay together, but for that sign, and says nothing of the third. They are made with
+plain SGD: Adam makes whole steps out of the rounding errors of gradients that are zero,
+such as those of biases before a batch norm. And in float64: among the millions of
+activations of a batch there is always one so near to zero that rounding decides in
+float32 on which side of a ReLU it is, which changes the gradient by more than rounding.
+The first two are made in float32 too, to show that.
 """
 
 from collections.abc import Callable
@@ -12,56 +15,75 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from byol_jax import parallel
 from experiments import pretrain
 from reproduce import arms
 
-STEPS = 100
-LEARNING_RATE = 0.005
+STEPS = 50
+LEARNING_RATE = 0.05
 
 
 def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
-  """Follows the three runs for `STEPS` steps.
+  """Follows the runs for `STEPS` steps.
 
   Returns:
-    For RAFT's two runs, "mirrored" and "as it is", after each step: the distance of
-    all parameters but W from those of BYOL', and of W from the opposite of that of
-    BYOL', relative to how far BYOL' has come; and the losses of all three.
+    For each precision what `_follow` does, and the number of steps.
   """
   del root
-  towards, away = (_experiment(name, data_dir) for name in ("byol-prime", "raft"))
+  with jax.enable_x64(True):
+    float64 = _follow("float64", data_dir)
+  return {"steps": STEPS, "float64": float64, "float32": _follow("float32", data_dir)}
+
+
+def _follow(precision: str, data_dir: str | None) -> dict[str, dict[str, list[float]]]:
+  """Makes BYOL's run, and RAFT's two.
+
+  Returns:
+    "losses" of all three after each step, and for RAFT's "mirrored" and "as it is" the
+    "distances" of all parameters, W's sign changed back, from those of BYOL', relative
+    to how far BYOL' has come.
+  """
+  towards, away = (
+    _experiment(name, precision, data_dir) for name in ("byol-prime", "raft")
+  )
   steps = [parallel.pmap(experiment.step) for experiment in (towards, away)]
-  start = towards.init()
+  start = _in(precision, towards.init())
   last = last_layer(start.online)
-  runs = {
-    "byol-prime": Run(steps[0], start),
+  original = Run(steps[0], start)
+  others = {
     "mirrored": Run(steps[1], mirrored(start, last)),
     "as it is": Run(steps[1], start),
   }
-  found: dict[str, Any] = {"steps": STEPS, "losses": {name: [] for name in runs}}
-  found |= {name: {"rest": [], "W": []} for name in ("mirrored", "as it is")}
+  begin = original.online()
+  losses: dict[str, list[float]] = {name: [] for name in ("byol-prime", *others)}
+  distances: dict[str, list[float]] = {name: [] for name in others}
   batches = towards.batches(0)
-  begin = jax.device_get(start.online)
   for _ in range(STEPS):
     batch = next(batches)
-    for name, run in runs.items():
-      found["losses"][name].append(run.step(batch))
-    there = runs["byol-prime"].online()
-    for name in ("mirrored", "as it is"):
-      opposite = flipped(runs[name].online(), last)
-      rest = [module for module in there if module != last]
-      for key, modules in (("rest", rest), ("W", [last])):
-        apart = distance(opposite, there, modules)
-        found[name][key].append(apart / distance(there, begin, modules))
-  return found
+    losses["byol-prime"].append(original.step(batch))
+    there = original.online()
+    for name, run in others.items():
+      losses[name].append(run.step(batch))
+      apart = distance(flipped(run.online(), last), there)
+      distances[name].append(apart / distance(there, begin))
+  return {"losses": losses, "distances": distances}
 
 
-def _experiment(name: str, data_dir: str | None) -> pretrain.Pretrain:
+def _experiment(name: str, precision: str, data_dir: str | None) -> pretrain.Pretrain:
   config = arms.config(name, 0, data_dir)
   config.optimiser.update(name="sgd", learning_rate=LEARNING_RATE)
+  config.train.precision = precision
   return pretrain.Pretrain(config)
+
+
+def _in(precision: str, state: pretrain.State) -> pretrain.State:
+  """The same state, its floating-point numbers in that precision."""
+  return jax.tree.map(
+    lambda x: x.astype(precision) if jnp.issubdtype(x.dtype, jnp.floating) else x, state
+  )
 
 
 class Run:
@@ -96,11 +118,9 @@ def mirrored(state: pretrain.State, last: str) -> pretrain.State:
   return state._replace(online=flipped(state.online, last))
 
 
-def distance(one: Any, other: Any, modules: list[str]) -> float:
-  """Euclidean distance of the parameters of some modules."""
-  squares = (
-    np.sum(np.square(one[module][name] - other[module][name], dtype=np.float64))
-    for module in modules
-    for name in one[module]
+def distance(one: Any, other: Any) -> float:
+  """Euclidean distance of two trees of parameters."""
+  squares = jax.tree.map(
+    lambda x, y: np.sum(np.square(x - y, dtype=np.float64)), one, other
   )
-  return float(np.sqrt(sum(squares)))
+  return float(np.sqrt(sum(jax.tree.leaves(squares))))

@@ -46,12 +46,7 @@ def _lines(found: results.Arms, studies: dict[str, Any]) -> Iterator[str]:
   if "mirror" in studies:
     yield "\n## RAFT is BYOL' in a mirror\n"
     yield "![losses of three runs, and how far they come apart](mirror.png)\n"
-    yield (
-      f"{studies['mirror']['found']['steps']} steps on the same batches. Started with"
-      " the sign of the predictor's last layer changed, RAFT's run is that of BYOL';"
-      " started alike, it is another. Distances are relative to how far BYOL' has"
-      " come.\n"
-    )
+    yield from _mirror(studies["mirror"]["found"])
   yield "## Small batches\n"
   yield "![linear accuracy against batch size](batch-size.png)\n"
   yield "The number of images seen is the same: small batches make more steps.\n"
@@ -107,6 +102,21 @@ def _independence(found: dict[str, Any]) -> Iterator[str]:
   yield from _table(
     ("arm", "prediction", "gradient"),
     ((n, f"{f['prediction']:.3g}", f"{f['gradient']:.3g}") for n, f in found.items()),
+  )
+
+
+def _mirror(found: dict[str, Any]) -> Iterator[str]:
+  def last(precision: str, name: str) -> str:
+    return f"{found[precision]['distances'][name][-1]:.2g}"
+
+  yield (
+    f"{found['steps']} steps of SGD on the same batches. Started with the sign of the"
+    " predictor's last layer W changed, RAFT's run is that of BYOL'; started alike, it"
+    " is another. Distances are relative to how far BYOL' has come, W's sign changed"
+    f" back; at the end {last('float64', 'mirrored')} and"
+    f" {last('float64', 'as it is')} in float64. In float32"
+    f" ({last('float32', 'mirrored')}) rounding decides for some activations on which"
+    " side of a ReLU they are, and the runs come apart.\n"
   )
 
 

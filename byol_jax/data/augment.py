@@ -260,7 +260,7 @@ def hsv_to_rgb(image: jax.Array) -> jax.Array:
   """The inverse of `rgb_to_hsv`; the hue may be any real number. [..., 3]."""
   hue, saturation, value = jnp.split(image, 3, -1)
   # Each channel is a clipped triangle wave of the hue, at its own phase.
-  phase = 6 * hue + jnp.array([5.0, 3.0, 1.0])
+  phase = 6 * hue + jnp.float32([5.0, 3.0, 1.0])
   phase = phase - 6 * jnp.floor(phase / 6)
   dip = jnp.clip(jnp.minimum(phase, 4 - phase), 0, 1)
   return value * (1 - saturation * dip)
@@ -315,18 +315,18 @@ def _jitter_ops(view: View) -> list[_JitterOp]:
 
 def _draw(key: jax.Array, view: View, ops: list[_JitterOp]) -> _Draw:
   keys = jax.random.split(key, len(_Draw._fields))
-  neutral = jnp.array([op.neutral for op in ops])
-  strength = jnp.array([op.strength for op in ops])
-  unit = jax.random.uniform(keys[2], (len(ops),), minval=-1, maxval=1)
+  neutral = jnp.float32([op.neutral for op in ops])
+  strength = jnp.float32([op.strength for op in ops])
+  unit = _uniform(keys[2], (len(ops),), minval=-1, maxval=1)
   low, high = view.blur_sigma
   return _Draw(
-    jitter=jax.random.uniform(keys[0]) < view.jitter,
+    jitter=_uniform(keys[0]) < view.jitter,
     order=jax.random.permutation(keys[1], len(ops)),
     amounts=neutral + strength * unit,
-    grayscale=jax.random.uniform(keys[3]) < view.grayscale,
-    blur=jax.random.uniform(keys[4]) < view.blur,
-    sigma=jax.random.uniform(keys[5], minval=low, maxval=high),
-    solarise=jax.random.uniform(keys[6]) < view.solarise,
+    grayscale=_uniform(keys[3]) < view.grayscale,
+    blur=_uniform(keys[4]) < view.blur,
+    sigma=_uniform(keys[5], minval=low, maxval=high),
+    solarise=_uniform(keys[6]) < view.solarise,
   )
 
 
@@ -355,6 +355,13 @@ def _apply(
 
 def _clipped(adjust, image, amount):
   return jnp.clip(adjust(image, amount), 0, 1)
+
+
+def _uniform(
+  key: jax.Array, shape: tuple[int, ...] = (), minval: float = 0, maxval: float = 1
+) -> jax.Array:
+  """The same draws with 64-bit types turned on as without."""
+  return jax.random.uniform(key, shape, jnp.float32, minval, maxval)
 
 
 def _maybe(happens, op, image):

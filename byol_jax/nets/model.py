@@ -11,16 +11,17 @@ import jax.numpy as jnp
 from byol_jax.errors import UserError
 from byol_jax.nets.heads import MLP
 from byol_jax.nets.layers import Layers, Linear
+from byol_jax.nets.normalise import at_least_float32
 from byol_jax.nets.resnet import ResNet
 
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+PRECISIONS = {name: jnp.dtype(name) for name in ("float32", "bfloat16", "float64")}
 
 
 M = TypeVar("M", ResNet, MLP)
 
 
 class Online(NamedTuple):
-  """What the online network makes of N images, float32.
+  """What the online network makes of N images, in float32 at least.
 
   Attributes:
     embedding: [N, D] the encoder's representation.
@@ -84,19 +85,22 @@ def make_networks(
     projector: norm, groups, standardised, and the settings of `MLP`.
     predictor: the same.
     classes: number of classes of the online classifier, None for none.
-    precision: a key of `PRECISIONS`, in which activations are computed.
-      Parameters, statistics and outputs are float32 whatever it is.
+    precision: a key of `PRECISIONS`, in which activations are computed; float64
+      needs JAX_ENABLE_X64. Parameters are drawn in float32 whatever it is; statistics
+      and outputs are float32 at least.
     axis: the device axis over which batch norm pools in training.
     remat: whether the encoder's blocks are recomputed in the backward pass.
 
   Raises:
-    UserError: for an unknown precision; from `init`, for a description that
-      makes no network.
+    UserError: for an unknown precision, or float64 without JAX_ENABLE_X64; from
+      `init`, for a description that makes no network.
   """
   if precision not in PRECISIONS:
     raise UserError(
       f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
     )
+  if jax.dtypes.canonicalize_dtype(precision) != PRECISIONS[precision]:
+    raise UserError(f"precision {precision} needs JAX_ENABLE_X64=1 in the environment")
 
   def build():
     encode = _component(ResNet, encoder, axis, remat=remat)
@@ -108,7 +112,7 @@ def make_networks(
       return encode(images.astype(PRECISIONS[precision]), is_training)
 
     def wide(outputs):
-      return jax.tree.map(lambda x: x.astype(jnp.float32), outputs)
+      return jax.tree.map(at_least_float32, outputs)
 
     def online(images, is_training):
       embedding = embed(images, is_training)

@@ -39,6 +39,11 @@ class Pool(NamedTuple):
   axis: str | None = None
 
 
+def at_least_float32(x: jax.Array) -> jax.Array:
+  """The same numbers, in float32 where they are in less."""
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def _reduce(values: jax.Array, pool: Pool) -> jax.Array:
   """Means over the positions (and images) of each channel: [N or 1, 1, C]."""
   axes = (0, 1) if pool.over_batch else (1,)
@@ -89,9 +94,9 @@ def normalise(
   """Normalises each pool to zero mean and unit variance, then scales and shifts.
 
   Args:
-    x: [N, M, C] activations of any float type; moments are float32.
-    scale: [C] float32.
-    offset: [C] float32.
+    x: [N, M, C] activations of any float type; moments are float32 at least.
+    scale: [C], of the moments' type.
+    offset: [C], of the same.
     reference: [C] a guess of the mean that all devices share, around which the
       moments are taken (see `_moments`); None takes each pool's first position,
       which is possible where a pool lies within one image.
@@ -99,14 +104,14 @@ def normalise(
     eps: added to the variance.
 
   Returns:
-    y: [N, M, C] of x's type; mean and (biased) variance, float32, [N or 1, 1, C].
+    y: [N, M, C] of x's type; mean and (biased) variance, [N or 1, 1, C].
     No gradient flows through the latter two.
   """
   return _forward(x, scale, offset, reference, pool, eps)[0]
 
 
 def _forward(x, scale, offset, reference, pool, eps):
-  wide = x.astype(jnp.float32)
+  wide = at_least_float32(x)
   if reference is None:
     reference = _share(wide[:, :1], pool)
   mean, variance = _moments(wide, reference, pool)
@@ -119,8 +124,8 @@ def _forward(x, scale, offset, reference, pool, eps):
 def _backward(pool, eps, saved, cotangents):
   del eps
   x, scale, mean, inverse = saved
-  dy = cotangents[0].astype(jnp.float32)
-  normed = (x.astype(jnp.float32) - mean) * inverse
+  dy = at_least_float32(cotangents[0])
+  normed = (at_least_float32(x) - mean) * inverse
   first = _reduce(dy, pool)
   second = _reduce(dy * normed, pool)
   shared = _share(jnp.concatenate([first, second], axis=1) * scale, pool)

@@ -282,6 +282,15 @@ def _apply_oracle(draw, image):
   return image
 
 
+def test_draws_do_not_depend_on_64_bit_types():
+  keys, images = _keys(8, seed=1), _images(8, 24, 20, 3)
+  expected = lib.augment(keys, images, EVERYTHING)
+  with jax.enable_x64(True):
+    found = lib.augment(keys, images, EVERYTHING)
+  assert found.dtype == jnp.float32
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_both_forms_agree_whatever_the_batch_and_stay_in_range(monkeypatch):
   keys, images = _keys(40, seed=1), _images(40, 24, 20, 3)
   images[::2] = images[::2] > 0.5  # pixels at the very ends of the range

@@ -92,6 +92,26 @@ def test_bfloat16_computes_near_float32_and_keeps_float32_outside():
   assert not np.array_equal(outputs[0].embedding, outputs[1].embedding)
 
 
+def test_float64_computes_all_of_it_so():
+  params, stats = make().init(jax.random.key(0), images())
+  expected = make().online(params, stats, images(), True)
+  with jax.enable_x64(True):
+    wide = jax.tree.map(jnp.float64, (params, stats))
+    found = make(precision="float64").online(*wide, images(), True)
+    assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(found))
+    shifted = jax.tree.map(lambda x: x * (1 + 1e-12), wide[0])
+    moved = make(precision="float64").online(shifted, wide[1], images(), True)
+  chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-4)
+  # What float32 could not tell apart; batch norm hides scales, but for its epsilon.
+  change = np.max(np.abs(np.subtract(moved[0].prediction, found[0].prediction)))
+  assert 0 < change < 1e-10
+
+
+def test_float64_without_those_types_is_refused():
+  with pytest.raises(UserError, match="float64 needs JAX_ENABLE_X64=1"):
+    make(precision="float64")
+
+
 def test_unknown_precision_is_refused():
   with pytest.raises(UserError, match="unknown precision 'half'"):
     make(precision="half")

@@ -60,14 +60,11 @@ def keep_studies(folder):
       "collectives": {"all-reduce": {"ops": 3, "arrays": 77}},
     }
   }
-  apart = {"rest": [0.1, 0.2], "W": [0.1, 0.2]}
-  names = ("byol-prime", "mirrored", "as it is")
-  mirror = {
-    "steps": 2,
-    "losses": {name: [1.0, 0.5] for name in names},
-    "mirrored": apart,
-    "as it is": apart,
+  followed = {
+    "losses": {name: [1.0, 0.5] for name in ("byol-prime", "mirrored", "as it is")},
+    "distances": {"mirrored": [1e-15, 2e-14], "as it is": [0.5, 0.75]},
   }
+  mirror = {"steps": 2, "float64": followed, "float32": followed}
   for name, found in (
     ("independence", independence),
     ("costs", costs),
@@ -112,6 +109,7 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
 
   assert "| bn | 0.5 | 0.25 |" in rows
   assert "| bn | 1000 ±2% | 100 | 3 | 77 |" in rows
+  assert "at the end 2e-14 and 0.75 in float64" in text
   row = "| bn | 3 | 60.0 ± 2.0 | 30.0 ± 0.0 | 60.0 ± 2.0 | 30.0 ± 0.0 |"
   assert any(line.startswith(row) for line in rows)
   assert f"- versions: {provenance.here()['versions']}" in rows
