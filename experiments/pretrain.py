@@ -1,5 +1,6 @@
 """Self-supervised pretraining: BYOL and its relatives."""
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +76,15 @@ class Pretrain:
     self.optimiser, self.learning_rate = optimisers.from_config(config)
     self._extractor = features.gathered(self._forward)
     self._first_statistics = parallel.pmap(self._statistics)
+    self._baselines = {
+      "untrained": self._untrained,
+      "pixels": lambda: self.inputs.pixels,
+    }
+    if unknown := set(config.eval.baselines) - self._baselines.keys():
+      raise UserError(
+        f"unknown baseline {min(unknown)!r} in eval.baselines; choose from"
+        f" {', '.join(self._baselines)}"
+      )
     # What cannot be built is found here, before anything is compiled or written.
     jax.eval_shape(self._init, jax.random.key(0))
     for view in self.views.values():
@@ -247,26 +257,29 @@ class Pretrain:
     return found
 
   def summarise(self, state: State) -> dict[str, Any]:
-    """Test accuracies of the encoder beside two baselines, and its health."""
+    """Test accuracies of the encoder beside the baselines, and its health."""
     test = self._features(state, self.config.probe.test)
     summary: dict[str, Any] = _health(test)
     if summary["collapsed"]:
       logging.warning(COLLAPSED)
     if not self.inputs.classes:
       return summary
-    splits = self.config.probe.train, self.config.probe.test
-    untrained = self._calibrated(parallel.replicate(self.init()))
-    inputs = {
-      "encoder": (self._features(state, splits[0]), test),
-      "untrained": tuple(self._features(untrained, split) for split in splits),
-      "pixels": tuple(self.inputs.pixels(split) for split in splits),
-    }
+    train, tested = self.config.probe.train, self.config.probe.test
+    inputs = {"encoder": (self._features(state, train), test)}
+    for kind in self.config.eval.baselines:
+      see = self._baselines[kind]()
+      inputs[kind] = see(train), see(tested)
     for name, accuracy in (
       ("knn", probes.knn_accuracy),
       ("linear", probes.linear_accuracy),
     ):
       summary[name] = {kind: accuracy(*_pair(*pair)) for kind, pair in inputs.items()}
     return summary
+
+  def _untrained(self) -> Callable[[str], dict[str, np.ndarray]]:
+    """What the networks of step 0 make of a split."""
+    state = self._calibrated(parallel.replicate(self.init()))
+    return functools.partial(self._features, state)
 
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws both views of the first batch's first images; returns the file."""

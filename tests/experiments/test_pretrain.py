@@ -41,6 +41,23 @@ def test_summary_has_accuracies_beside_both_baselines(run):
   assert (summary["steps"], summary["images_seen"]) == (4, 64)
 
 
+def test_baselines_are_those_asked_for(run):
+  config = tiny.config("byol_gn_ws")
+  config.eval.baselines = ("pixels",)
+  experiment = pretrain.make(config)
+  summary = experiment.summarise(parallel.replicate(experiment.init()))
+  for probe in ("knn", "linear"):
+    assert summary[probe].keys() == {"encoder", "pixels"}
+    assert summary[probe]["pixels"] == run[1][probe]["pixels"]
+
+
+def test_an_unknown_baseline_is_refused():
+  config = tiny.config()
+  config.eval.baselines = ("untrained", "trained")
+  with pytest.raises(UserError, match=r"unknown baseline 'trained' in eval\.baselines"):
+    pretrain.make(config)
+
+
 def test_everything_is_watched_from_the_start(run):
   records = RunDir(run[0]).records()
   assert {"valid_spread", "valid_effective_rank", "valid_knn"} <= records[0].keys()
