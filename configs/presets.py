@@ -234,7 +234,7 @@ def evidence() -> ConfigDict:
   config.optimiser.update(learning_rate=3.2, predictor_multiplier=1.0)
   config.train.steps = 2344
   config.log.every_steps = 25
-  # That of the pixels is the same in every run, and takes a third of its time.
+  # That of the pixels is the same in every run, and takes minutes of each.
   config.eval.update(every_steps=293, baselines=("untrained",))
   return config
 

@@ -13,10 +13,16 @@ PRESET = "evidence"
 _TRAIN = presets.get(PRESET).train
 IMAGES = _TRAIN.steps * _TRAIN.batch_size  # that each arm sees
 BATCHES = (16, 64, 256)  # beside the preset's own
+PIECES = (8, 32)  # in which batch norm sees the preset's own
+FIRST_SEED = 1  # 0 has chosen the setting, so that it decides on nothing
 
 _NO_PREDICTOR = {"predictor.depth": 0, "predictor.norm": "none"}
 _LINEAR_PREDICTOR = {"predictor.depth": 1, "predictor.norm": "none"}
 _FAST_PREDICTOR = {"optimiser.predictor_multiplier": 4.0}
+_STANDARDISED = {
+  f"{component}.standardised": True
+  for component in ("encoder", "projector", "predictor")
+}
 _NO_COLOUR = {"augmentations": "no_colour"}
 
 
@@ -64,6 +70,8 @@ ARMS = {
   "gn-ws-fast": Arm("byol_gn_ws", _FAST_PREDICTOR),
   "none-fast": Arm("norm_ablation:none-none-none", _FAST_PREDICTOR, seeds=3),
   "bn-init-fast": Arm("byol_bn_init", _FAST_PREDICTOR, seeds=3),
+  "gn": Arm("norm_ablation:gn-gn-gn"),
+  "bn-ws": Arm("byol", _STANDARDISED),
   "simclr": Arm("simclr"),
   "simclr-none": Arm("simclr_norm_ablation:none-none", seeds=3),
   "raft": Arm("raft", seeds=3),
@@ -81,6 +89,11 @@ ARMS = {
     f"{name}-batch-{batch}": Arm(config, _of_batch(batch))
     for batch in BATCHES
     for name, config in (("bn", "byol"), ("gn-ws", "byol_gn_ws"))
+  },
+  # BYOL's table 16: the optimiser's batch stays, batch norm sees a piece of it.
+  **{
+    f"bn-of-{_TRAIN.batch_size // pieces}": Arm("byol", {"train.accumulate": pieces})
+    for pieces in PIECES
   },
 }
 
@@ -125,7 +138,7 @@ class Run(NamedTuple):
 
 def runs() -> Iterator[Run]:
   """All of them: every arm once, then with the other seeds."""
-  for seed in range(max(arm.seeds for arm in ARMS.values())):
+  for more in range(max(arm.seeds for arm in ARMS.values())):
     for name, arm in ARMS.items():
-      if seed < arm.seeds:
-        yield Run(name, seed)
+      if more < arm.seeds:
+        yield Run(name, FIRST_SEED + more)

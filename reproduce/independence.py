@@ -20,21 +20,20 @@ ARMS = ("bn", "gn-ws", "none")
 
 
 def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
-  """For each arm that has run, how far its companions move the first image.
+  """For each arm, how far its companions move the first image; {} until all have run.
 
   Returns:
     "prediction": distance on the unit sphere, 2 at most; "gradient": that of the
     prediction's sum to the parameters, relative to its length.
   """
-  return {
-    name: _of(name, folder, data_dir)
-    for name in ARMS
-    if (folder := arms.Run(name, 0).folder(root)).joinpath("summary.json").exists()
-  }
+  folders = {name: arms.Run(name, arms.FIRST_SEED).folder(root) for name in ARMS}
+  if not all((folder / "summary.json").exists() for folder in folders.values()):
+    return {}
+  return {name: _of(name, folder, data_dir) for name, folder in folders.items()}
 
 
 def _of(name: str, folder: Path, data_dir: str | None) -> dict[str, float]:
-  experiment = pretrain.Pretrain(arms.config(name, 0, data_dir))
+  experiment = pretrain.Pretrain(arms.config(name, arms.FIRST_SEED, data_dir))
   start = jax.eval_shape(experiment.init)
   shapes = {"online": start.online, "online_stats": start.online_stats}
   _, state = checkpoint.load(folder, shapes)

@@ -177,10 +177,10 @@ def _made(found: results.Arms, studies: dict[str, Any]) -> Iterator[str]:
   for key in ("commit", "machine", "versions", "day"):
     values = list(dict.fromkeys(note[key] for note in notes))
     yield f"- {key}: {'; '.join(values) or 'unknown'}"
-  yield "\nThe runs, with `--config.seed` 0, 1 and 2 where there are three seeds:\n"
+  yield "\nThe runs, with `--config.seed` 1, 2 and 3 where there are three seeds:\n"
   yield "```bash"
   for run in arms.runs():
-    if not run.seed:
+    if run.seed == arms.FIRST_SEED:
       yield " ".join(["python -m byol_jax.main", *run.flags()])
   yield "```"
 

@@ -39,15 +39,16 @@ def test_raft_stays_in_the_mirror_that_it_starts_in(tmp_path, monkeypatch):
 
 
 def test_only_batch_norm_sees_an_image_through_its_batch(tmp_path):
-  for name in ("bn", "gn-ws"):  # "none" has not run
+  for name in independence.ARMS:
+    assert independence.measure(tmp_path, None) == {}
     experiment = pretrain.Pretrain(tiny.config(SYSTEMS[name]))
-    folder = arms.Run(name, 0).folder(tmp_path)
+    folder = arms.Run(name, arms.FIRST_SEED).folder(tmp_path)
     checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
     checkpoints.save(4, parallel.replicate(experiment.init()))
     checkpoints.close()
     write_json(folder / "summary.json", {})
   found = independence.measure(tmp_path, None)
-  assert found.keys() == {"bn", "gn-ws"}
-  assert found["gn-ws"] == {"prediction": 0, "gradient": 0}
+  assert found.keys() == {"bn", "gn-ws", "none"}
+  assert found["gn-ws"] == found["none"] == {"prediction": 0, "gradient": 0}
   assert found["bn"]["prediction"] > 0.01
   assert found["bn"]["gradient"] > 0.01
