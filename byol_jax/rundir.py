@@ -52,17 +52,17 @@ class RunDir:
     if not self._writes:
       return False
     try:
-      return self._claim(json.loads(config.to_json_best_effort()))
+      return self._claim(resolved(config))
     except OSError as error:
       raise UserError(
         f"cannot use {self.path} as the run's folder: {error.strerror}; choose"
         " another --workdir"
       ) from error
 
-  def _claim(self, resolved: dict[str, Any]) -> bool:
+  def _claim(self, config: dict[str, Any]) -> bool:
     saved = self.path / "config.json"
     new = not saved.exists()
-    if not new and (differing := _differences(read_json(saved), resolved)):
+    if not new and (differing := differences(read_json(saved), config)):
       raise UserError(
         f"{self.path} holds the run of another config (it differs in"
         f" {', '.join(differing)}); choose another --workdir, or delete that one"
@@ -75,7 +75,7 @@ class RunDir:
       )
     self.figures.mkdir(parents=True, exist_ok=True)
     _keep_others_out(self.path)
-    write_json(saved, resolved)
+    write_json(saved, config)
     return new
 
   def rewind(self, step: int) -> dict[str, Any]:
@@ -168,6 +168,11 @@ def _replace(path: Path, text: str) -> None:
   temporary.replace(path)
 
 
+def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """A config as config.json has it."""
+  return json.loads(config.to_json_best_effort())
+
+
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   found: dict[str, Any] = {}
   for key, value in tree.items():
@@ -176,7 +181,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   return found
 
 
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
   """Names of the settings in which two configs differ and which matter."""
   first, second = _flat(one), _flat(other)
   missing = object()

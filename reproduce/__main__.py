@@ -1,7 +1,7 @@
 """Runs the papers' argument on CIFAR-10 and writes the report.
 
   python -m reproduce --data_dir=DIR --jobs=2      everything, two runs at a time
-  python -m reproduce --data_dir=DIR --only=none   that arm or study alone
+  python -m reproduce --data_dir=DIR --only=bn     that arm or study alone
   python -m reproduce --norun                      the report of what there is
 
 Each arm is a run of `byol_jax.main` in a folder of its own; the studies, each a
@@ -10,6 +10,7 @@ beside the report. The same command again continues where it was stopped, and le
 alone what has a record.
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -41,20 +42,24 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.INFO)
   root = Path(_WORKDIR.value).absolute()
   folder = Path(_REPORT.value or root / "report")
+  failed = []
   if _RUN.value:
-    _prepare()
     runs = [run for run in arms.runs() if _wanted(run.arm)]
-    work.train(runs, root, folder, _DATA_DIR.value, _JOBS.value)
+    _prepare(runs, folder)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    failed = work.train(runs, root, folder, _DATA_DIR.value, _JOBS.value)
     for name in filter(_wanted, arms.STUDIES):
       work.study(name, root, folder, _DATA_DIR.value)
   print(report.write(folder))
+  if failed:
+    raise UserError(f"{', '.join(failed)} failed: see {root / 'logs'}")
 
 
-def _prepare() -> None:
+def _prepare(runs: list[arms.Run], folder: Path) -> None:
   """Tunes XLA for the studies; what keeps all arms from running is found here.
 
   Raises:
-    UserError: the images are not there.
+    UserError: the images are not there, or a record is of another config.
   """
   from byol_jax import host
 
@@ -63,6 +68,7 @@ def _prepare() -> None:
 
   data = presets.get(arms.PRESET).data
   sources.check_split(data.name, data.train, _DATA_DIR.value)
+  work.check(runs, folder, _DATA_DIR.value)
 
 
 def _wanted(name: str) -> bool:

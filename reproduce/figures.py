@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from reproduce.results import Arms
+from reproduce.results import Results
 
 # Arms of the figure that shows what collapse looks like, and their lines.
 SHOWN = {
@@ -28,8 +28,8 @@ LABELS = {
 }
 
 
-def collapse(found: Arms, path: Path) -> None:
-  """How healthy and collapsing arms went, with their first seed."""
+def collapse(found: Results, path: Path) -> None:
+  """How healthy and collapsing arms went, with the first seed that there is."""
   figure, axes = plt.subplots(2, 2, figsize=(10, 6), layout="constrained")
   for axis, (key, label) in zip(axes.flat, LABELS.items(), strict=True):
     for name, line in SHOWN.items():
@@ -41,7 +41,7 @@ def collapse(found: Arms, path: Path) -> None:
   _save(figure, path)
 
 
-def batch_sizes(found: Arms, path: Path) -> None:
+def batch_sizes(found: Results, path: Path) -> None:
   """Linear accuracy against batch size, the same number of images seen."""
   figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
   for name, line in (("bn", "C0o-"), ("gn-ws", "C2o-")):

@@ -2,9 +2,10 @@
 
 Short runs on the same real batches: BYOL', RAFT with the sign of the predictor's last
 layer W changed at the start, and RAFT as BYOL' starts. The theorem says that the first
-two stay together, but for that sign, and says nothing of the third. They are made with
-plain SGD: Adam makes whole steps out of the rounding errors of gradients that are zero,
-such as those of biases before a batch norm. And in float64: among the millions of
+two stay together, but for that sign, if the predictor is linear; the same algebra holds
+for any whose last layer is. It says nothing of the third. They are made with SGD: Adam
+makes whole steps out of the rounding errors of gradients that are zero, such as those
+of biases before a batch norm. And in float64: among the millions of
 activations of a batch there is always one so near to zero that rounding decides in
 float32 on which side of a ReLU it is, which changes the gradient by more than rounding.
 The first two are made in float32 too, to show that.
@@ -52,10 +53,10 @@ def _follow(precision: str, data_dir: str | None) -> dict[str, dict[str, list[fl
   steps = [parallel.pmap(experiment.step) for experiment in (towards, away)]
   start = _in(precision, towards.init())
   last = last_layer(start.online)
-  original = Run(steps[0], start)
+  original = Follower(steps[0], start)
   others = {
-    "mirrored": Run(steps[1], mirrored(start, last)),
-    "as it is": Run(steps[1], start),
+    "mirrored": Follower(steps[1], mirrored(start, last)),
+    "as it is": Follower(steps[1], start),
   }
   begin = original.online()
   losses: dict[str, list[float]] = {name: [] for name in ("byol-prime", *others)}
@@ -86,7 +87,7 @@ def _in(precision: str, state: pretrain.State) -> pretrain.State:
   )
 
 
-class Run:
+class Follower:
   """A run that is advanced step by step."""
 
   def __init__(self, step: Callable, state: pretrain.State):

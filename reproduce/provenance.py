@@ -13,16 +13,19 @@ from reproduce.arms import Run
 _CODE = ("byol_jax", "experiments", "configs", "reproduce")
 
 
-def write(root: Path, run: Run) -> None:
+def note(root: Path, run: Run) -> None:
   """Notes it for a run that begins, or goes on, here and now."""
+  notes = read(root, run)
+  if here() not in notes:
+    path = _path(root, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"notes": [*notes, here()]})
+
+
+def read(root: Path, run: Run) -> list[dict[str, str]]:
+  """What was noted, a note for each commit, machine and day."""
   path = _path(root, run)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  write_json(path, here())
-
-
-def read(root: Path, run: Run) -> dict[str, str]:
-  """What was noted last."""
-  return read_json(_path(root, run))
+  return read_json(path)["notes"] if path.exists() else []
 
 
 def here() -> dict[str, str]:

@@ -26,7 +26,7 @@ def write(folder: Path) -> Path:
   return path
 
 
-def _lines(found: results.Arms, studies: dict[str, Any]) -> Iterator[str]:
+def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
   yield "# The papers' argument on CIFAR-10\n"
   yield (
     "Written by `python -m reproduce`; what it means, and why the runs are as they"
@@ -59,7 +59,7 @@ def _lines(found: results.Arms, studies: dict[str, Any]) -> Iterator[str]:
   yield from _made(found, studies)
 
 
-def _claims(found: results.Arms) -> Iterator[str]:
+def _claims(found: results.Results) -> Iterator[str]:
   def here(claim: claims.Claim) -> str:
     return "<br>".join(
       f"{name}: {_gain(found.get(name), arms.ARMS[name].seeds)}" for name in claim.arms
@@ -82,7 +82,7 @@ def _claims(found: results.Arms) -> Iterator[str]:
   yield from claims.RULES.splitlines()
 
 
-def _gain(arm: results.Arm | None, wanted: int) -> str:
+def _gain(arm: results.Seeds | None, wanted: int) -> str:
   if arm is None:
     return "not run"
   gain = arm.mean(lambda result: result.gain)
@@ -141,7 +141,7 @@ def _costs(found: dict[str, Any]) -> Iterator[str]:
   )
 
 
-def _runs(found: results.Arms) -> Iterator[str]:
+def _runs(found: results.Results) -> Iterator[str]:
   yield from _table(
     (
       "arm",
@@ -171,9 +171,9 @@ def _runs(found: results.Arms) -> Iterator[str]:
   )
 
 
-def _made(found: results.Arms, studies: dict[str, Any]) -> Iterator[str]:
-  notes = [result.made for arm in found.values() for result in arm]
-  notes += [study["made"] for study in studies.values()]
+def _made(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
+  notes = [note for arm in found.values() for result in arm for note in result.made]
+  notes += [note for study in studies.values() for note in study["made"]]
   for key in ("commit", "machine", "versions", "day"):
     values = list(dict.fromkeys(note[key] for note in notes))
     yield f"- {key}: {'; '.join(values) or 'unknown'}"

@@ -20,13 +20,13 @@ class Result(NamedTuple):
   """The record of a run that has come to its end.
 
   Attributes:
-    made: on what commit, machine and day.
+    made: on what commits, machines and days.
     config: its config.json.
     summary: its summary.json.
     curves: steps, and the values there, of each of `CURVES` that it logged.
   """
 
-  made: dict[str, str]
+  made: list[dict[str, str]]
   config: dict[str, Any]
   summary: dict[str, Any]
   curves: dict[str, tuple[Sequence[int], Sequence[float]]]
@@ -72,7 +72,7 @@ class Result(NamedTuple):
     return self.summary["collapsed"]
 
 
-class Arm(list[Result]):
+class Seeds(list[Result]):
   """The results of an arm, a seed each."""
 
   def mean(self, of: Callable[[Result], float]) -> float:
@@ -90,7 +90,7 @@ class Arm(list[Result]):
     return f"{self.mean(of):.{digits}f}{spread}"
 
 
-Arms = dict[str, Arm]
+Results = dict[str, Seeds]
 
 
 def run_path(folder: Path, run: arms.Run) -> Path:
@@ -124,16 +124,16 @@ def keep(run: arms.Run, root: Path, folder: Path) -> None:
 
 def keep_study(name: str, folder: Path, found: dict[str, Any]) -> None:
   """Writes the record of a study made here and now."""
-  _write(study_path(folder, name), {"made": provenance.here(), "found": found})
+  _write(study_path(folder, name), {"made": [provenance.here()], "found": found})
 
 
-def read(folder: Path) -> Arms:
+def read(folder: Path) -> Results:
   """The complete runs of each arm that has any."""
-  found: Arms = {}
+  found: Results = {}
   for run in arms.runs():
     path = run_path(folder, run)
     if path.exists():
-      found.setdefault(run.arm, Arm()).append(Result(**read_json(path)))
+      found.setdefault(run.arm, Seeds()).append(Result(**read_json(path)))
   return found
 
 

@@ -11,13 +11,32 @@ from pathlib import Path
 
 from absl import logging
 
+from byol_jax import rundir
 from byol_jax.errors import UserError
+from byol_jax.rundir import read_json
 from reproduce import arms, provenance, results
+
+
+def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
+  """Finds out whether the records that are there are of these configs.
+
+  Raises:
+    UserError: one of them is not.
+  """
+  for run in runs:
+    if (path := results.run_path(folder, run)).exists():
+      config = arms.config(run.arm, run.seed, data_dir)
+      there = read_json(path)["config"]
+      if differing := rundir.differences(there, rundir.resolved(config)):
+        raise UserError(
+          f"{path} is the record of another config (it differs in"
+          f" {', '.join(differing)}); delete it, or choose another --report"
+        )
 
 
 def train(
   runs: Iterable[arms.Run], root: Path, folder: Path, data_dir: str | None, jobs: int
-) -> None:
+) -> list[str]:
   """Trains what has no record yet; a run that fails stops no other.
 
   Args:
@@ -26,6 +45,9 @@ def train(
     folder: that of the report, for their records.
     data_dir: the images.
     jobs: how many at a time, each on its share of the cores.
+
+  Returns:
+    The names of those that failed.
 
   Raises:
     UserError: there are fewer cores than jobs.
@@ -36,42 +58,59 @@ def train(
   shares: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
   for job in range(jobs):
     shares.put(cores[job::jobs])
+  children: list[subprocess.Popen] = []
 
-  def begin(run: arms.Run) -> None:
-    if not results.run_path(folder, run).exists():
-      share = shares.get()
-      if _train(run, root, data_dir, share):
-        results.keep(run, root, folder)
+  def train_one(run: arms.Run) -> bool:
+    share = shares.get()
+    try:
+      child = _start(run, root, data_dir, share)
+      children.append(child)
+      code = child.wait()
+      children.remove(child)
+    finally:
       shares.put(share)
+    if code:
+      *_, last = _log(root, run).read_text().splitlines() or [""]
+      logging.warning("%s ended with %d: %s", run.name, code, last)
+      return False
+    results.keep(run, root, folder)
+    return True
 
+  wanted = [run for run in runs if not results.run_path(folder, run).exists()]
   pool = futures.ThreadPoolExecutor(jobs)
   try:
-    for done in [pool.submit(begin, run) for run in runs]:
-      done.result()
+    done = [pool.submit(train_one, run) for run in wanted]
+    return [run.name for run, one in zip(wanted, done, strict=True) if not one.result()]
   finally:
-    # After Ctrl-C those at work have had it too, and save; no other begins.
-    pool.shutdown(cancel_futures=True)
+    # When interrupted, no other begins, and those at work save.
+    pool.shutdown(wait=False, cancel_futures=True)
+    for child in list(children):
+      child.terminate()
+    pool.shutdown()
 
 
-def _train(run: arms.Run, root: Path, data_dir: str | None, share: list[int]) -> bool:
-  """Trains an arm, or what is left of it, on some cores; whether it came to its end."""
+def _start(
+  run: arms.Run, root: Path, data_dir: str | None, share: list[int]
+) -> subprocess.Popen:
+  """Begins an arm, or goes on with it, on some cores."""
   command = [sys.executable, "-m", "byol_jax.main", *run.flags()]
   command += [f"--workdir={run.folder(root)}"]
   if data_dir:
     command += [f"--config.data.data_dir={data_dir}"]
-  log = root / "logs" / f"{run.name}.txt"
-  log.parent.mkdir(parents=True, exist_ok=True)
   logging.info("%s", " ".join(command[1:]))
-  provenance.write(root, run)
+  if not (run.folder(root) / "summary.json").exists():
+    provenance.note(root, run)
+  log = _log(root, run)
+  log.parent.mkdir(parents=True, exist_ok=True)
   with log.open("a") as file:
-    process = subprocess.Popen(command, stdout=file, stderr=file)
-    if hasattr(os, "sched_setaffinity"):  # before it has started any thread
-      os.sched_setaffinity(process.pid, share)
-    code = process.wait()
-  if code:
-    *_, last = log.read_text().splitlines() or [""]
-    logging.warning("%s ended with %d: %s", run.name, code, last)
-  return not code
+    child = subprocess.Popen(command, stdout=file, stderr=file)
+  if hasattr(os, "sched_setaffinity"):  # before it has started any thread
+    os.sched_setaffinity(child.pid, share)
+  return child
+
+
+def _log(root: Path, run: arms.Run) -> Path:
+  return root / "logs" / f"{run.name}.txt"
 
 
 def _cores() -> set[int]:

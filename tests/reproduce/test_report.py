@@ -39,7 +39,7 @@ def write_run(root, name, seed, linear, untrained=0.3, spread=0.9):
   ]
   lines = "".join(json.dumps(record) + "\n" for record in records)
   (folder / "metrics.jsonl").write_text(lines)
-  provenance.write(root, run)
+  provenance.note(root, run)
   return run
 
 
@@ -78,7 +78,7 @@ def test_a_record_is_what_a_run_left(tmp_path):
   results.keep(run, tmp_path / "runs", tmp_path)
   (result,) = results.read(tmp_path)["bn"]
   assert result.config == {"seed": 1}
-  assert result.made == provenance.here()
+  assert result.made == [provenance.here()]
   assert (result.linear, result.knn, result.gain) == pytest.approx((60, 60, 30))
   assert result.curves == {
     "loss": [[2, 5], [1.0, 1.0]],
@@ -90,10 +90,10 @@ def test_a_record_is_what_a_run_left(tmp_path):
 
 
 def test_the_report_says_what_the_folders_hold(tmp_path):
-  for seed, linear in enumerate((0.58, 0.60, 0.62)):
+  for seed, linear in enumerate((0.58, 0.60, 0.62), arms.FIRST_SEED):
     keep_run(tmp_path, "bn", seed, linear)
-  keep_run(tmp_path, "bn-np", 0, 0.31, spread=0.01)
-  keep_run(tmp_path, "gn-ws", 0, 0.58)
+  keep_run(tmp_path, "bn-np", 1, 0.31, spread=0.01)
+  keep_run(tmp_path, "gn-ws", 1, 0.58)
   keep_studies(tmp_path)
   path = report.write(tmp_path)
   text = path.read_text()
@@ -157,20 +157,21 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   tmp_path, program, caplog
 ):
   program('echo "$@"\necho what went wrong\nexit 1')
-  keep_run(tmp_path, "bn", 0, 0.5)
-  work.train([arms.Run("bn", 0)], tmp_path, tmp_path, None, 1)
+  keep_run(tmp_path, "bn", 1, 0.5)
+  assert work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None, 1) == []
   assert not (tmp_path / "logs").exists()
   # A folder of another config has a summary, and is refused.
-  write_run(tmp_path, "bn", 1, 0.5)
-  failing = [arms.Run("bn", 1), arms.Run("bn", 2)]
-  work.train(failing, tmp_path, tmp_path, "images", 1)
-  asked = (tmp_path / "logs" / "bn-seed1.txt").read_text()
+  write_run(tmp_path, "bn", 2, 0.5)
+  failing = [arms.Run("bn", 2), arms.Run("bn", 3)]
+  names = ["bn-seed2", "bn-seed3"]
+  assert work.train(failing, tmp_path, tmp_path, "images", 1) == names
+  asked = (tmp_path / "logs" / "bn-seed2.txt").read_text()
   assert asked.startswith("-m byol_jax.main --config=configs/byol.py:evidence ")
   assert "--config.data.data_dir=images" in asked
-  assert f"--workdir={tmp_path}/runs/bn-seed1" in asked
-  assert "bn-seed1 ended with 1: what went wrong" in caplog.text
+  assert f"--workdir={tmp_path}/runs/bn-seed2" in asked
   assert "bn-seed2 ended with 1: what went wrong" in caplog.text
-  assert [result.config["seed"] for result in results.read(tmp_path)["bn"]] == [0]
+  assert "bn-seed3 ended with 1: what went wrong" in caplog.text
+  assert [result.config["seed"] for result in results.read(tmp_path)["bn"]] == [1]
 
 
 def test_runs_share_the_cores(tmp_path, program, monkeypatch):
@@ -185,7 +186,7 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
     f" [ $(ls {meeting} | wc -l) = 2 ] && exit 0; sleep 0.1; done; exit 1"
   )
   monkeypatch.setattr(work, "_cores", lambda: set(cores[:2]))
-  runs = [write_run(tmp_path, "bn", seed, 0.5) for seed in (0, 1)]
+  runs = [write_run(tmp_path, "bn", seed, 0.5) for seed in (1, 2)]
   work.train(runs, tmp_path, tmp_path, None, 2)
   assert len(results.read(tmp_path)["bn"]) == 2
   shares = {path.read_text().split()[-1] for path in meeting.iterdir()}
@@ -194,7 +195,7 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
 
 def test_more_jobs_than_cores_are_refused(tmp_path):
   with pytest.raises(UserError, match=r"--jobs=10000: this machine has cores for 1 to"):
-    work.train([arms.Run("bn", 0)], tmp_path, tmp_path, None, 10_000)
+    work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None, 10_000)
   assert not list(tmp_path.iterdir())
 
 
