@@ -3,9 +3,9 @@
   python -m byol_jax.main --config=configs/byol_prime.py
 
 alpha L_align + beta L_cross, all else as in `configs/raft.py`, predictors and
-presets too. With a predictor whose last layer is linear, each run of RAFT is one
-of BYOL' with the sign of that layer changed (theorem 5.1). Linear evaluation in the
-paper: 69.21 % (table 1).
+presets too. With a linear predictor each run of RAFT is one of BYOL' with the
+predictor's sign changed (theorem 5.1); the same algebra holds for any predictor whose
+last layer is linear. Linear evaluation in the paper: 69.21 % (table 1).
 """
 
 from ml_collections import ConfigDict

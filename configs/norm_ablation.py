@@ -5,8 +5,9 @@
 
 Each of the three is bn, ln, gn (16 groups), in or none; a preset may follow.
 ImageNet linear evaluation of ResNet-50 in the paper, after 300 epochs:
-none-none-none 0.1 %, a collapse; bn-none-none 72.1 %; bn-bn-bn, as
-`configs/byol.py`, 72.5 %. The paper's other rows could not be verified.
+none-none-none 0.1 %, a collapse; bn-none-none 72.1 %. bn-bn-bn, as
+`configs/byol.py`, has 72.5 % in BYOL's paper (section 5). The other rows could not be
+verified.
 
 Instance norm needs more than one pixel, so it is refused in projector and
 predictor, and in the encoder it makes the small presets see 64 pixels a side.

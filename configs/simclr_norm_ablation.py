@@ -3,9 +3,9 @@
   python -m byol_jax.main --config=configs/simclr_norm_ablation.py:none-none
   python -m byol_jax.main --config=configs/simclr_norm_ablation.py:none-none:cifar10
 
-As `configs/norm_ablation.py`, for two components: SimCLR has no predictor. The
-paper finds that, without batch norm, SimCLR still performs reasonably well; its
-numbers could not be verified.
+As `configs/norm_ablation.py`, for two components: SimCLR has no predictor. By a
+review of the paper SimCLR still performs reasonably well without batch norm, by notes
+on it it fails; neither the sentence nor its numbers could be verified.
 """
 
 from ml_collections import ConfigDict

@@ -1,0 +1,150 @@
+"""What is run, and how, with a shell script in the place of training."""
+
+import functools
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from byol_jax import rundir
+from byol_jax.errors import UserError
+from byol_jax.rundir import write_json
+from reproduce import arms, results, work
+from tests.reproduce import made_up
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+  "run", list(arms.runs()), ids=lambda run: f"{run.arm}-{run.seed}"
+)
+def test_the_command_line_says_what_the_config_is(run):
+  """Studies take an arm's config; its run takes flags."""
+  name, *settings = run.flags()
+  file, argument = name.removeprefix("--config=configs/").split(".py:")
+  config = importlib.import_module(f"configs.{file}").get_config(argument)
+  for setting in settings:
+    path, value = setting.removeprefix("--config.").split("=")
+    *parents, last = path.split(".")
+    parent = functools.reduce(lambda found, key: found[key], parents, config)
+    kind = type(parent[last])
+    parent[last] = {"True": True}[value] if kind is bool else kind(value)
+  assert config.to_dict() == arms.config(run.arm, run.seed, None).to_dict()
+
+
+def test_records_of_another_config_are_refused(tmp_path):
+  run = arms.Run("bn-tau-1", 1)
+  path = results.run_path(tmp_path, run)
+  config = rundir.resolved(arms.config(run.arm, run.seed, "here"))
+  path.parent.mkdir()
+  write_json(path, {"config": config})
+  work.check(arms.runs(), tmp_path, "there")
+  config["target"]["tau"] = 0.5
+  write_json(path, {"config": config})
+  message = r"bn-tau-1-seed1\.json is the record of another config .* target\.tau"
+  with pytest.raises(UserError, match=message):
+    work.check(arms.runs(), tmp_path, "there")
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+  """Puts a shell script in Python's place; it is given the run's command."""
+
+  def write(script):
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(work.sys, "executable", str(path))
+
+  return write
+
+
+def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
+  tmp_path, program, caplog
+):
+  program('echo "$@"\necho what went wrong\nexit 1')
+  made_up.keep_run(tmp_path, "bn", 1, 0.5)
+  assert work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None, 1) == []
+  assert not (tmp_path / "logs").exists()
+  # A folder of another config has a summary, and is refused.
+  made_up.write_run(tmp_path, "bn", 2, 0.5)
+  failing = [arms.Run("bn", 2), arms.Run("bn", 3)]
+  names = ["bn-seed2", "bn-seed3"]
+  assert work.train(failing, tmp_path, tmp_path, "images", 1) == names
+  asked = (tmp_path / "logs" / "bn-seed2.txt").read_text()
+  assert asked.startswith("-m byol_jax.main --config=configs/byol.py:evidence ")
+  assert "--config.data.data_dir=images" in asked
+  assert f"--workdir={tmp_path}/runs/bn-seed2" in asked
+  assert "bn-seed2 ended with 1: what went wrong" in caplog.text
+  assert "bn-seed3 ended with 1: what went wrong" in caplog.text
+  assert [result.config["seed"] for result in results.read(tmp_path)["bn"]] == [1]
+
+
+def test_runs_share_the_cores(tmp_path, program, monkeypatch):
+  cores = sorted(os.sched_getaffinity(0))
+  if len(cores) < 2:
+    pytest.skip("needs two cores")
+  # Each waits until the other has begun too.
+  meeting = tmp_path / "meeting"
+  meeting.mkdir()
+  program(
+    f"sleep 0.5; taskset -pc $$ > {meeting}/$$; for i in $(seq 100); do"
+    f" [ $(ls {meeting} | wc -l) = 2 ] && exit 0; sleep 0.1; done; exit 1"
+  )
+  monkeypatch.setattr(work, "_cores", lambda: set(cores[:2]))
+  runs = [made_up.write_run(tmp_path, "bn", seed, 0.5) for seed in (1, 2)]
+  work.train(runs, tmp_path, tmp_path, None, 2)
+  assert len(results.read(tmp_path)["bn"]) == 2
+  shares = {path.read_text().split()[-1] for path in meeting.iterdir()}
+  assert shares == {str(core) for core in cores[:2]}
+
+
+def test_interrupted_runs_save_and_no_other_begins(tmp_path, program):
+  program('trap "echo saved; exit 143" TERM; echo begun; while :; do sleep 0.1; done')
+  log = tmp_path / "logs" / "bn-seed1.txt"
+
+  def interrupt():
+    for _ in range(100):
+      if log.exists() and "begun" in log.read_text():
+        return os.kill(os.getpid(), signal.SIGINT)
+      time.sleep(0.1)
+
+  thread = threading.Thread(target=interrupt)
+  thread.start()
+  with pytest.raises(KeyboardInterrupt):
+    work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None, 1)
+  thread.join()
+  assert log.read_text().splitlines() == ["begun", "saved"]
+  assert [path.name for path in log.parent.iterdir()] == [log.name]
+
+
+def test_what_cannot_be_kept_ends_all(tmp_path, program, monkeypatch):
+  def full(*args):
+    raise OSError("no space left")
+
+  program("exit 0")
+  monkeypatch.setattr(results, "keep", full)
+  with pytest.raises(OSError, match="no space left"):
+    work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None, 1)
+
+
+def test_more_jobs_than_cores_are_refused(tmp_path):
+  with pytest.raises(UserError, match=r"--jobs=10000: this machine has cores for 1 to"):
+    work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None, 10_000)
+  assert not list(tmp_path.iterdir())
+
+
+def test_without_the_images_it_says_so_in_one_line(tmp_path):
+  command = [sys.executable, "-m", "reproduce", f"--data_dir={tmp_path}"]
+  command += [f"--workdir={tmp_path}/runs"]
+  found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+  assert found.returncode == 1
+  assert "reproduce: cifar10 is not prepared in" in found.stderr.splitlines()[-1]
+  assert "Traceback" not in found.stderr
+  assert not (tmp_path / "runs").exists()
