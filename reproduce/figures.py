@@ -42,20 +42,25 @@ def collapse(found: Results, path: Path) -> None:
 
 
 def batch_sizes(found: Results, path: Path) -> None:
-  """Linear accuracy against batch size, the same number of images seen."""
+  """Linear accuracy against the images of a step, the same number of them seen.
+
+  A third line has steps of the preset's batch, and batch norm that sees pieces of it.
+  """
   figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
-  for name, line in (("bn", "C0o-"), ("gn-ws", "C2o-")):
+  for name, others, line, label in (
+    ("bn", "bn-batch-", "C0o-", "bn"),
+    ("gn-ws", "gn-ws-batch-", "C2o-", "gn-ws"),
+    ("bn", "bn-of-", "C0s--", "bn, its statistics of so many, batch 128"),
+  ):
     points = {
-      arm[0].summary["images_seen"] // arm[0].summary["steps"]: arm.mean(
-        lambda result: result.linear
-      )
+      arm[0].images_together: arm.mean(lambda result: result.linear)
       for arm_name, arm in found.items()
-      if arm_name == name or arm_name.startswith(f"{name}-batch-")
+      if arm_name == name or arm_name.startswith(others)
     }
     sizes = sorted(points)
-    axis.plot(sizes, [points[size] for size in sizes], line, label=name)
+    axis.plot(sizes, [points[size] for size in sizes], line, label=label)
   axis.set_xscale("log", base=2)
-  _label(axis, "batch size", "linear accuracy, %")
+  _label(axis, "images", "linear accuracy, %")
   axis.legend(fontsize=8)
   _save(figure, path)
 

@@ -49,7 +49,10 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
     yield from _mirror(studies["mirror"]["found"])
   yield "## Small batches\n"
   yield "![linear accuracy against batch size](batch-size.png)\n"
-  yield "The number of images seen is the same: small batches make more steps.\n"
+  yield (
+    "The number of images seen is the same: small batches make more steps. The dashed"
+    " line has one length and one rate: batch norm alone sees fewer images.\n"
+  )
   if "costs" in studies:
     yield "## What a step costs\n"
     yield from _costs(studies["costs"]["found"])

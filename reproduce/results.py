@@ -67,6 +67,12 @@ class Result(NamedTuple):
     return min(self.curves["spread"][1])
 
   @property
+  def images_together(self) -> int:
+    """How many images a batch norm takes its statistics of."""
+    train = self.config["train"]
+    return train["batch_size"] // train["accumulate"]
+
+  @property
   def collapsed(self) -> bool:
     """Whether it ended with all images in one place, or on one line."""
     return self.summary["collapsed"]

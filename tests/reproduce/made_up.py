@@ -18,10 +18,9 @@ def write_run(root, name, seed, linear, untrained=0.3, spread=0.9):
     "spread": spread,
     "effective_rank": 20.0,
     "collapsed": spread < 0.1,
-    "images_seen": 1280,
-    "steps": 10,
   }
-  write_json(folder / "config.json", {"seed": seed})
+  train = {"batch_size": 128, "accumulate": 2}
+  write_json(folder / "config.json", {"seed": seed, "train": train})
   write_json(folder / "summary.json", summary)
   records = [
     {"step": 2, "loss": 1.0, "spread": 0.2},

@@ -34,7 +34,8 @@ def test_a_record_is_what_a_run_left(tmp_path):
   run = made_up.write_run(tmp_path / "runs", "bn", 1, 0.6)
   results.keep(run, tmp_path / "runs", tmp_path)
   (result,) = results.read(tmp_path)["bn"]
-  assert result.config == {"seed": 1}
+  assert result.config["seed"] == 1
+  assert result.images_together == 64
   assert result.made == [provenance.here()]
   assert (result.linear, result.knn, result.gain) == pytest.approx((60, 60, 30))
   assert result.curves == {
