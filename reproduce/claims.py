@@ -230,6 +230,20 @@ CLAIMS = (
     "BYOL' learns", f"{_C}, table 1", "69.2", ("byol-prime",), learns("byol-prime")
   ),
   Claim(
+    "RAFT learns with a linear predictor",
+    f"{_C}, table 1",
+    "67.6",
+    ("raft-linear",),
+    learns("raft-linear"),
+  ),
+  Claim(
+    "BYOL' learns with a linear predictor",
+    f"{_C}, table 1",
+    "68.6",
+    ("byol-prime-linear",),
+    learns("byol-prime-linear"),
+  ),
+  Claim(
     "RAFT fails without a predictor",
     f"{_C}, table 1",
     "11.7, untrained 42.7",
