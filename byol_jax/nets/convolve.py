@@ -41,12 +41,14 @@ def plain(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def from_memory(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
-  """`plain`, whose gradient finds its operands in memory.
+  """`plain`, whose gradient finds its operands in memory, in the order it wants.
 
   Left alone, XLA on a CPU computes the norm and the ReLU before the convolution
   once more for every element that it transposes for the kernel's gradient, in an
   order that the caches dislike. Its barriers do something on a CPU only with the
-  flag that `host.tune` sets.
+  flag that `host.tune` sets. And XLA brings the gradient's convolutions into the
+  one layout that it has a fast kernel for outside of loops only, so that they are
+  given that layout here, for the loop over the pieces of a batch.
   """
   return plain(x, w, stride)
 
@@ -58,7 +60,32 @@ def _from_memory_forward(x, w, stride):
 def _from_memory_backward(stride, saved, dy):
   x, w = saved
   x, dy = lax.optimization_barrier((x, dy))
-  return jax.vjp(functools.partial(plain, stride=stride), x, w)[1](dy)
+  kernel = w.shape[0]
+  pads = lax.padtype_to_pads(x.shape[1:3], w.shape[:2], (stride, stride), "SAME")
+  # Pixels from dy's first to its last, as the strides spread them over x.
+  spans = [(size - 1) * stride + 1 for size in dy.shape[1:3]]
+  sizes = x.shape[1:3]
+
+  around_dy = [
+    (kernel - 1 - low, size - span + low)
+    for size, span, (low, _) in zip(sizes, spans, pads, strict=True)
+  ]
+  turned = lax.rev(w, (0, 1)).swapaxes(2, 3)
+  dx = _in_order(dy, turned, around_dy, lhs_dilation=(stride, stride))
+
+  around_x = [
+    (low, kernel - 1 + span - size - low)
+    for size, span, (low, _) in zip(sizes, spans, pads, strict=True)
+  ]
+  images, kernels = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
+  dw = _in_order(images, kernels, around_x, rhs_dilation=(stride, stride))
+  return dx, dw.transpose(1, 2, 0, 3)
+
+
+def _in_order(x, w, padding, **dilation) -> jax.Array:
+  return lax.conv_general_dilated(
+    x, w, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), **dilation
+  )
 
 
 from_memory.defvjp(_from_memory_forward, _from_memory_backward)
