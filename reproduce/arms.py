@@ -11,7 +11,7 @@ from configs import presets
 
 PRESET = "evidence"
 _TRAIN = presets.get(PRESET).train
-IMAGES = _TRAIN.steps * _TRAIN.batch_size  # that each arm sees
+IMAGES = _TRAIN.steps * _TRAIN.batch_size  # that each arm sees, but for the long ones
 BATCHES = (16, 64, 256)  # beside the preset's own
 PIECES = (8, 32)  # in which batch norm sees the preset's own
 FIRST_SEED = 1  # 0 has chosen the setting, so that it decides on nothing
@@ -19,11 +19,14 @@ FIRST_SEED = 1  # 0 has chosen the setting, so that it decides on nothing
 _NO_PREDICTOR = {"predictor.depth": 0, "predictor.norm": "none"}
 _LINEAR_PREDICTOR = {"predictor.depth": 1, "predictor.norm": "none"}
 _FAST_PREDICTOR = {"optimiser.predictor_multiplier": 4.0}
+_SLOW_PREDICTOR = {"optimiser.predictor_multiplier": 0.1}
 _STANDARDISED = {
   f"{component}.standardised": True
   for component in ("encoder", "projector", "predictor")
 }
 _NO_COLOUR = {"augmentations": "no_colour"}
+_FIXED_TARGET = {"target.tau": 1.0}
+_NO_AVERAGE = {"target.tau": 0.0, "target.schedule": "constant"}
 
 
 class Arm(NamedTuple):
@@ -50,14 +53,19 @@ class Arm(NamedTuple):
     return ":".join([*self.config.split(":")[1:], PRESET])
 
 
-def _of_batch(batch: int) -> dict[str, object]:
-  steps = IMAGES // batch
+def _of_steps(steps: int) -> dict[str, object]:
   return {
-    "train.batch_size": batch,
     "train.steps": steps,
     "eval.every_steps": -(-steps // 10),
     "log.every_steps": -(-steps // 100),
   }
+
+
+def _of_batch(batch: int) -> dict[str, object]:
+  return {"train.batch_size": batch, **_of_steps(IMAGES // batch)}
+
+
+_LONG = _of_steps(4 * _TRAIN.steps)
 
 
 ARMS = {
@@ -81,8 +89,10 @@ ARMS = {
   "raft-np": Arm("raft", _NO_PREDICTOR),
   "byol-prime-np": Arm("byol_prime", _NO_PREDICTOR),
   "bn-np": Arm("byol", _NO_PREDICTOR),
-  "bn-tau-1": Arm("byol", {"target.tau": 1.0}),
-  "bn-tau-0": Arm("byol", {"target.tau": 0.0, "target.schedule": "constant"}),
+  "bn-tau-1": Arm("byol", _FIXED_TARGET),
+  "bn-tau-0": Arm("byol", _NO_AVERAGE),
+  "bn-slow": Arm("byol", _SLOW_PREDICTOR),
+  "bn-tau-0-slow": Arm("byol", {**_NO_AVERAGE, **_SLOW_PREDICTOR}),
   "bn-no-colour": Arm("byol", _NO_COLOUR),
   "simclr-no-colour": Arm("simclr", _NO_COLOUR),
   **{
@@ -90,6 +100,10 @@ ARMS = {
     for batch in BATCHES
     for name, config in (("bn", "byol"), ("gn-ws", "byol_gn_ws"))
   },
+  "bn-long": Arm("byol", _LONG),
+  "bn-tau-1-long": Arm("byol", {**_FIXED_TARGET, **_LONG}),
+  "gn-ws-long": Arm("byol_gn_ws", _LONG),
+  "none-long": Arm("norm_ablation:none-none-none", _LONG),
   # BYOL's table 16: the optimiser's batch stays, batch norm sees a piece of it.
   **{
     f"bn-of-{_TRAIN.batch_size // pieces}": Arm("byol", {"train.accumulate": pieces})
