@@ -44,12 +44,14 @@ def collapse(found: Results, path: Path) -> None:
 def batch_sizes(found: Results, path: Path) -> None:
   """Linear accuracy against the images of a step, the same number of them seen.
 
-  A third line has steps of the preset's batch, and batch norm that sees pieces of it.
+  Two more lines: group norm at the rate of the preset's batch, and steps of that
+  batch of which batch norm sees pieces.
   """
   figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
   for name, others, line, label in (
     ("bn", "bn-batch-", "C0o-", "bn"),
     ("gn-ws", "gn-ws-batch-", "C2o-", "gn-ws"),
+    ("gn-ws", "gn-ws-one-rate-", "C2s--", "gn-ws, one rate for all"),
     ("bn", "bn-of-", "C0s--", "bn, its statistics of so many, batch 128"),
   ):
     points = {

@@ -50,8 +50,9 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
   yield "## Small batches\n"
   yield "![linear accuracy against batch size](batch-size.png)\n"
   yield (
-    "The number of images seen is the same: small batches make more steps. The dashed"
-    " line has one length and one rate: batch norm alone sees fewer images.\n"
+    "The number of images seen is the same: small batches make more steps, at rates"
+    " that go down with the batch but for the dashed green line. The dashed blue one"
+    " has one length and one rate: batch norm alone sees fewer images.\n"
   )
   if "costs" in studies:
     yield "## What a step costs\n"
