@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from configs import presets
 
 PRESET = "evidence"
-_TRAIN, _OPTIMISER = presets.get(PRESET).train, presets.get(PRESET).optimiser
+_SETTINGS = presets.get(PRESET)
+_TRAIN = _SETTINGS.train
 IMAGES = _TRAIN.steps * _TRAIN.batch_size  # that each arm sees, but for the long ones
 BATCHES = (16, 64, 256)  # beside the preset's own
 PIECES = (8, 32)  # in which batch norm sees the preset's own
@@ -65,12 +66,13 @@ def _of_batch(batch: int) -> dict[str, object]:
   return {"train.batch_size": batch, **_of_steps(IMAGES // batch)}
 
 
-_ONE_RATE = {  # what the preset's comes to at its own batch
-  "optimiser.scale_with_batch": False,
-  "optimiser.learning_rate": _OPTIMISER.learning_rate * _TRAIN.batch_size / 256,
-}
-_LONG = _of_steps(4 * _TRAIN.steps)
+def _of_batch_at_one_rate(batch: int) -> dict[str, object]:
+  """Takes back that the rate goes down with the batch."""
+  rate = _SETTINGS.optimiser.learning_rate * _TRAIN.batch_size / batch
+  return {**_of_batch(batch), "optimiser.learning_rate": rate}
 
+
+_LONG = _of_steps(4 * _TRAIN.steps)
 
 ARMS = {
   "bn": Arm("byol", seeds=3),
@@ -108,8 +110,7 @@ ARMS = {
   "bn-tau-1-long": Arm("byol", {**_FIXED_TARGET, **_LONG}),
   "gn-ws-long": Arm("byol_gn_ws", _LONG),
   "none-long": Arm("norm_ablation:none-none-none", _LONG),
-  # Its rate is not taken down with the batch.
-  "gn-ws-one-rate-16": Arm("byol_gn_ws", {**_of_batch(16), **_ONE_RATE}),
+  "gn-ws-one-rate-16": Arm("byol_gn_ws", _of_batch_at_one_rate(16)),
   # BYOL's table 16: the optimiser's batch stays, batch norm sees a piece of it.
   **{
     f"bn-of-{_TRAIN.batch_size // pieces}": Arm("byol", {"train.accumulate": pieces})

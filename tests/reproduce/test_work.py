@@ -34,7 +34,7 @@ def test_the_command_line_says_what_the_config_is(run):
     *parents, last = path.split(".")
     parent = functools.reduce(lambda found, key: found[key], parents, config)
     kind = type(parent[last])
-    parent[last] = value == "True" if kind is bool else kind(value)
+    parent[last] = {"True": True}[value] if kind is bool else kind(value)
   assert config.to_dict() == arms.config(run.arm, run.seed, None).to_dict()
 
 
