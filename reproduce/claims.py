@@ -28,8 +28,8 @@ than another where that makes {MARGIN:g} points or more. As long as a run of an 
 missing nothing is decided. Arms called “fast” have a predictor that learns four times
 as fast as the rest, “slow” ones a tenth as fast; “long” ones make four times the steps.
 These rules were written, and the setting chosen, on trials with seed 0, which is not
-among the runs; the slow and the long arms were added when the others of seed 1 were
-there, to find out why they disagree."""
+among the runs. Added when seed 1 was there: the claims on linear predictors, and, to
+find out why others disagree, the slow and the long arms and group norm at one rate."""
 
 
 def _linear(result: Result) -> float:
