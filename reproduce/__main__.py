@@ -43,9 +43,10 @@ def main(argv: list[str]) -> None:
   root = Path(_WORKDIR.value).absolute()
   folder = Path(_REPORT.value or root / "report")
   failed = []
+  work.check(arms.runs(), folder, _DATA_DIR.value)
   if _RUN.value:
     runs = [run for run in arms.runs() if _wanted(run.arm)]
-    _prepare(runs, folder)
+    _prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     failed = work.train(runs, root, folder, _DATA_DIR.value, _JOBS.value)
     for name in filter(_wanted, arms.STUDIES):
@@ -55,11 +56,11 @@ def main(argv: list[str]) -> None:
     raise UserError(f"{', '.join(failed)} failed: see {root / 'logs'}")
 
 
-def _prepare(runs: list[arms.Run], folder: Path) -> None:
-  """Tunes XLA for the studies; what keeps all arms from running is found here.
+def _prepare() -> None:
+  """Tunes XLA for the studies, and finds out whether there is anything to train on.
 
   Raises:
-    UserError: the images are not there, or a record is of another config.
+    UserError: the images are not there.
   """
   from byol_jax import host
 
@@ -68,7 +69,6 @@ def _prepare(runs: list[arms.Run], folder: Path) -> None:
 
   data = presets.get(arms.PRESET).data
   sources.check_split(data.name, data.train, _DATA_DIR.value)
-  work.check(runs, folder, _DATA_DIR.value)
 
 
 def _wanted(name: str) -> bool:

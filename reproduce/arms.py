@@ -86,7 +86,7 @@ ARMS = {
   "bn-init-fast": Arm("byol_bn_init", _FAST_PREDICTOR, seeds=3),
   "gn": Arm("norm_ablation:gn-gn-gn"),
   "bn-ws": Arm("byol", _STANDARDISED),
-  "simclr": Arm("simclr"),
+  "simclr": Arm("simclr", seeds=3),
   "simclr-none": Arm("simclr_norm_ablation:none-none", seeds=3),
   "raft": Arm("raft", seeds=3),
   "byol-prime": Arm("byol_prime", seeds=3),

@@ -8,36 +8,45 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from matplotlib import ticker
 
-from reproduce.results import Results
+from reproduce.results import Result, Results
 
 # Arms of the figure that shows what collapse looks like, and their lines.
 SHOWN = {
   "bn": "C0-",
   "gn-ws": "C2-",
   "bn-encoder": "C4-",
+  "bn-init": "C6-",
   "none": "C3-",
   "bn-np": "C1--",
   "byol-prime-np": "C5--",
 }
+SIZES = (4, 16, 64, 128, 256)
 LABELS = {
   "loss": "loss",
   "spread": "spread of projections (0: collapsed)",
   "valid_effective_rank": "effective rank of features",
-  "valid_knn": "kNN accuracy",
+  "valid_knn": "accuracy of nearest neighbours",
 }
 
 
 def collapse(found: Results, path: Path) -> None:
   """How healthy and collapsing arms went, with the first seed that there is."""
-  figure, axes = plt.subplots(2, 2, figsize=(10, 6), layout="constrained")
+  figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
   for axis, (key, label) in zip(axes.flat, LABELS.items(), strict=True):
     for name, line in SHOWN.items():
       if name in found:
         axis.plot(*found[name][0].curves[key], line, label=name, linewidth=1)
     _label(axis, "step", "", label)
-  if axes.flat[0].lines:
-    axes.flat[0].legend(fontsize=8)
+  loss, spread, _, knn = axes.flat
+  for axis in (loss, spread):  # what happens to them happens early
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
+  loss.set_yscale("log")
+  knn.yaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
+  if loss.lines:
+    loss.legend(fontsize=8)
   _save(figure, path)
 
 
@@ -47,24 +56,32 @@ def batch_sizes(found: Results, path: Path) -> None:
   Two more lines: group norm at the rate of the preset's batch, and steps of that
   batch of which batch norm sees pieces.
   """
-  figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
+  figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
   for name, others, line, label in (
+    ("gn-ws", "gn-ws-one-rate-", "C2s--", "gn-ws, all at the rate of 128"),
+    ("bn", "bn-of-", "C0s--", "bn, batch 128, its statistics of so many"),
     ("bn", "bn-batch-", "C0o-", "bn"),
     ("gn-ws", "gn-ws-batch-", "C2o-", "gn-ws"),
-    ("gn-ws", "gn-ws-one-rate-", "C2s--", "gn-ws, one rate for all"),
-    ("bn", "bn-of-", "C0s--", "bn, its statistics of so many, batch 128"),
   ):
     points = {
-      arm[0].images_together: arm.mean(lambda result: result.linear)
+      arm[0].images_together: arm
       for arm_name, arm in found.items()
       if arm_name == name or arm_name.startswith(others)
     }
     sizes = sorted(points)
-    axis.plot(sizes, [points[size] for size in sizes], line, label=label)
+    means = [points[size].mean(_linear) for size in sizes]
+    bars = [points[size].deviation(_linear) or 0 for size in sizes]
+    axis.errorbar(sizes, means, bars, fmt=line, label=label, capsize=3)
   axis.set_xscale("log", base=2)
-  _label(axis, "images", "linear accuracy, %")
+  axis.xaxis.set_major_locator(ticker.FixedLocator(SIZES))
+  axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
+  _label(axis, "images of a batch", "linear accuracy, %")
   axis.legend(fontsize=8)
   _save(figure, path)
+
+
+def _linear(result: Result) -> float:
+  return result.linear
 
 
 def mirror(found: dict[str, Any], path: Path) -> None:

@@ -44,8 +44,8 @@ def _follow(precision: str, data_dir: str | None) -> dict[str, dict[str, list[fl
 
   Returns:
     "losses" of all three after each step, and for RAFT's "mirrored" and "as it is" the
-    "distances" of all parameters, W's sign changed back, from those of BYOL', relative
-    to how far BYOL' has come.
+    "distances" of all parameters (W's sign changed back in the first) from those of
+    BYOL', relative to how far BYOL' has come.
   """
   towards, away = (
     _experiment(name, precision, data_dir) for name in ("byol-prime", "raft")
@@ -68,8 +68,8 @@ def _follow(precision: str, data_dir: str | None) -> dict[str, dict[str, list[fl
     there = original.online()
     for name, run in others.items():
       losses[name].append(run.step(batch))
-      apart = distance(flipped(run.online(), last), there)
-      distances[name].append(apart / distance(there, begin))
+      here = flipped(run.online(), last) if name == "mirrored" else run.online()
+      distances[name].append(distance(here, there) / distance(there, begin))
   return {"losses": losses, "distances": distances}
 
 

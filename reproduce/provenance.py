@@ -10,7 +10,7 @@ from pathlib import Path
 from byol_jax.rundir import read_json, write_json
 from reproduce.arms import Run
 
-_CODE = ("byol_jax", "experiments", "configs", "reproduce")
+_CODE = ("byol_jax", "experiments", "configs", "reproduce", "benchmarks")
 
 
 def note(root: Path, run: Run) -> None:

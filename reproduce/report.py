@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from reproduce import arms, claims, figures, results
+from configs import presets
+from reproduce import arms, claims, figures, results, rules
 
 
 def write(folder: Path) -> Path:
@@ -30,16 +31,23 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
   yield "# The papers' argument on CIFAR-10\n"
   yield (
     "Written by `python -m reproduce`; what it means, and why the runs are as they"
-    " are: [reproduction.md](../reproduction.md). Accuracies are those of a linear"
-    " classifier on the frozen encoder's features of the whole test split, %, mean and"
-    " standard deviation over seeds; “+” is how far that is above the same network"
-    " untrained.\n"
+    f" are: [reproduction.md](../reproduction.md). {_setting()}\n"
   )
-  yield "## Claims\n"
+  yield "## The papers' claims\n"
   yield from _claims(found)
+  yield "\n## Further questions\n"
+  yield "They are ours, and came up in explaining the others.\n"
+  yield from _questions(found)
+  yield "\n## The rules\n"
+  yield from rules.TEXT.splitlines()
   yield "\n## What collapse looks like\n"
   yield "![loss, spread, rank and kNN over training](collapse.png)\n"
-  yield "First seeds. A low loss is no success: see it beside the other three.\n"
+  yield (
+    "One seed each. The loss is that of the arm's"
+    " own objective, the spread that of the projections of the training batch; rank"
+    " and kNN are of held-out training images. Nothing in the curve of a loss tells"
+    " features that get better from features that get worse.\n"
+  )
   if "independence" in studies:
     yield "## An image and its batch\n"
     yield from _independence(studies["independence"]["found"])
@@ -51,8 +59,10 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
   yield "![linear accuracy against batch size](batch-size.png)\n"
   yield (
     "The number of images seen is the same: small batches make more steps, at rates"
-    " that go down with the batch but for the dashed green line. The dashed blue one"
-    " has one length and one rate: batch norm alone sees fewer images.\n"
+    " that go down with the batch, but for the dashed green line. On the dashed blue"
+    " one the optimiser's batch, the length and the rate stay the same, and batch norm"
+    " alone sees fewer images together. Bars: standard deviation over three seeds;"
+    " points without a bar are one.\n"
   )
   if "costs" in studies:
     yield "## What a step costs\n"
@@ -63,27 +73,56 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
   yield from _made(found, studies)
 
 
-def _claims(found: results.Results) -> Iterator[str]:
-  def here(claim: claims.Claim) -> str:
-    return "<br>".join(
-      f"{name}: {_gain(found.get(name), arms.ARMS[name].seeds)}" for name in claim.arms
-    )
+def _setting() -> str:
+  """The setting of the runs, and what their numbers are."""
+  config = presets.get(arms.PRESET)
+  encoder, train, rate = config.encoder, config.train, config.optimiser.learning_rate
+  return (
+    f"ResNet-{encoder.depth} of {encoder.width:g} times the width, {train.steps} steps"
+    f" of {train.batch_size} images, {config.optimiser.name.upper()} at a base rate of"
+    f" {rate:g} (the config `{arms.PRESET}`), where the name of an arm or the list of"
+    " commands at the end does not say otherwise. Numbers are accuracies of a linear"
+    " classifier on the frozen encoder's features, on CIFAR-10's test split, in %:"
+    " mean and standard deviation where there are several seeds, one run where there"
+    " is no ±. In brackets, points above the same network untrained. Arms called"
+    " “fast” have a predictor that learns four times as fast as the rest, “slow” ones a"
+    " tenth as fast; “long” ones make four times the steps; “np” is no predictor."
+  )
 
+
+def _claims(found: results.Results) -> Iterator[str]:
+  words = {True: "agrees", False: "disagrees", None: "not decided"}
+  answers = [claim.answer(found) for claim in claims.CLAIMS]
+  agree, disagree, open_ = map(answers.count, words)
+  yield (
+    f"Of {len(answers)} claims the runs agree with {agree} and disagree with"
+    f" {disagree}; {open_} are not decided at this scale. The papers' numbers are of"
+    " ResNet-50 on ImageNet, RAFT's of ResNet-18 on CIFAR-10 for 300 epochs.\n"
+  )
   yield from _table(
     ("claim", "source", "the paper's numbers", "here", "verdict"),
     (
-      (
-        claim.says,
-        claim.source,
-        claim.paper,
-        here(claim),
-        f"**{claims.verdict(claim, found)}**",
-      )
-      for claim in claims.CLAIMS
+      (claim.says, claim.source, claim.paper, _here(claim, found), f"**{words[a]}**")
+      for claim, a in zip(claims.CLAIMS, answers, strict=True)
     ),
   )
-  yield ""
-  yield from claims.RULES.splitlines()
+
+
+def _questions(found: results.Results) -> Iterator[str]:
+  words = {True: "yes", False: "no", None: "not decided"}
+  yield from _table(
+    ("question", "here", "answer"),
+    (
+      (question.says, _here(question, found), f"**{words[question.answer(found)]}**")
+      for question in claims.QUESTIONS
+    ),
+  )
+
+
+def _here(claim: claims.Claim, found: results.Results) -> str:
+  return "<br>".join(
+    f"{name}: {_gain(found.get(name), arms.ARMS[name].seeds)}" for name in claim.arms
+  )
 
 
 def _gain(arm: results.Seeds | None, wanted: int) -> str:
@@ -114,21 +153,27 @@ def _mirror(found: dict[str, Any]) -> Iterator[str]:
     return f"{found[precision]['distances'][name][-1]:.2g}"
 
   yield (
-    f"{found['steps']} steps of SGD on the same batches. Started with the sign of the"
-    " predictor's last layer W changed, RAFT's run is that of BYOL'; started alike, it"
-    " is another. Distances are relative to how far BYOL' has come, W's sign changed"
-    f" back; at the end {last('float64', 'mirrored')} and"
-    f" {last('float64', 'as it is')} in float64. In float32"
-    f" ({last('float32', 'mirrored')}) rounding decides for some activations on which"
-    " side of a ReLU they are, and the runs come apart.\n"
+    f"{found['steps']} steps of SGD on the same batches. RAFT's run is that of BYOL',"
+    " its loss lower by 4, if it starts with the sign of the predictor's last layer W"
+    " changed; if it starts alike, it is another. (The paper's theorem is for linear"
+    " predictors; the algebra is the same for any whose last layer is linear, as"
+    " here.) Distances are those of all parameters, relative to how far BYOL' has come,"
+    " with W's sign changed back where it was changed; at the end"
+    f" {last('float64', 'mirrored')} and {last('float64', 'as it is')} in float64. In"
+    f" float32 ({last('float32', 'mirrored')}) rounding decides for some activations on"
+    " which side of a ReLU they are, and the runs come apart. As W is as likely to"
+    " start with one sign as with the other, RAFT and BYOL' with such a predictor do"
+    " equally well but for chance.\n"
   )
 
 
 def _costs(found: dict[str, Any]) -> Iterator[str]:
   devices = {cost["devices"] for cost in found.values()}
   yield (
-    "On one CPU device, taking turns on an otherwise idle machine; all-reduces are"
-    f" those of the step compiled for {', '.join(map(str, devices))} devices.\n"
+    "On one CPU device with all cores of the machine, taking turns: median, ± half of"
+    " the interquartile range. Memory is what XLA sets aside for a step, without"
+    " parameters, optimiser and images; all-reduces are those of the step compiled for"
+    f" {', '.join(map(str, devices))} devices.\n"
   )
   yield from _table(
     ("arm", "images/s", "temporary memory, MiB", "all-reduces", "arrays in them"),

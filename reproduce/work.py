@@ -5,6 +5,7 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from concurrent import futures
 from pathlib import Path
@@ -59,12 +60,15 @@ def train(
   for job in range(jobs):
     shares.put(cores[job::jobs])
   children: list[subprocess.Popen] = []
+  interrupted = threading.Event()
 
   def train_one(run: arms.Run) -> bool:
     share = shares.get()
     try:
       child = _start(run, root, data_dir, share)
       children.append(child)
+      if interrupted.is_set():  # while it began: too late for the loop below
+        child.terminate()
       code = child.wait()
       children.remove(child)
     finally:
@@ -84,6 +88,7 @@ def train(
   finally:
     # When interrupted, no other begins, and those at work save.
     pool.shutdown(wait=False, cancel_futures=True)
+    interrupted.set()
     for child in list(children):
       child.terminate()
     pool.shutdown()
@@ -126,3 +131,5 @@ def study(name: str, root: Path, folder: Path, data_dir: str | None) -> None:
     found = importlib.import_module(f"reproduce.{name}").measure(root, data_dir)
     if found:
       results.keep_study(name, folder, found)
+    else:
+      logging.warning("%s waits for runs that are not in %s", name, root)
