@@ -18,6 +18,7 @@ from configs import presets
 _PRESETS = {
   "embedded": ("embedded", 5_769, "train", "test"),
   "cifar10": ("cifar10", 50_000, "train", "test"),
+  "imagenette": ("imagenette", 9_469, "train", "validation"),
   "imagenet": ("imagenet-1000", 1_281_167, "train", "validation"),
   "imagenet-valid": ("imagenet-1000", 1_271_167, "train[10000:]", "train[:10000]"),
 }
@@ -25,7 +26,7 @@ _EPOCHS = 80
 
 
 def get_config(preset: str | None = None) -> ConfigDict:
-  """The config of a preset: embedded (the default), cifar10, imagenet(-valid).
+  """The config of a preset, embedded if none is given.
 
   Raises:
     UserError: there is none of that name.
