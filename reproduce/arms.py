@@ -25,6 +25,11 @@ _STANDARDISED = {
   f"{component}.standardised": True
   for component in ("encoder", "projector", "predictor")
 }
+_SGD = {
+  "optimiser.name": "sgd",
+  "optimiser.learning_rate": 0.1,
+  "optimiser.warmup": 0.05,
+}
 _NO_COLOUR = {"augmentations": "no_colour"}
 _FIXED_TARGET = {"target.tau": 1.0}
 _NO_AVERAGE = {"target.tau": 0.0, "target.schedule": "constant"}
@@ -84,6 +89,9 @@ ARMS = {
   "gn-ws-fast": Arm("byol_gn_ws", _FAST_PREDICTOR),
   "none-fast": Arm("norm_ablation:none-none-none", _FAST_PREDICTOR, seeds=3),
   "bn-init-fast": Arm("byol_bn_init", _FAST_PREDICTOR, seeds=3),
+  "bn-sgd": Arm("byol", _SGD),
+  "gn-ws-sgd": Arm("byol_gn_ws", _SGD),
+  "none-sgd": Arm("norm_ablation:none-none-none", _SGD),
   "gn": Arm("norm_ablation:gn-gn-gn"),
   "bn-ws": Arm("byol", _STANDARDISED),
   "simclr": Arm("simclr", seeds=3),

@@ -188,6 +188,21 @@ QUESTIONS = (
     rules.fails("none-fast"),
   ),
   Claim(
+    "Does it end collapsed under SGD?",
+    ("none-sgd",),
+    rules.collapses("none-sgd"),
+  ),
+  Claim(
+    "Does group norm with weight standardisation end collapsed under SGD?",
+    ("gn-ws-sgd",),
+    rules.collapses("gn-ws-sgd"),
+  ),
+  Claim(
+    "Does batch norm?",
+    ("bn-sgd",),
+    rules.collapses("bn-sgd"),
+  ),
+  Claim(
     "Does group norm with weight standardisation learn at four times the length?",
     ("gn-ws-long",),
     rules.learns("gn-ws-long"),
