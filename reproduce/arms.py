@@ -105,6 +105,7 @@ ARMS = {
   "bn-np": Arm("byol", _NO_PREDICTOR),
   "bn-tau-1": Arm("byol", _FIXED_TARGET),
   "bn-tau-0": Arm("byol", _NO_AVERAGE),
+  "bn-tau-1-fast": Arm("byol", {**_FIXED_TARGET, **_FAST_PREDICTOR}),
   "bn-slow": Arm("byol", _SLOW_PREDICTOR),
   "bn-tau-0-slow": Arm("byol", {**_NO_AVERAGE, **_SLOW_PREDICTOR}),
   "bn-no-colour": Arm("byol", _NO_COLOUR),

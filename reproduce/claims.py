@@ -219,6 +219,11 @@ QUESTIONS = (
     rules.is_far_behind("bn-tau-1-long", "bn-long"),
   ),
   Claim(
+    "Is it with a fast predictor?",
+    ("bn-tau-1-fast", "bn-fast"),
+    rules.is_far_behind("bn-tau-1-fast", "bn-fast"),
+  ),
+  Claim(
     "Does tau = 0 learn nothing with a slow predictor?",
     ("bn-tau-0-slow",),
     rules.fails("bn-tau-0-slow"),
