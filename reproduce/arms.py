@@ -86,7 +86,7 @@ ARMS = {
   "bn-encoder": Arm("norm_ablation:bn-none-none", seeds=3),
   "bn-init": Arm("byol_bn_init", seeds=3),
   "bn-fast": Arm("byol", _FAST_PREDICTOR, seeds=3),
-  "gn-ws-fast": Arm("byol_gn_ws", _FAST_PREDICTOR),
+  "gn-ws-fast": Arm("byol_gn_ws", _FAST_PREDICTOR, seeds=3),
   "none-fast": Arm("norm_ablation:none-none-none", _FAST_PREDICTOR, seeds=3),
   "bn-init-fast": Arm("byol_bn_init", _FAST_PREDICTOR, seeds=3),
   "bn-sgd": Arm("byol", _SGD),
@@ -119,6 +119,9 @@ ARMS = {
   "bn-tau-1-long": Arm("byol", {**_FIXED_TARGET, **_LONG}),
   "gn-ws-long": Arm("byol_gn_ws", _LONG),
   "none-long": Arm("norm_ablation:none-none-none", _LONG),
+  "bn-fast-long": Arm("byol", {**_FAST_PREDICTOR, **_LONG}),
+  "gn-ws-fast-long": Arm("byol_gn_ws", {**_FAST_PREDICTOR, **_LONG}),
+  "none-fast-long": Arm("norm_ablation:none-none-none", {**_FAST_PREDICTOR, **_LONG}),
   "gn-ws-one-rate-16": Arm("byol_gn_ws", _of_batch_at_one_rate(16)),
   # BYOL's table 16: the optimiser's batch stays, batch norm sees a piece of it.
   **{
