@@ -30,6 +30,7 @@ _SGD = {
   "optimiser.learning_rate": 0.1,
   "optimiser.warmup": 0.05,
 }
+_DEEP = {"encoder.depth": 34}
 _NO_COLOUR = {"augmentations": "no_colour"}
 _FIXED_TARGET = {"target.tau": 1.0}
 _NO_AVERAGE = {"target.tau": 0.0, "target.schedule": "constant"}
@@ -92,6 +93,9 @@ ARMS = {
   "bn-sgd": Arm("byol", _SGD),
   "gn-ws-sgd": Arm("byol_gn_ws", _SGD),
   "none-sgd": Arm("norm_ablation:none-none-none", _SGD),
+  "bn-deep": Arm("byol", _DEEP),
+  "gn-ws-deep": Arm("byol_gn_ws", _DEEP),
+  "none-deep": Arm("norm_ablation:none-none-none", _DEEP),
   "gn": Arm("norm_ablation:gn-gn-gn"),
   "bn-ws": Arm("byol", _STANDARDISED),
   "simclr": Arm("simclr", seeds=3),

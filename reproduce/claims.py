@@ -236,6 +236,21 @@ QUESTIONS = (
     rules.fails("bn-tau-0-slow"),
   ),
   Claim(
+    "With 34 layers: does BYOL without any norm learn nothing?",
+    ("none-deep",),
+    rules.fails("none-deep"),
+  ),
+  Claim(
+    f"Does it learn with {_GN_WS}?",
+    ("gn-ws-deep",),
+    rules.learns("gn-ws-deep"),
+  ),
+  Claim(
+    "Does it learn with batch norm?",
+    ("bn-deep",),
+    rules.learns("bn-deep"),
+  ),
+  Claim(
     "Under SGD: does BYOL without any norm end collapsed?",
     ("none-sgd",),
     rules.collapses("none-sgd"),
