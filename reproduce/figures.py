@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib import ticker
 
-from reproduce.results import Result, Results
+from reproduce.results import Results
 
 # Arms of the figure that shows what collapse looks like, and their lines.
 SHOWN = {
@@ -69,8 +69,8 @@ def batch_sizes(found: Results, path: Path) -> None:
       if arm_name == name or arm_name.startswith(others)
     }
     sizes = sorted(points)
-    means = [points[size].mean(_linear) for size in sizes]
-    bars = [points[size].deviation(_linear) or 0 for size in sizes]
+    means = [points[size].mean(lambda result: result.linear) for size in sizes]
+    bars = [points[size].deviation(lambda result: result.linear) or 0 for size in sizes]
     axis.errorbar(sizes, means, bars, fmt=line, label=label, capsize=3)
   axis.set_xscale("log", base=2)
   axis.xaxis.set_major_locator(ticker.FixedLocator(SIZES))
@@ -78,10 +78,6 @@ def batch_sizes(found: Results, path: Path) -> None:
   _label(axis, "images of a batch", "linear accuracy, %")
   axis.legend(fontsize=8)
   _save(figure, path)
-
-
-def _linear(result: Result) -> float:
-  return result.linear
 
 
 def mirror(found: dict[str, Any], path: Path) -> None:

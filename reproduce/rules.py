@@ -27,10 +27,6 @@ nothing is decided."""
 Rule = Callable[[Results], bool | None]
 
 
-def _linear(result: Result) -> float:
-  return result.linear
-
-
 def _gain(result: Result) -> float:
   return result.gain
 
@@ -54,7 +50,7 @@ def _behind(one: Seeds, other: Seeds) -> bool | None:
 
 def _cost(arms: Results, change: tuple[str, str]) -> float:
   """Points of accuracy that are lost from the first arm to the second."""
-  before, after = (arms[name].mean(_linear) for name in change)
+  before, after = (arms[name].mean(lambda result: result.linear) for name in change)
   return before - after
 
 
