@@ -31,7 +31,7 @@ def test_raft_stays_in_the_mirror_that_it_starts_in(tmp_path, monkeypatch):
   assert max(found["float64"]["distances"]["mirrored"]) < 1e-9
   assert max(found["float32"]["distances"]["mirrored"]) < 0.02
   for precision in ("float32", "float64"):
-    assert min(found[precision]["distances"]["as it is"]) > 0.01
+    assert min(found[precision]["distances"]["as it is"]) > 0.1
     losses = found[precision]["losses"]
     shifted = [loss + 4 for loss in losses["mirrored"]]
     assert shifted == pytest.approx(losses["byol-prime"], abs=1e-4)
