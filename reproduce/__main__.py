@@ -80,5 +80,7 @@ if __name__ == "__main__":
     app.run(main)
   except UserError as error:
     sys.exit(f"reproduce: {error}")
+  except OSError as error:  # a full disk, above all
+    sys.exit(f"reproduce: {error}; the same command goes on where it was")
   except KeyboardInterrupt:
     sys.exit("reproduce: interrupted; the same command goes on where it was")

@@ -46,26 +46,26 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
     "One seed each. The loss is that of the arm's"
     " own objective, the spread that of the projections of the training batch; rank"
     " and kNN are of held-out training images. Nothing in the curve of a loss tells"
-    " features that get better from features that get worse.\n"
+    " features that get better from features that get worse."
   )
   if "independence" in studies:
-    yield "## An image and its batch\n"
+    yield "\n## An image and its batch\n"
     yield from _independence(studies["independence"]["found"])
   if "mirror" in studies:
     yield "\n## RAFT is BYOL' in a mirror\n"
     yield "![losses of three runs, and how far they come apart](mirror.png)\n"
     yield from _mirror(studies["mirror"]["found"])
-  yield "## Small batches\n"
+  yield "\n## Small batches\n"
   yield "![linear accuracy against batch size](batch-size.png)\n"
   yield (
     "The number of images seen is the same: small batches make more steps, at rates"
     " that go down with the batch, but for the dashed green line. On the dashed blue"
     " one the optimiser's batch, the length and the rate stay the same, and batch norm"
     " alone sees fewer images together. Bars: standard deviation over three seeds;"
-    " points without a bar are one.\n"
+    " points without a bar are one."
   )
   if "costs" in studies:
-    yield "## What a step costs\n"
+    yield "\n## What a step costs\n"
     yield from _costs(studies["costs"]["found"])
   yield "\n## All runs\n"
   yield from _runs(found)
@@ -164,7 +164,7 @@ def _mirror(found: dict[str, Any]) -> Iterator[str]:
     f" float32 ({last('float32', 'mirrored')}) rounding decides for some activations on"
     " which side of a ReLU they are, and the runs come apart. As W is as likely to"
     " start with one sign as with the other, RAFT and BYOL' with such a predictor do"
-    " equally well but for chance.\n"
+    " equally well but for chance."
   )
 
 

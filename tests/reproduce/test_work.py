@@ -140,11 +140,23 @@ def test_more_jobs_than_cores_are_refused(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-def test_without_the_images_it_says_so_in_one_line(tmp_path):
-  command = [sys.executable, "-m", "reproduce", f"--data_dir={tmp_path}"]
-  command += [f"--workdir={tmp_path}/runs"]
+def reproduce(*flags):
+  """The last line of what a command that must fail says."""
+  command = [sys.executable, "-m", "reproduce", *flags]
   found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
   assert found.returncode == 1
-  assert "reproduce: cifar10 is not prepared in" in found.stderr.splitlines()[-1]
   assert "Traceback" not in found.stderr
+  return found.stderr.splitlines()[-1]
+
+
+def test_without_the_images_it_says_so_in_one_line(tmp_path):
+  last = reproduce(f"--data_dir={tmp_path}", f"--workdir={tmp_path}/runs")
+  assert "reproduce: cifar10 is not prepared in" in last
   assert not (tmp_path / "runs").exists()
+
+
+def test_a_report_that_cannot_be_written_is_told_in_one_line(tmp_path):
+  (tmp_path / "file").touch()
+  last = reproduce("--norun", f"--report={tmp_path}/file/report")
+  assert last.startswith("reproduce: [Errno 20] Not a directory")
+  assert last.endswith("; the same command goes on where it was")
