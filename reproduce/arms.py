@@ -94,8 +94,6 @@ ARMS = {
   "gn-ws-sgd": Arm("byol_gn_ws", _SGD),
   "none-sgd": Arm("norm_ablation:none-none-none", _SGD),
   "bn-deep": Arm("byol", _DEEP),
-  "gn-ws-deep": Arm("byol_gn_ws", _DEEP),
-  "none-deep": Arm("norm_ablation:none-none-none", _DEEP),
   "gn": Arm("norm_ablation:gn-gn-gn"),
   "bn-ws": Arm("byol", _STANDARDISED),
   "simclr": Arm("simclr", seeds=3),
@@ -123,9 +121,8 @@ ARMS = {
   "bn-tau-1-long": Arm("byol", {**_FIXED_TARGET, **_LONG}),
   "gn-ws-long": Arm("byol_gn_ws", _LONG),
   "none-long": Arm("norm_ablation:none-none-none", _LONG),
-  "bn-fast-long": Arm("byol", {**_FAST_PREDICTOR, **_LONG}),
-  "gn-ws-fast-long": Arm("byol_gn_ws", {**_FAST_PREDICTOR, **_LONG}),
-  "none-fast-long": Arm("norm_ablation:none-none-none", {**_FAST_PREDICTOR, **_LONG}),
+  "gn-ws-sgd-long": Arm("byol_gn_ws", {**_SGD, **_LONG}),
+  "none-sgd-long": Arm("norm_ablation:none-none-none", {**_SGD, **_LONG}),
   "gn-ws-one-rate-16": Arm("byol_gn_ws", _of_batch_at_one_rate(16)),
   # BYOL's table 16: the optimiser's batch stays, batch norm sees a piece of it.
   **{
