@@ -59,7 +59,7 @@ def batch_sizes(found: Results, path: Path) -> None:
   figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
   for name, others, line, label in (
     ("gn-ws", "gn-ws-one-rate-", "C2s--", "gn-ws, all at the rate of 128"),
-    ("bn", "bn-of-", "C0s--", "bn, batch 128, its statistics of so many"),
+    ("bn", "bn-of-4", "C0s--", "bn, batch 128, its statistics of so many"),
     ("bn", "bn-batch-", "C0o-", "bn"),
     ("gn-ws", "gn-ws-batch-", "C2o-", "gn-ws"),
   ):
