@@ -19,6 +19,8 @@ SHOWN = {
   "bn-encoder": "C4-",
   "bn-init": "C6-",
   "none": "C3-",
+  "gn-ws-sgd": "C2--",
+  "none-sgd": "C3--",
   "bn-np": "C1--",
   "byol-prime-np": "C5--",
 }
