@@ -116,10 +116,15 @@ def test_interrupted_runs_save_and_no_other_begins(tmp_path, program):
       time.sleep(0.1)
 
   thread = threading.Thread(target=interrupt)
-  thread.start()
-  with pytest.raises(KeyboardInterrupt):
-    work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None, 1)
-  thread.join()
+  # A shell that has put the tests in the background has SIGINT ignored.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+      work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None, 1)
+    thread.join()
+  finally:
+    signal.signal(signal.SIGINT, before)
   assert log.read_text().splitlines() == ["begun", "saved"]
   assert [path.name for path in log.parent.iterdir()] == [log.name]
 
