@@ -1,9 +1,14 @@
-"""The report, from records made up for it."""
+"""The report, from records made up for it, and what the README has of ours."""
+
+import re
+from pathlib import Path
 
 import pytest
 
 from reproduce import arms, claims, provenance, report, results
 from tests.reproduce import made_up
+
+ROOT = Path(__file__).parents[2]
 
 
 def keep_studies(folder):
@@ -82,3 +87,13 @@ def test_there_is_a_report_before_any_run(tmp_path):
   text = report.write(tmp_path / "out").read_text()
   open_ = text.count("**not decided**")
   assert open_ == len(claims.CLAIMS) + len(claims.QUESTIONS)
+
+
+def test_the_readme_has_the_numbers_of_our_records():
+  found = results.read(ROOT / "docs" / "reproduction")
+  row = r"^\| `([\w-]+)` \| [^|]+ \| ([\d.]+ ± [\d.]+) \| ([+-][\d.]+) \|$"
+  rows = re.findall(row, (ROOT / "README.md").read_text(), re.MULTILINE)
+  assert rows
+  for name, linear, gain in rows:
+    assert linear == found[name].show(lambda result: result.linear), name
+    assert gain == f"{found[name].mean(lambda result: result.gain):+.1f}", name
