@@ -125,7 +125,7 @@ def prepare_augment(
     size=size,
     seed=_SEED,
   )
-  images = augment.to_unit(jax.numpy.asarray(chunk[f"view{number + 1}"]))
+  images = colour.to_unit(jax.numpy.asarray(chunk[f"view{number + 1}"]))
   keys = jax.random.split(jax.random.key(_SEED), count)
 
   def in_reference_form(keys, images):

@@ -50,7 +50,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   network has it in; its operands come from memory and its results go there. Of the
   facts, `traffic` is the bytes that all that is no convolution moves at the least.
   """
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
   import jax

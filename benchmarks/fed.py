@@ -19,11 +19,12 @@ _WARM_UP = 2  # steps: one compiles
 
 def measure(folder: str, steps: int) -> dict[str, float]:
   """What the loop reports over some steps of 224 px, batch 8, fed by threads."""
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
   from benchmarks.workload import NETWORKS, make_experiment
-  from byol_jax import loop, parallel
+  from byol_jax import parallel
+  from byol_jax.run import loop
 
   network: dict[str, Any] = NETWORKS["resnet50-b8"]
   experiment = make_experiment(**network, norm="bn")

@@ -36,9 +36,9 @@ LARGE = {"depth": 50, "stem": "imagenet", "size": 224, "batch": 8, "norm": "gn_w
 SHARED = SMALL | {"depth": 10, "batch": 64}
 NORMS = ("bn", "gn_ws")
 
-# A batch of 4096 on 8 devices: how many pieces each works through its share in, and
+# A batch of 4096 on 8 devices: how many microbatches each works through its share in, and
 # what the step's arguments and temporary memory may come to.
-PIECES = 32
+MICROBATCHES = 32
 BOUND_MIB = 6 * 1024
 
 
@@ -46,7 +46,7 @@ def prepare(
   hosts: int = 1, address: str = "", **settings: Any
 ) -> tuple[dict[str, Any], Callable[[], None]]:
   """Our step; with `hosts`, beside those of the others, which it starts."""
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
   from benchmarks import costs, workload
@@ -203,7 +203,7 @@ def _remat() -> None:
 
 def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   """Compiles a step that nobody runs; nothing is timed."""
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
   from benchmarks import costs, workload
@@ -214,16 +214,16 @@ def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]
 
 def _memory() -> None:
   tables.head(
-    ("norm", "pieces", "arguments, MiB", "temp, MiB", f"under {BOUND_MIB} MiB")
+    ("norm", "microbatches", "arguments, MiB", "temp, MiB", f"under {BOUND_MIB} MiB")
   )
   for norm in NORMS:
-    settings = LARGE | {"norm": norm, "batch": 4096, "accumulate": PIECES}
+    settings = LARGE | {"norm": norm, "batch": 4096, "accumulate": MICROBATCHES}
     contestant = turns.Contestant(prepare_memory, settings, turns.on_devices(8))
     facts = turns.facts(contestant)
     arguments, temp = facts["arguments_mib"], facts["temp_mib"]
     fits = arguments + temp < BOUND_MIB
     sizes = f"{arguments:.0f}", f"{temp:.0f}"
-    tables.row((norm, PIECES, *sizes, "yes" if fits else "no"))
+    tables.row((norm, MICROBATCHES, *sizes, "yes" if fits else "no"))
 
 
 def main(argv: list[str]) -> None:

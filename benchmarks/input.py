@@ -149,8 +149,8 @@ def prepare_loader(folder: str, loader: str) -> Prepared:
 def prepare_ours(folder: str) -> Prepared:
   """What a thread of `train_batches` does, in a process tuned as for training."""
   jpegs.pin()
-  from byol_jax import host
   from byol_jax.data import batches
+  from byol_jax.run import host
 
   host.tune()
   source = jpegs.source(folder)

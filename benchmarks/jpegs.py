@@ -24,6 +24,5 @@ def source(folder: str) -> Any:
 
 def views() -> tuple[Any, Any]:
   """BYOL's two."""
-  from byol_jax.data import augment
 
-  return augment.BYOL_VIEW1, augment.BYOL_VIEW2
+  return views.BYOL_VIEW1, views.BYOL_VIEW2

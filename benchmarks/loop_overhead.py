@@ -99,15 +99,15 @@ def _make_work(seconds: float) -> Callable[[Any], Any]:
 def main(argv: list[str]) -> None:
   """Runs the loop once and prints a line of a Markdown table."""
   del argv
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
   import jax
 
   jax.config.update("jax_cpu_enable_async_dispatch", True)
   from benchmarks.workload import NETWORKS, make_experiment
-  from byol_jax import loop
-  from byol_jax.rundir import RunDir
+  from byol_jax.run import loop
+  from byol_jax.run.folder import RunDir
   from configs import presets
 
   settings: dict[str, Any] = NETWORKS["resnet50-b8"] | {"norm": "bn"}

@@ -5,7 +5,7 @@
 
 The step of each preset is compiled for simulated devices; memory and collectives are
 read off the program. Memory is that of XLA's programs for CPUs, in float32, for one
-device, which takes its share of a batch in pieces of 64 images (train.accumulate). Of
+device, which takes its share of a batch in microbatches of 64 images (train.accumulate). Of
 the data set, the number of classes alone is needed. Where a device would get a single
 image the preset's batch is too small for them, and the row is left out.
 """
@@ -33,7 +33,7 @@ _DEVICES = flags.DEFINE_multi_integer("devices", DEVICES, "For how many devices.
 
 def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None]]:
   """Compiles a preset's step in a process that simulates the devices."""
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
   import importlib
@@ -59,7 +59,11 @@ def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None
   program = lowered.compile()
   seconds = time.perf_counter() - start
   facts = costs.facts(program)
-  facts |= {"images": share, "pieces": config.train.accumulate, "seconds": seconds}
+  facts |= {
+    "images": share,
+    "microbatches": config.train.accumulate,
+    "seconds": seconds,
+  }
   return facts, lambda: None
 
 
@@ -71,7 +75,7 @@ def main(argv: list[str]) -> None:
       "config",
       "devices",
       "images a device",
-      "in pieces",
+      "in microbatches",
       "arguments, MiB",
       "temporary, MiB",
       "all-reduces",
@@ -94,7 +98,7 @@ def main(argv: list[str]) -> None:
             f"{system}:{preset}",
             devices,
             facts["images"],
-            facts["pieces"],
+            facts["microbatches"],
             f"{facts['arguments_mib']:.0f}",
             f"{facts['temp_mib']:.0f}",
             reduces.ops,

@@ -116,10 +116,11 @@ class _Timed:
 def run_timed() -> None:
   """In a process of its own: BEGAN, then the flags of a run."""
   clock = _Clock(float(sys.argv.pop(1)))
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
-  from byol_jax import loop, main
+  from byol_jax import main
+  from byol_jax.run import loop
   from experiments import pretrain
 
   del loop  # `main` imports it as soon as flags are parsed

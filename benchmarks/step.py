@@ -56,7 +56,7 @@ def rows() -> Iterator[Row]:
 
 def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   """Our step, ready to be timed; see `turns.Contestant`."""
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
   import jax

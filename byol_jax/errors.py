@@ -1,4 +1,4 @@
-"""The one error that a user's mistake or misfortune raises."""
+"""What ends a run in one line, without a stack trace."""
 
 
 class UserError(Exception):
@@ -7,6 +7,14 @@ class UserError(Exception):
   Its message is one line that names the thing that is wrong and the way out;
   the launcher prints that line alone, without a stack trace, and exits with 1.
   """
+
+
+def check_at_least(least: float, **settings: float) -> None:
+  """Raises UserError for a setting below `least`; "__" in a name stands for a dot."""
+  for name, value in settings.items():
+    if not value >= least:
+      setting = name.replace("__", ".")
+      raise UserError(f"{setting} is {value}: give {least:g} or more")
 
 
 class Stopped(Exception):

@@ -5,12 +5,15 @@ from typing import Any
 
 import chex
 import cv2
+import haiku as hk
 import jax
 import numpy as np
 
 from byol_jax import parallel
 from byol_jax.data import batches
 from byol_jax.data.sources import Source
+from byol_jax.errors import UserError
+from byol_jax.pretrained import Encoder
 
 # The raw-pixel baseline shrinks images to at most this many pixels a side, as
 # a linear probe on more inputs would take longer than the training.
@@ -21,8 +24,9 @@ def extract(
   forward: Callable[[Any, chex.ArrayTree], dict[str, jax.Array]],
   params: Any,
   source: Source,
+  *,
   size: int,
-  fraction: float,
+  crop: float,
   batch_size: int,
 ) -> dict[str, np.ndarray]:
   """Runs a network over every image of a source, once, in order.
@@ -33,14 +37,14 @@ def extract(
     params: what `forward` takes first.
     source: the images.
     size: side of the central crop in pixels.
-    fraction: its share of the image's shorter side.
+    crop: its share of the image's shorter side.
     batch_size: images at a time, over all devices.
 
   Returns:
     What `forward` gives, and "label", [images, ...] each, on every host.
   """
   found: dict[str, list[np.ndarray]] = {}
-  for batch in _eval_batches(source, size, fraction, batch_size):
+  for batch in _eval_batches(source, size, crop, batch_size):
     outputs = jax.device_get(forward(params, batch))
     mask = outputs.pop("mask")
     for name, values in outputs.items():
@@ -53,19 +57,59 @@ def gathered(
 ) -> Callable[[Any, chex.ArrayTree], dict[str, jax.Array]]:
   """Maps `forward` of one device's batch as `extract` wants it."""
 
-  def on_device(params, batch):
+  def on_device(params: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     outputs = forward(params, batch)
     return parallel.gather(outputs | {k: batch[k] for k in ("label", "mask")})
 
   return parallel.pmap(on_device)
 
 
-def pixels(source: Source, size: int, fraction: float) -> dict[str, np.ndarray]:
+def of_encoder(
+  encoder: Encoder, source: Source, batch_size: int = 256
+) -> dict[str, np.ndarray]:
+  """A pretrained encoder's features of every image of a source, in order.
+
+  Args:
+    encoder: the encoder.
+    source: images of any size, with as many channels as it sees.
+    batch_size: images at a time, over all devices.
+
+  Returns:
+    "embedding" float32 [images, D] and "label" [images], on every host.
+
+  Raises:
+    UserError: the images have other channels, or the devices cannot share a batch.
+  """
+  form = encoder.description.image
+  if source.channels != form.channels:
+    raise UserError(
+      f"images have {source.channels} channels, and the encoder was trained on"
+      f" {form.channels}"
+    )
+  parallel.check_batch_size("batch_size", batch_size)
+
+  def forward(
+    state: tuple[hk.Params, hk.State], batch: dict[str, jax.Array]
+  ) -> dict[str, jax.Array]:
+    params, stats = state
+    return {"embedding": encoder.embed(params, stats, batch["image"])}
+
+  return extract(
+    gathered(forward),
+    parallel.replicate((encoder.params, encoder.stats)),
+    source,
+    size=form.size,
+    crop=form.crop,
+    batch_size=batch_size,
+  )
+
+
+def pixels(source: Source, size: int, crop: float) -> dict[str, np.ndarray]:
   """The raw-pixel baseline's features, in the form of `extract`."""
   side = min(size, PIXELS_SIZE)
   found = [
     (_flat(image, side), label)
-    for batch in batches.eval_batches(source, size, fraction, 256)
+    for batch in batches.eval_batches(source, size=size, crop=crop, batch_size=256)
     for image, label, real in zip(
       *(batch[k] for k in ("image", "label", "mask")), strict=True
     )
@@ -81,14 +125,16 @@ def _flat(image: np.ndarray, side: int) -> np.ndarray:
   return small.reshape(-1).astype(np.float32) / 255
 
 
-def _eval_batches(source, size, fraction, batch_size) -> Iterator[chex.ArrayTree]:
+def _eval_batches(
+  source: Source, size: int, crop: float, batch_size: int
+) -> Iterator[chex.ArrayTree]:
   return parallel.prefetch(
     batches.eval_batches(
       source,
-      size,
-      fraction,
-      batch_size,
-      jax.process_index(),
-      jax.process_count(),
+      size=size,
+      crop=crop,
+      batch_size=batch_size,
+      host=jax.process_index(),
+      hosts=jax.process_count(),
     )
   )

@@ -1,4 +1,4 @@
-"""Runs an experiment: flags -> config -> experiment -> loop.
+"""Runs an experiment: flags -> config -> experiments.NAME.run.
 
   python -m byol_jax.main --config=configs/byol_gn_ws.py --workdir=runs/mine
 
@@ -6,6 +6,7 @@ Any value of the config can be set by a flag: --config.train.steps=100.
 """
 
 import errno
+import functools
 import importlib
 import json
 import logging as python_logging
@@ -13,89 +14,128 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
-import ml_collections
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from byol_jax import host
 from byol_jax.errors import Stopped, UserError
+from byol_jax.run import host
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Config file: FILE.py or FILE.py:PRESET.", lock_config=True
-)
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder of the run; by default runs/CONFIG or runs/CONFIG-PRESET."
-)
-_SHOW_VIEWS = flags.DEFINE_bool(
-  "show_views", False, "Only write figures/views.png: some images, augmented."
-)
-_DISTRIBUTED = flags.DEFINE_bool(
-  "distributed", False, "Join the other hosts of a cluster before anything else."
-)
+
+class _Flags(NamedTuple):
+  """What the command line says."""
+
+  config: flags.FlagHolder[ConfigDict]
+  workdir: flags.FlagHolder[str | None]
+  show_views: flags.FlagHolder[bool]
+  distributed: flags.FlagHolder[bool]
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
+def _define_flags() -> _Flags:
+  return _Flags(
+    config_flags.DEFINE_config_file(
+      "config", None, "Config file: FILE.py or FILE.py:PRESET.", lock_config=True
+    ),
+    flags.DEFINE_string(
+      "workdir",
+      None,
+      "Folder of the run; by default runs/CONFIG or runs/CONFIG-PRESET.",
+    ),
+    flags.DEFINE_bool(
+      "show_views", False, "Only write figures/views.png: some images, augmented."
+    ),
+    flags.DEFINE_bool(
+      "distributed", False, "Join the other hosts of a cluster before anything else."
+    ),
+  )
+
+
+def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
   """Parses the flags; what is wrong with them becomes one line."""
   try:
     rest = flags.FLAGS(argv)
-    if _CONFIG.value is None:
-      raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
-    _ = _CONFIG.value.experiment  # A file that is missing is noticed here.
-  except OSError as error:
-    raise UserError(f"cannot read the config {_config_name()}") from error
   except AttributeError as error:
-    # It arrives as the text of a text: "'\\'stepz\\'\\nDid you mean ...".
-    hint = str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"")
-    raise UserError(f"the config has no setting '{hint}") from error
+    # The hint brings the closing quote.
+    raise UserError(f"the config has no setting '{_hint(error)}") from error
   except (flags.Error, TypeError, ValueError) as error:
     raise UserError(" ".join(str(error).split())) from error
   if rest[1:]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
+  if given.config.value is None:
+    raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
   return rest
 
 
-def _main(argv: list[str]) -> None:
-  del argv
-  host.tune()
-  from byol_jax import loop, parallel
-  from byol_jax.rundir import RunDir
+def _hint(error: AttributeError) -> str:
+  """ml_collections' name and advice, which arrive as the text of a text."""
+  return str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"")
 
+
+def _main(given: _Flags, argv: list[str]) -> None:
+  del argv
   _set_up_logging()
-  if _DISTRIBUTED.value:
+  host.tune()
+  from byol_jax import parallel
+  from byol_jax.run.folder import RunDir
+
+  if given.distributed.value:
     parallel.join_cluster()
-  _keep_programs()
-  config = _CONFIG.value
-  _check_counts(config)
-  experiment = importlib.import_module(f"experiments.{config.experiment}").make(config)
-  run_dir = RunDir(_WORKDIR.value or _default_workdir(), parallel.is_first_host())
-  if _SHOW_VIEWS.value:
-    print(experiment.show_views(run_dir.figures))
+  _set_up_compilation_cache()
+  config = _config(given)
+  experiment = _experiment(config)
+  run_dir = RunDir(given.workdir.value or _default_workdir(), parallel.is_first_host())
+  if given.show_views.value:
+    print(_show_views(experiment, config, run_dir.figures))
     return
-  if run_dir.claim(config):
-    experiment.show_views(run_dir.figures)
   logging.info("%s: %s", run_dir.path, parallel.describe())
-  summary = loop.run(experiment, config, run_dir)
+  summary = experiment.run(config, run_dir)
   print(json.dumps(summary, indent=2))
 
 
-def _check_counts(config: ml_collections.ConfigDict) -> None:
-  """Refuses counts below 1, which are divided by or looped over, and times below 0."""
-  for section, key in (
-    ("train", "steps"),
-    ("train", "batch_size"),
-    ("train", "accumulate"),
-    ("log", "every_steps"),
-    ("eval", "every_steps"),
-    ("eval", "batch_size"),
-    ("checkpoint", "keep"),
-  ):
-    if config[section][key] < 1:
-      raise UserError(f"{section}.{key} is {config[section][key]}: give 1 or more")
-  if (minutes := config.checkpoint.every_minutes) < 0:
-    raise UserError(f"checkpoint.every_minutes is {minutes}: give 0 or more")
+def _config(given: _Flags) -> ConfigDict:
+  """The config, if it can be read and names an experiment."""
+  config, name = given.config.value, _config_name()
+  try:
+    if not isinstance(config.experiment, str):
+      raise UserError(f"{name} has an experiment that is no name")
+  except OSError as error:  # A file that is missing is noticed here.
+    raise UserError(f"cannot read the config {name}") from error
+  except AttributeError as error:
+    raise UserError(
+      f"{name} names no experiment: set config.experiment to one of"
+      f" {', '.join(_experiments())}"
+    ) from error
+  return config
+
+
+def _experiments() -> list[str]:
+  """Names of experiments: the files that can be run."""
+  files = (ROOT / "experiments").glob("*.py")
+  return sorted(file.stem for file in files if "\ndef run(" in file.read_text())
+
+
+def _experiment(config: ConfigDict) -> ModuleType:
+  """The module of the experiment that a config names.
+
+  Raises:
+    UserError: there is none, or the config lacks a setting of it.
+  """
+  name = config.experiment
+  if name not in _experiments():
+    raise UserError(
+      f"there is no experiment {name!r}; choose one of {', '.join(_experiments())}"
+    )
+  return importlib.import_module(f"experiments.{name}")
+
+
+def _show_views(experiment: ModuleType, config: ConfigDict, folder: Path) -> Path:
+  if not hasattr(experiment, "show_views"):
+    raise UserError(f"{config.experiment} augments no images: leave out --show_views")
+  return experiment.show_views(config, folder)
 
 
 def _set_up_logging() -> None:
@@ -107,7 +147,7 @@ def _set_up_logging() -> None:
   python_logging.getLogger("jax").setLevel(python_logging.ERROR)
 
 
-def _keep_programs() -> None:
+def _set_up_compilation_cache() -> None:
   """Keeps compiled programs between runs, small ones too: they are hundreds."""
   import jax
 
@@ -137,7 +177,11 @@ def cli() -> None:
         f"{ROOT} has no experiments/: run from a clone of the repository,"
         " installed with pip install -e ."
       )
-    app.run(_main, flags_parser=_parse_flags)
+    given = _define_flags()
+    app.run(
+      functools.partial(_main, given),
+      flags_parser=functools.partial(_parse_flags, given),
+    )
   except UserError as error:
     sys.exit(f"byol_jax: {error}")
   except Stopped as stopped:

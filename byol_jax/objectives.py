@@ -2,20 +2,21 @@
 
 An objective is a function of `Outputs`, of the device axis over which the batch
 is spread (None for a batch in one place) and of its own settings; it returns
-the mean over the images of this device. `OBJECTIVES` has them by name.
+the mean over the images of this device. `OBJECTIVES` has them by name, with what
+each needs of a config.
 """
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from byol_jax.diagnostics import l2_normalise
 from byol_jax.errors import UserError
+from byol_jax.sphere import l2_normalise
 
 Pair = tuple[jax.Array, jax.Array]  # of view 1 and of view 2, each [N, D]
 
@@ -185,19 +186,61 @@ NORMALISATIONS: dict[str, Callable[[jax.Array, str | None], jax.Array]] = {
   "none": lambda x, _: x,
 }
 
-OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
-  "byol": byol,
-  "byol_prime": byol_prime,
-  "raft": raft,
-  "simclr": simclr,
-  "info_nce": info_nce,
+
+class Valid(NamedTuple):
+  """What a setting must be.
+
+  Attributes:
+    holds: whether a value is.
+    words: the same for the user, as in "give more than 0".
+  """
+
+  holds: Callable[[Any], bool]
+  words: str
+
+
+POSITIVE = Valid(lambda value: value > 0, "more than 0")
+NOT_NEGATIVE = Valid(lambda value: value >= 0, "0 or more")
+
+
+def one_of(names: Iterable[str]) -> Valid:
+  """A setting that is one of these names."""
+  return Valid(lambda value: value in names, f"one of {', '.join(names)}")
+
+
+class Objective(NamedTuple):
+  """An objective, and what it needs.
+
+  Attributes:
+    loss: (outputs, axis, **settings) -> a scalar; its keywords are its settings.
+    settings: what each setting must be, where not any value will do.
+    target: whether there must be a target network (True) or none (False); None
+      where either will do.
+    predictor: the same of a predictor.
+  """
+
+  loss: Callable[..., jax.Array]
+  settings: Mapping[str, Valid] = {}
+  target: bool | None = None
+  predictor: bool | None = None
+
+
+_ALPHA_BETA = {"alpha": POSITIVE, "beta": NOT_NEGATIVE}
+_TEMPERATURE = {"temperature": POSITIVE}
+
+OBJECTIVES: dict[str, Objective] = {
+  "byol": Objective(byol, {"normalise": one_of(NORMALISATIONS)}),
+  "byol_prime": Objective(byol_prime, _ALPHA_BETA, target=True),
+  "raft": Objective(raft, _ALPHA_BETA, target=True),
+  "simclr": Objective(simclr, _TEMPERATURE, target=False, predictor=False),
+  "info_nce": Objective(info_nce, _TEMPERATURE | {"beta": NOT_NEGATIVE}),
 }
 
 
-def make_objective(
-  name: str, axis: str | None = None, **settings
+def make_loss(
+  name: str, axis: str | None = None, **settings: Any
 ) -> Callable[[Outputs], jax.Array]:
-  """The objective of that name with its settings.
+  """The loss of the objective of that name, with its settings.
 
   Raises:
     UserError: there is none of that name, or it cannot be computed with these
@@ -207,20 +250,14 @@ def make_objective(
     raise UserError(
       f"unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}"
     )
-  for setting, value in settings.items():
-    if setting == "normalise" and value not in NORMALISATIONS:
-      raise UserError(
-        f"unknown normalisation {value!r} of the loss; choose one of"
-        f" {', '.join(NORMALISATIONS)}"
-      )
-    if setting in ("alpha", "temperature") and not value > 0:
-      raise UserError(f"objective {name}: {setting} is {value}; give more than 0")
-    if setting == "beta" and value < 0:
-      raise UserError(f"objective {name}: beta is {value}; give 0 or more")
-
-  function = OBJECTIVES[name]
+  objective = OBJECTIVES[name]
   try:
-    inspect.signature(function).bind(None, axis, **settings)
+    inspect.signature(objective.loss).bind(None, axis, **settings)
   except TypeError as error:
     raise UserError(f"objective {name!r}: {error}; remove that setting") from error
-  return functools.partial(function, axis=axis, **settings)
+  for setting, valid in objective.settings.items():
+    if setting in settings and not valid.holds(settings[setting]):
+      raise UserError(
+        f"objective.{name}.{setting} is {settings[setting]!r}: give {valid.words}"
+      )
+  return functools.partial(objective.loss, axis=axis, **settings)

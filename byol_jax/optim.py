@@ -173,27 +173,27 @@ def make_optimiser(
 def accumulate(
   gradients: Callable, params: hk.Params, carry: chex.ArrayTree, batch: chex.ArrayTree
 ) -> tuple[hk.Params, tuple[chex.ArrayTree, chex.ArrayTree]]:
-  """Averages gradients over the pieces of a batch, as if it were taken whole.
+  """Averages gradients over the microbatches of a batch, as if it were taken whole.
 
   Args:
-    gradients: (params, carry, piece) -> (gradients, (carry, scalars)).
+    gradients: (params, carry, microbatch) -> (gradients, (carry, scalars)).
     params: what is differentiated.
-    carry: what is handed from piece to piece, such as running statistics.
-    batch: leaves [pieces, ...].
+    carry: what is handed from microbatch to microbatch, such as running statistics.
+    batch: leaves [microbatches, ...].
 
   Returns:
-    (gradients, (carry, scalars)): means over the pieces, and the last carry.
+    (gradients, (carry, scalars)): means over the microbatches, and the last carry.
   """
-  pieces = jax.tree.leaves(batch)[0].shape[0]
-  if pieces == 1:
+  microbatches = jax.tree.leaves(batch)[0].shape[0]
+  if microbatches == 1:
     return gradients(params, carry, jax.tree.map(lambda x: x[0], batch))
 
-  def body(state, piece):
+  def body(state, microbatch):
     total, carry = state
-    grads, (carry, scalars) = gradients(params, carry, piece)
+    grads, (carry, scalars) = gradients(params, carry, microbatch)
     return (jax.tree.map(jnp.add, total, grads), carry), scalars
 
   start = jax.tree.map(jnp.zeros_like, params), carry
   (total, carry), scalars = jax.lax.scan(body, start, batch)
-  mean = jax.tree.map(lambda x: x / pieces, total)
+  mean = jax.tree.map(lambda x: x / microbatches, total)
   return mean, (carry, jax.tree.map(lambda x: x.mean(0), scalars))

@@ -4,6 +4,7 @@ import collections
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import chex
 import jax
@@ -14,6 +15,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from byol_jax.errors import UserError
 
 AXIS = "devices"
+FIRST_HOST = 0  # the one that reads and writes files
+
+_NONE, _FAILED = -1, -2  # in place of a step
+
+State = TypeVar("State")
 
 
 def join_cluster() -> None:
@@ -36,28 +42,28 @@ def join_cluster() -> None:
     ) from error
 
 
-def check_batch_size(name: str, batch_size: int, pieces: int = 1) -> None:
+def check_batch_size(name: str, batch_size: int, microbatches: int = 1) -> None:
   """Checks that all devices can split a batch evenly.
 
   Args:
     name: what the user calls it.
     batch_size: images in a batch, over all hosts.
-    pieces: number of pieces in which each device works through its share.
+    microbatches: number of microbatches in which each device works through its share.
 
   Raises:
     UserError: where they cannot.
   """
-  unit = jax.device_count() * pieces
+  unit = jax.device_count() * microbatches
   if batch_size < 1 or batch_size % unit:
     raise UserError(
       f"{name} {batch_size} does not divide into {jax.device_count()} device(s)"
-      f" x {pieces} accumulation step(s); choose a multiple of {unit}"
+      f" x {microbatches} accumulation step(s); choose a multiple of {unit}"
     )
 
 
 def is_first_host() -> bool:
   """Whether this host is the one that writes files."""
-  return jax.process_index() == 0
+  return jax.process_index() == FIRST_HOST
 
 
 def describe() -> str:
@@ -104,27 +110,27 @@ def replicate(tree: chex.ArrayTree) -> chex.ArrayTree:
   return jax.device_put(tree, _sharding(PartitionSpec()))
 
 
-def shard(batch: chex.ArrayTree, pieces: int | None = None) -> chex.ArrayTree:
+def shard(batch: chex.ArrayTree, microbatches: int | None = None) -> chex.ArrayTree:
   """Spreads this host's batch over its devices.
 
   Args:
     batch: leaves [n, ...].
-    pieces: where given, each device's share gets a leading axis of that many
-      pieces.
+    microbatches: where given, each device's share gets a leading axis of that many
+      microbatches.
 
   Returns:
-    Leaves [local devices, n / devices, ...], or [local devices, pieces, ...].
+    Leaves [local devices, n / devices, ...], or [local devices, microbatches, ...].
   """
-  lead = (jax.local_device_count(),) + ((pieces,) if pieces else ())
+  lead = (jax.local_device_count(),) + ((microbatches,) if microbatches else ())
   split = jax.tree.map(lambda x: x.reshape(*lead, -1, *x.shape[1:]), batch)
   return jax.device_put(split, _sharding(PartitionSpec(AXIS)))
 
 
 def prefetch(
-  batches: Iterable[chex.ArrayTree], pieces: int | None = None, ahead: int = 2
+  batches: Iterable[chex.ArrayTree], microbatches: int | None = None, ahead: int = 2
 ) -> Iterator[chex.ArrayTree]:
   """Shards batches, keeping `ahead` of them on their way to the devices."""
-  iterator = (shard(batch, pieces) for batch in batches)
+  iterator = (shard(batch, microbatches) for batch in batches)
   queue = collections.deque(itertools.islice(iterator, ahead))
   while queue:
     yield queue.popleft()
@@ -136,3 +142,85 @@ def agree(value: bool) -> bool:
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.process_allgather(np.array(value)).any())
+
+
+def of_first_host(step: int | None) -> int | None:
+  """The first host's step, or None, on every host; all hosts must ask."""
+  known = np.int32(_NONE if step is None else step)
+  shared = int(multihost_utils.broadcast_one_to_all(known))
+  return None if shared == _NONE else shared
+
+
+def from_first_host(
+  read: Callable[[], tuple[int, State] | None], template: State
+) -> tuple[int, State] | None:
+  """Reads a step and its state on the first host; they are the result on every host.
+
+  Args:
+    read: called on the first host alone.
+    template: a pytree of arrays or shapes, with the structure, shapes and dtypes of
+      what `read` gives.
+
+  Raises:
+    UserError: `read` has raised one; on every host.
+  """
+  if jax.process_count() == 1:
+    return read()
+  found, status = None, None
+  error = UserError("the first host could not read a checkpoint; see its message")
+  if is_first_host():
+    try:
+      found = read()
+      status = found[0] if found else None
+    except UserError as raised:
+      status, error = _FAILED, raised
+  status = of_first_host(status)
+  if status == _FAILED:
+    raise error
+  if status is None:
+    return None
+  return status, _broadcast(found[1] if found else None, template)
+
+
+def text_from_first_host(read: Callable[[], str]) -> str:
+  """Reads a text on the first host; it is the result on every host.
+
+  Raises:
+    UserError: `read` has raised one; on every host.
+  """
+  if jax.process_count() == 1:
+    return read()
+  texts: list[bytes] = []
+
+  def measure() -> tuple[int, np.ndarray]:
+    texts.append(read().encode())
+    return 0, np.array(len(texts[0]))
+
+  found = from_first_host(measure, np.array(0))
+  assert found is not None
+  text = texts[0] if texts else bytes(int(found[1]))
+  sent = multihost_utils.broadcast_one_to_all(np.frombuffer(text, np.uint8))
+  return bytes(np.asarray(sent)).decode()
+
+
+def _broadcast(state: Any, template: State) -> State:
+  """Sends a state from the first host, the only one that has it, to all.
+
+  As bytes: sums over hosts do not keep every float's bits.
+  """
+  leaves, structure = jax.tree.flatten(template)
+  empty = [np.zeros(np.shape(leaf), _dtype(leaf)) for leaf in leaves]
+  mine = empty if state is None else jax.tree.leaves(state)
+  sent = [np.ascontiguousarray(leaf).reshape(-1).view(np.uint8) for leaf in mine]
+  received = multihost_utils.broadcast_one_to_all(sent)
+  return jax.tree.unflatten(
+    structure,
+    [
+      np.asarray(data).view(leaf.dtype).reshape(leaf.shape)
+      for leaf, data in zip(empty, received, strict=True)
+    ],
+  )
+
+
+def _dtype(leaf: Any) -> np.dtype:
+  return leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import scipy.optimize
 
-from byol_jax.diagnostics import l2_normalise
 from byol_jax.errors import UserError
+from byol_jax.sphere import l2_normalise
 
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
 _SIMILARITIES = 2**26

@@ -6,28 +6,13 @@ lines that make it what it is.
 
 from ml_collections import ConfigDict, config_dict
 
+from byol_jax.data.views import BYOL_VIEW1, BYOL_VIEW2
 from byol_jax.errors import UserError
 
 _IMAGENET_TRAIN = 1_281_167  # images
 _IMAGENETTE_TRAIN = 9_469
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# BYOL, App. B, table 6.
-_VIEW = {
-  "crop_area": (0.08, 1.0),
-  "crop_aspect": (3 / 4, 4 / 3),
-  "flip": 0.5,
-  "jitter": 0.8,
-  "brightness": 0.4,
-  "contrast": 0.4,
-  "saturation": 0.2,
-  "hue": 0.1,
-  "grayscale": 0.2,
-  "blur": 1.0,
-  "blur_sigma": (0.1, 2.0),
-  "solarise": 0.0,
-}
 
 
 def _head(hidden: int, outputs: int) -> dict:
@@ -51,10 +36,10 @@ def imagenet(epochs: int) -> ConfigDict:
     python -m byol_jax.main --config=configs/linear_eval.py:imagenet \
       --config.data.data_dir=DIR --config.pretrained=RUN
 
-  8 pieces are for 8 GPUs, whose 512 images each do not fit otherwise; 16 chips of a TPU
-  v4-32 take 4, the papers' 512 cores 1. Batch norm (configs/byol.py) then sees the
-  images of a piece, 512 on 8 GPUs, where the papers' saw 4096; 4096 to 512 cost BYOL
-  0.3 points (BYOL, table 16).
+  8 microbatches are for 8 GPUs, whose 512 images each do not fit otherwise; 16 chips of
+  a TPU v4-32 take 4, the papers' 512 cores 1. Batch norm (configs/byol.py) then sees
+  the images of a microbatch, 512 on 8 GPUs, where the papers' saw 4096; 4096 to 512
+  cost BYOL 0.3 points (BYOL, table 16).
 
   Linear evaluation: 74.3 % after 1000 epochs and 72.5 % after 300 (BYOL, table 1
   and section 5); with group norm and weight standardisation 73.9 % after 1000
@@ -86,8 +71,8 @@ def imagenet(epochs: int) -> ConfigDict:
         "workers": 16,
       },
       "views": {
-        "view1": _VIEW,
-        "view2": _VIEW | {"blur": 0.1, "solarise": 0.2},
+        "view1": BYOL_VIEW1._asdict(),
+        "view2": BYOL_VIEW2._asdict(),
       },
       "augmentations": "all",
       "encoder": {

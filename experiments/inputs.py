@@ -10,7 +10,8 @@ import ml_collections
 import numpy as np
 
 from byol_jax import features, parallel
-from byol_jax.data import augment, batches, sources
+from byol_jax.data import batches, colour, datasets, sources, views
+from byol_jax.errors import check_at_least
 
 
 class Inputs:
@@ -30,18 +31,20 @@ class Inputs:
     self._data = config.data
     self._sources: dict[str, sources.Source] = {}
     train = config.train
+    check_at_least(1, train__accumulate=train.accumulate)
     parallel.check_batch_size("train.batch_size", train.batch_size, train.accumulate)
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
+    self._dataset = datasets.open_dataset(self._data.name, self._data.data_dir)
     for split in splits:
-      sources.check_split(self._data.name, split, self._data.data_dir)
+      sources.check_split(self._dataset, split)
     self.train = self.source(self._data.train)
+    # Mean and standard deviation must fit the channels.
     jax.eval_shape(self.standardise, jnp.zeros(self.image_shape))
 
   def source(self, split: str) -> sources.Source:
     """A split of the data set, opened once."""
     if split not in self._sources:
-      name, data_dir = self._data.name, self._data.data_dir
-      self._sources[split] = sources.open_source(name, split, data_dir)
+      self._sources[split] = self._dataset.split(split)
     return self._sources[split]
 
   @property
@@ -55,38 +58,38 @@ class Inputs:
     return (self._data.size, self._data.size, self.train.channels)
 
   def batches(
-    self, views: Sequence[augment.View], first_step: int
+    self, views: Sequence[views.View], first_step: int
   ) -> Iterator[chex.ArrayTree]:
     """Training batches from a step to the last, sharded over the devices.
 
-    Leaves are [local devices, accumulation pieces, ...]; see `train_batches`.
+    Leaves are [local devices, microbatches, ...]; see `train_batches`.
     """
-    return self._batches(
-      views, first_step, self._config.train.steps, self._data.workers
-    )
+    steps = range(first_step, self._config.train.steps)
+    return self._batches(views, steps, self._data.workers)
 
-  def first_batch(self, views: Sequence[augment.View]) -> chex.ArrayTree:
+  def first_batch(self, views: Sequence[views.View]) -> chex.ArrayTree:
     """The batch of step 0 alone."""
-    return next(self._batches(views, 0, 1, workers=0))
+    return next(self._batches(views, range(1), workers=0))
 
-  def _batches(self, views, first_step, last_step, workers) -> Iterator[chex.ArrayTree]:
+  def _batches(
+    self, views: Sequence[views.View], steps: range, workers: int
+  ) -> Iterator[chex.ArrayTree]:
     host_batches = batches.train_batches(
       self.train,
       views,
-      self._data.size,
-      self._config.train.batch_size,
-      self._config.seed,
-      first_step,
-      last_step,
-      jax.process_index(),
-      jax.process_count(),
-      workers,
+      size=self._data.size,
+      batch_size=self._config.train.batch_size,
+      seed=self._config.seed,
+      steps=steps,
+      host=jax.process_index(),
+      hosts=jax.process_count(),
+      workers=workers,
     )
     return parallel.prefetch(host_batches, self._config.train.accumulate)
 
   def standardise(self, images: jax.Array) -> jax.Array:
     """Images in [0, 1] as the networks want them."""
-    return augment.standardise(images, self._data.mean, self._data.std)
+    return colour.standardise(images, self._data.mean, self._data.std)
 
   def features(
     self,
@@ -99,9 +102,9 @@ class Inputs:
       forward,
       params,
       self.source(split),
-      self._data.size,
-      self._data.eval_fraction,
-      self._config.eval.batch_size,
+      size=self._data.size,
+      crop=self._data.eval_fraction,
+      batch_size=self._config.eval.batch_size,
     )
 
   def pixels(self, split: str) -> dict[str, np.ndarray]:

@@ -12,13 +12,18 @@ import ml_collections
 import numpy as np
 import optax
 
-from byol_jax import checkpoint, features, figures, optim, parallel
-from byol_jax.data import augment
+from byol_jax import features, optim, parallel
+from byol_jax.data import views
 from byol_jax.errors import UserError
-from byol_jax.nets import model
-from byol_jax.rundir import read_json
-from experiments import optimisers
+from byol_jax.pretrained import ImageForm, load_encoder
+from byol_jax.run import figures, loop
+from byol_jax.run.folder import RunDir
+from configs import linear_eval
+from experiments import optimisers, settings
 from experiments.inputs import Inputs
+
+Scalars = dict[str, jax.Array]
+Classifier = dict[str, dict[str, jax.Array]]
 
 
 class State(NamedTuple):
@@ -35,7 +40,7 @@ class State(NamedTuple):
   step: jax.Array
   online: hk.Params
   online_stats: hk.State
-  classifier: dict[str, dict[str, jax.Array]]
+  classifier: Classifier
   optimiser: optax.OptState
 
 
@@ -44,40 +49,28 @@ class LinearEval:
 
   def __init__(self, config: ml_collections.ConfigDict):
     """Opens the data and reads the encoder; writes nothing."""
+    settings.check(config, linear_eval.get_config())
     if not config.pretrained:
       raise UserError("name the run to evaluate, as in --config.pretrained=FOLDER")
     self.config = config
     self.inputs = Inputs(config, [config.data.test])
     if not self.inputs.classes:
       raise UserError(f"{config.data.name} has no labels to evaluate with")
-    self.view = augment.View(**config.view)
+    self.view = views.from_settings(config.view)
     self.optimiser, self.learning_rate = optimisers.from_config(config)
-    folder = Path(config.pretrained)
-    pretrained = _read_config(folder)
-    _check_same_images(pretrained["data"], config.data)
-    self.networks = model.make_networks(
-      pretrained["encoder"],
-      pretrained["projector"],
-      pretrained["predictor"],
-      precision=config.train.precision,
-    )
-    self._encoder = _load_encoder(folder, self.networks, self.inputs.image_shape)
+    self.encoder = load_encoder(config.pretrained, precision=config.train.precision)
+    _check_same_images(self.encoder.description.image, config.data)
     self._extractor = features.gathered(self._forward)
 
   def init(self) -> State:
     """The state at step 0: a classifier of zeros."""
-    online, online_stats = self._encoder
-    images = jnp.zeros((1, *self.inputs.image_shape))
-    embedding, _ = jax.eval_shape(
-      lambda: self.networks.encoder(online, online_stats, images, False)
-    )
     classes = self.inputs.classes
-    weights = {"w": jnp.zeros((embedding.shape[-1], classes)), "b": jnp.zeros(classes)}
-    classifier = {"classifier": weights}
+    weights = jnp.zeros((self.encoder.features, classes))
+    classifier = {"classifier": {"w": weights, "b": jnp.zeros(classes)}}
     return State(
       jnp.zeros((), jnp.int32),
-      online,
-      online_stats,
+      self.encoder.params,
+      self.encoder.stats,
       classifier,
       self.optimiser.init(classifier),
     )
@@ -91,19 +84,23 @@ class LinearEval:
   ) -> tuple[State, dict[str, jax.Array]]:
     """One update of the classifier; see `Pretrain.step`, with one view."""
 
-    def loss_fn(classifier, piece):
-      logits = _logits(classifier, self._embed(state, piece["view1"]))
-      losses = optax.softmax_cross_entropy_with_integer_labels(logits, piece["label"])
-      correct = logits.argmax(-1) == piece["label"]
+    def loss_fn(
+      classifier: Classifier, microbatch: dict[str, jax.Array]
+    ) -> tuple[jax.Array, tuple[None, Scalars]]:
+      logits = _logits(classifier, self._embed(state, microbatch["view1"]))
+      labels = microbatch["label"]
+      losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+      correct = logits.argmax(-1) == labels
       scalars = {"loss": losses.mean(), "train_linear": correct.mean()}
       return losses.mean(), (None, scalars)
 
-    grads, (_, scalars) = optim.accumulate(
-      lambda classifier, _, piece: jax.grad(loss_fn, has_aux=True)(classifier, piece),
-      state.classifier,
-      None,
-      batch,
-    )
+    def gradients(
+      classifier: Classifier, carry: None, microbatch: dict[str, jax.Array]
+    ) -> tuple[Classifier, tuple[None, Scalars]]:
+      del carry
+      return jax.grad(loss_fn, has_aux=True)(classifier, microbatch)
+
+    grads, (_, scalars) = optim.accumulate(gradients, state.classifier, None, batch)
     grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
     updates, optimiser = self.optimiser.update(grads, state.optimiser, state.classifier)
     scalars |= {
@@ -142,8 +139,7 @@ class LinearEval:
     return path
 
   def _embed(self, state: State, images: jax.Array) -> jax.Array:
-    images = self.inputs.standardise(augment.to_unit(images))
-    return self.networks.encoder(state.online, state.online_stats, images, False)[0]
+    return self.encoder.embed(state.online, state.online_stats, images)
 
   def _forward(self, state: State, batch: chex.ArrayTree) -> dict[str, jax.Array]:
     """How many classes score higher than the right one, for each image."""
@@ -153,42 +149,31 @@ class LinearEval:
     return {"rank": jnp.sum(~(logits < right), axis=1) - 1}
 
 
-make = LinearEval
+def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
+  """Evaluates, or goes on with it; the summary."""
+  experiment = LinearEval(config)
+  loop.check(config)
+  if run_dir.claim(config):
+    experiment.show_views(run_dir.figures)
+  return loop.run(experiment, config, run_dir)
 
 
-def _logits(classifier: dict, embedding: jax.Array) -> jax.Array:
+def show_views(config: ml_collections.ConfigDict, folder: Path) -> Path:
+  """Draws some images as the classifier sees them; returns the file."""
+  return LinearEval(config).show_views(folder)
+
+
+def _logits(classifier: Classifier, embedding: jax.Array) -> jax.Array:
   weights = classifier["classifier"]
   return embedding @ weights["w"] + weights["b"]
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-  """The config of a pretraining run, from its folder or one inside of it."""
-  found = [p / "config.json" for p in (folder, *folder.absolute().parents[:2])]
-  path = next((p for p in found if p.exists()), found[0])
-  config = read_json(path)
-  if config.get("experiment") != "pretrain":
-    raise UserError(f"{path.parent} is not the folder of a pretraining run")
-  return config
-
-
-def _check_same_images(seen: dict[str, Any], shown: ml_collections.ConfigDict) -> None:
+def _check_same_images(seen: ImageForm, shown: ml_collections.ConfigDict) -> None:
   """Refuses images in another form than the encoder was trained on."""
   for key in ("size", "mean", "std"):
-    wanted = tuple(seen[key]) if key != "size" else seen[key]
-    if wanted != shown[key]:
+    if getattr(seen, key) != shown[key]:
+      wanted = getattr(seen, key)
       raise UserError(
         f"the run saw images of {key} {wanted}, not {shown[key]}: choose its preset,"
         f" or set '--config.data.{key}={wanted}'"
       )
-
-
-def _load_encoder(
-  folder: Path, networks: model.Networks, image_shape: tuple[int, int, int]
-) -> tuple[hk.Params, hk.State]:
-  """Parameters and statistics of the encoder in a run's newest checkpoint."""
-  shapes = jax.eval_shape(
-    networks.init, jax.random.key(0), jnp.zeros((1, *image_shape))
-  )
-  online, stats = map(model.encoder_part, shapes)
-  _, loaded = checkpoint.load(folder, {"online": online, "online_stats": stats})
-  return loaded["online"], loaded["online_stats"]

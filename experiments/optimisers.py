@@ -4,6 +4,7 @@ import ml_collections
 import optax
 
 from byol_jax import optim
+from byol_jax.errors import check_at_least
 
 
 def from_config(
@@ -13,8 +14,12 @@ def from_config(
 
   The learning rate is per 256 images where `scale_with_batch` is set, as in
   BYOL, section 3.3, and the rate itself where it is not.
+
+  Raises:
+    UserError: a setting is unknown or out of its range.
   """
   settings, train = config.optimiser, config.train
+  check_at_least(1, train__steps=train.steps)
   scale = train.batch_size / 256 if settings.scale_with_batch else 1.0
   learning_rate = optim.make_schedule(
     settings.schedule, settings.learning_rate * scale, settings.warmup, train.steps

@@ -12,21 +12,18 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from absl import logging
 
-from byol_jax import diagnostics, features, figures, objectives, optim, parallel, probes
-from byol_jax.data import augment
+from byol_jax import diagnostics, features, objectives, optim, parallel, pretrained
+from byol_jax.data import augment, colour, views
 from byol_jax.errors import UserError
 from byol_jax.nets import bn_init, model
-from experiments import optimisers, systems
+from byol_jax.run import figures, loop
+from byol_jax.run.folder import RunDir
+from configs import presets
+from experiments import evaluation, optimisers, settings, systems
 from experiments.inputs import Inputs
 
 Scalars = dict[str, jax.Array]
-
-COLLAPSED = (
-  "the representation has collapsed: all images are mapped to nearly the same"
-  " point, and a low loss means nothing here"
-)
 
 
 class State(NamedTuple):
@@ -55,40 +52,40 @@ class Pretrain:
 
   def __init__(self, config: ml_collections.ConfigDict):
     """Opens the data and builds the networks; compiles and writes nothing."""
+    settings.check(config, presets.get(None))
     self.config = config
     self.inputs = Inputs(config, list(config.probe.values()))
     train = config.train
-    if train.batch_size // (jax.device_count() * train.accumulate) < 2:
+    microbatches = jax.device_count() * train.accumulate
+    if train.batch_size < 2 * microbatches:
       raise UserError(
-        f"train.batch_size {train.batch_size} leaves a device a single image at a"
-        " time, and what is watched needs two; choose a larger one"
+        f"train.batch_size is {train.batch_size}, one image for each of"
+        f" {microbatches} microbatches ({jax.device_count()} devices x train.accumulate"
+        f" {train.accumulate}): give {2 * microbatches} or more"
       )
-    self.objective = systems.objective_from_config(config)
+    self.objective = systems.loss_from_config(config)
     self.has_target = config.target.kind == "ema"
     self.tau = systems.tau_from_config(config)
     self.networks = self._make_networks(lambda description: description)
     if config.bn_init:
       self.networks_with_bn = self._make_networks(bn_init.with_batch_norm)
     self.views = {
-      name: augment.reduced(augment.View(**view), config.augmentations)
+      name: views.reduced(views.from_settings(view), config.augmentations)
       for name, view in config.views.items()
     }
     self.optimiser, self.learning_rate = optimisers.from_config(config)
     self._extractor = features.gathered(self._forward)
     self._first_statistics = parallel.pmap(self._statistics)
-    self._baselines = {
-      "untrained": self._untrained,
-      "pixels": lambda: self.inputs.pixels,
-    }
-    if unknown := set(config.eval.baselines) - self._baselines.keys():
-      raise UserError(
-        f"unknown baseline {min(unknown)!r} in eval.baselines; choose from"
-        f" {', '.join(self._baselines)}"
-      )
+    self.evaluation = evaluation.Evaluation(
+      config,
+      labelled=self.inputs.classes is not None,
+      baselines={
+        "untrained": self._untrained,
+        "pixels": lambda: self.inputs.pixels,
+      },
+    )
     # What cannot be built is found here, before anything is compiled or written.
     jax.eval_shape(self._init, jax.random.key(0))
-    for view in self.views.values():
-      augment.check_view(view)
 
   def _make_networks(self, change: Callable[[Any], Any]) -> model.Networks:
     config = self.config
@@ -97,10 +94,19 @@ class Pretrain:
       change(config.projector),
       change(config.predictor),
       self.inputs.classes,
-      config.train.precision,
-      parallel.AXIS,
-      config.train.remat,
+      precision=config.train.precision,
+      axis=parallel.AXIS,
+      remat=config.train.remat,
     )
+
+  def encoder_description(self) -> pretrained.Description:
+    """What someone needs to know who uses the encoder elsewhere."""
+    data, (*_, channels) = self.config.data, self.inputs.image_shape
+    form = pretrained.ImageForm(
+      data.size, channels, tuple(data.mean), tuple(data.std), data.eval_fraction
+    )
+    network = self.config.encoder.to_dict()
+    return pretrained.Description(network, self.config.train.precision, form)
 
   # What a run starts from, sees and does.
 
@@ -158,17 +164,17 @@ class Pretrain:
 
     Args:
       state: the state before it.
-      batch: one device's view1, view2 uint8 [pieces, n, size, size, C], label and
-        position (in the batch of all devices) int32 [pieces, n].
+      batch: one device's view1, view2 uint8 [microbatches, n, size, size, C], label and
+        position (in the batch of all devices) int32 [microbatches, n].
 
     Returns:
       The state after it, and scalars; both the same on all devices.
     """
 
-    def gradients(params, stats, piece):
-      views = map(self.inputs.standardise, self._views(state.step, piece))
+    def gradients(params, stats, microbatch):
+      views = map(self.inputs.standardise, self._views(state.step, microbatch))
       differentiate = jax.grad(self._loss, has_aux=True)
-      return differentiate(params, state.target, stats, *views, piece["label"])
+      return differentiate(params, state.target, stats, *views, microbatch["label"])
 
     grads, (stats, scalars) = optim.accumulate(
       gradients, state.online, (state.online_stats, state.target_stats), batch
@@ -190,19 +196,19 @@ class Pretrain:
       state.step + 1, online, target, online_stats, target_stats, optimiser
     ), scalars
 
-  def _views(self, step: jax.Array, piece: dict) -> list[jax.Array]:
-    """The views of a piece in [0, 1], their chance from (seed, step, position)."""
+  def _views(self, step: jax.Array, microbatch: dict) -> list[jax.Array]:
+    """The views of a microbatch in [0, 1], their chance from (seed, step, position)."""
     _, key = _init_and_step_keys(jax.random.key(self.config.seed))
     step_key = jax.random.fold_in(key, step)
     views = []
     for number, (name, view) in enumerate(self.views.items()):
       key = jax.random.fold_in(step_key, number)
-      keys = jax.vmap(jax.random.fold_in, (None, 0))(key, piece["position"])
-      views.append(augment.augment(keys, augment.to_unit(piece[name]), view))
+      keys = jax.vmap(jax.random.fold_in, (None, 0))(key, microbatch["position"])
+      views.append(augment.augment(keys, colour.to_unit(microbatch[name]), view))
     return views
 
   def _loss(self, online, target, stats, view1, view2, labels):
-    """(loss, (statistics, scalars)) of one piece of a batch.
+    """(loss, (statistics, scalars)) of one microbatch of a batch.
 
     Each view passes through each network by itself, so that batch norm sees one
     view at a time, and the target runs in training mode, with statistics of its
@@ -239,44 +245,15 @@ class Pretrain:
   # What comes of it.
 
   def evaluate(self, state: State) -> dict[str, float]:
-    """Health of the representation and kNN accuracy, to watch the run by.
-
-    On images whose labels are held out (`probe.valid_test`), with those of
-    `probe.valid_train` for neighbours. The test split has no part in it.
-    """
-    state = self._calibrated(state)
-    probe = self.config.probe
-    queries = self._features(state, probe.valid_test)
-    health = _health(queries)
-    if health["collapsed"]:
-      logging.warning("step %d: %s", state.step, COLLAPSED)
-    found = {f"valid_{name}": value for name, value in health.items()}
-    if self.inputs.classes:
-      bank = self._features(state, probe.valid_train)
-      found["valid_knn"] = found["score"] = probes.knn_accuracy(*_pair(bank, queries))
-    return found
+    """What the run is watched by; see `Evaluation.watch`."""
+    features = functools.partial(self._features, self._calibrated(state))
+    return self.evaluation.watch(int(state.step), features)
 
   def summarise(self, state: State) -> dict[str, Any]:
-    """Test accuracies of the encoder beside the baselines, and its health."""
-    test = self._features(state, self.config.probe.test)
-    summary: dict[str, Any] = _health(test)
-    if summary["collapsed"]:
-      logging.warning(COLLAPSED)
-    if not self.inputs.classes:
-      return summary
-    train, tested = self.config.probe.train, self.config.probe.test
-    inputs = {"encoder": (self._features(state, train), test)}
-    for kind in self.config.eval.baselines:
-      see = self._baselines[kind]()
-      inputs[kind] = see(train), see(tested)
-    for name, accuracy in (
-      ("knn", probes.knn_accuracy),
-      ("linear", probes.linear_accuracy),
-    ):
-      summary[name] = {kind: accuracy(*_pair(*pair)) for kind, pair in inputs.items()}
-    return summary
+    """What the run has come to; see `Evaluation.summarise`."""
+    return self.evaluation.summarise(functools.partial(self._features, state))
 
-  def _untrained(self) -> Callable[[str], dict[str, np.ndarray]]:
+  def _untrained(self) -> evaluation.Extract:
     """What the networks of step 0 make of a split."""
     state = self._calibrated(parallel.replicate(self.init()))
     return functools.partial(self._features, state)
@@ -290,7 +267,7 @@ class Pretrain:
     return path
 
   def _forward(self, state: State, batch: chex.ArrayTree) -> dict[str, jax.Array]:
-    images = self.inputs.standardise(augment.to_unit(batch["image"]))
+    images = self.inputs.standardise(colour.to_unit(batch["image"]))
     outputs, _ = self.networks.online(state.online, state.online_stats, images, False)
     return {"embedding": outputs.embedding, "projection": outputs.projection}
 
@@ -312,9 +289,9 @@ class Pretrain:
     return self.inputs.first_batch(list(self.views.values()))
 
   def _first_view(self, state: State, batch: dict) -> jax.Array:
-    """View 1 of a batch's first piece, as the networks want it."""
-    piece = jax.tree.map(lambda x: x[0], batch)
-    return self.inputs.standardise(self._views(state.step, piece)[0])
+    """View 1 of a batch's first microbatch, as the networks want it."""
+    microbatch = jax.tree.map(lambda x: x[0], batch)
+    return self.inputs.standardise(self._views(state.step, microbatch)[0])
 
 
 def _init_and_step_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -323,22 +300,17 @@ def _init_and_step_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
   return init_key, step_key
 
 
-def _pair(
-  train: dict[str, np.ndarray], test: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """What the probes take: features and labels to learn from and to test on."""
-  return train["embedding"], train["label"], test["embedding"], test["label"]
+def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
+  """Pretrains, or goes on with it; the summary."""
+  experiment = Pretrain(config)
+  loop.check(config)
+  new = run_dir.claim(config)
+  run_dir.write_encoder(pretrained.to_json(experiment.encoder_description()))
+  if new:
+    experiment.show_views(run_dir.figures)
+  return loop.run(experiment, config, run_dir)
 
 
-def _health(found: dict[str, np.ndarray]) -> dict[str, Any]:
-  """Collapse metrics of images as they are, without augmentation."""
-  spread = float(diagnostics.spread(jnp.asarray(found["projection"])))
-  rank = float(diagnostics.effective_rank(jnp.asarray(found["embedding"])))
-  return {
-    "spread": spread,
-    "effective_rank": rank,
-    "collapsed": diagnostics.is_collapsed(spread, rank),
-  }
-
-
-make = Pretrain
+def show_views(config: ml_collections.ConfigDict, folder: Path) -> Path:
+  """Draws both views of some images; returns the file."""
+  return Pretrain(config).show_views(folder)

@@ -8,31 +8,34 @@ import ml_collections
 from byol_jax import objectives, optim, parallel
 from byol_jax.errors import UserError
 
+TARGETS = ("ema", "online")
 
-def objective_from_config(
+
+def loss_from_config(
   config: ml_collections.ConfigDict,
 ) -> Callable[[objectives.Outputs], jax.Array]:
-  """The objective of `config.objective`, over all devices.
+  """The loss of `config.objective`, over all devices.
 
   Raises:
     UserError: it is unknown, or compares what the config's networks do not have.
   """
-  settings, target = config.objective, config.target
+  settings, kind = config.objective, config.target.kind
   name = settings.name
-  objective = objectives.make_objective(name, parallel.AXIS, **settings.get(name, {}))
-  if target.kind not in ("ema", "online"):
-    raise UserError(f"unknown target.kind {target.kind!r}; choose ema or online")
-  if name in ("raft", "byol_prime") and target.kind != "ema":
+  loss = objectives.make_loss(name, parallel.AXIS, **settings.get(name, {}))
+  if kind not in TARGETS:
+    raise UserError(f"unknown target.kind {kind!r}; choose {' or '.join(TARGETS)}")
+  objective = objectives.OBJECTIVES[name]
+  has_target, has_predictor = kind == "ema", config.predictor.depth > 0
+  if objective.target not in (None, has_target):
+    wants, kind = ("a", "ema") if objective.target else ("no", "online")
+    raise UserError(f"{name} has {wants} target network: set target.kind={kind}")
+  if objective.predictor not in (None, has_predictor):
     raise UserError(
-      f"{name} needs a mean teacher, and target.kind={target.kind} has none: set"
-      " target.kind=ema"
+      f"{name} has a predictor: set predictor.depth to 1 or more"
+      if objective.predictor
+      else f"{name} has no predictor: set predictor.depth=0 and predictor.norm=none"
     )
-  if name == "simclr" and (target.kind != "online" or config.predictor.depth):
-    raise UserError(
-      "simclr has neither a target network nor a predictor: set target.kind=online,"
-      " predictor.depth=0 and predictor.norm=none, or objective.name=info_nce"
-    )
-  return objective
+  return loss
 
 
 def tau_from_config(config: ml_collections.ConfigDict) -> optim.Schedule:

@@ -62,13 +62,13 @@ def _prepare() -> None:
   Raises:
     UserError: the images are not there.
   """
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
-  from byol_jax.data import sources
+  from byol_jax.data import datasets, sources
 
   data = presets.get(arms.PRESET).data
-  sources.check_split(data.name, data.train, _DATA_DIR.value)
+  sources.check_split(datasets.open_dataset(data.name, _DATA_DIR.value), data.train)
 
 
 def _wanted(name: str) -> bool:

@@ -123,7 +123,7 @@ ARMS = {
   "gn-ws-sgd-long": Arm("byol_gn_ws", {**_SGD, **_LONG}),
   "none-sgd-long": Arm("norm_ablation:none-none-none", {**_SGD, **_LONG}),
   "gn-ws-one-rate-16": Arm("byol_gn_ws", _of_batch_at_one_rate(16)),
-  # BYOL's table 16: the optimiser's batch stays, batch norm sees a piece of it.
+  # BYOL's table 16: the optimiser's batch stays, batch norm sees a microbatch of it.
   "bn-of-4": Arm("byol", {"train.accumulate": _TRAIN.batch_size // 4}),
 }
 

@@ -15,7 +15,7 @@ def prepare(
   arm: str, data_dir: str | None
 ) -> tuple[dict[str, Any], Callable[[], None]]:
   """The arm's step on noise, in a process of its own."""
-  from byol_jax import host
+  from byol_jax.run import host
 
   host.tune()
   from benchmarks import workload

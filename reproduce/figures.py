@@ -3,12 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib import ticker
+from matplotlib.figure import Figure
 
 from reproduce.results import Results
 
@@ -35,7 +31,8 @@ LABELS = {
 
 def collapse(found: Results, path: Path) -> None:
   """How healthy and collapsing arms went, with the first seed that there is."""
-  figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+  figure = Figure(figsize=(10, 7), layout="constrained")
+  axes = figure.subplots(2, 2)
   for axis, (key, label) in zip(axes.flat, LABELS.items(), strict=True):
     for name, line in SHOWN.items():
       if name in found:
@@ -56,9 +53,10 @@ def batch_sizes(found: Results, path: Path) -> None:
   """Linear accuracy against the images of a step, the same number of them seen.
 
   Two more lines: group norm at the rate of the preset's batch, and steps of that
-  batch of which batch norm sees pieces.
+  batch of which batch norm sees microbatches.
   """
-  figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+  figure = Figure(figsize=(6, 4), layout="constrained")
+  axis = figure.subplots()
   for name, others, line, label in (
     ("gn-ws", "gn-ws-one-rate-", "C2s--", "gn-ws, all at the rate of 128"),
     ("bn", "bn-of-4", "C0s--", "bn, batch 128, its statistics of so many"),
@@ -84,7 +82,8 @@ def batch_sizes(found: Results, path: Path) -> None:
 
 def mirror(found: dict[str, Any], path: Path) -> None:
   """Losses of RAFT and BYOL' from mirrored and equal starts, and their distances."""
-  figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
+  figure = Figure(figsize=(10, 3.5), layout="constrained")
+  left, right = figure.subplots(1, 2)
   losses = found["float64"]["losses"]
   left.plot(losses["byol-prime"], "C0-", label="BYOL'", linewidth=3, alpha=0.4)
   for name, line in (("mirrored", "C1-"), ("as it is", "C3-")):
@@ -109,6 +108,5 @@ def _label(axis: Any, x: str, y: str, title: str = "") -> None:
   axis.grid(alpha=0.3)
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
   figure.savefig(path, dpi=110)
-  plt.close(figure)

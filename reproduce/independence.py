@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from byol_jax import checkpoint, parallel
+from byol_jax import parallel
 from experiments import pretrain
 from reproduce import arms
 
@@ -36,7 +36,7 @@ def _of(name: str, folder: Path, data_dir: str | None) -> dict[str, float]:
   experiment = pretrain.Pretrain(arms.config(name, arms.FIRST_SEED, data_dir))
   start = jax.eval_shape(experiment.init)
   shapes = {"online": start.online, "online_stats": start.online_stats}
-  _, state = checkpoint.load(folder, shapes)
+  _, state = stored.load(folder, shapes)
   batches = experiment.batches(0)
   images = [experiment.inputs.standardise(_view(next(batches))) for _ in range(2)]
   companions = jnp.concatenate([images[0][:1], images[1][1:]])

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from byol_jax.rundir import read_json, write_json
+from byol_jax.run.folder import read_json, write_json
 from reproduce.arms import Run
 
 _CODE = ("byol_jax", "experiments", "configs", "reproduce", "benchmarks")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byol_jax.rundir import RunDir, read_json, write_json
+from byol_jax.run.folder import RunDir, read_json, write_json
 from reproduce import arms, provenance
 
 # What is kept of a run's metrics.jsonl.

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from absl import logging
 
-from byol_jax import rundir
 from byol_jax.errors import UserError
-from byol_jax.rundir import read_json
+from byol_jax.run.folder import differences, read_json, resolved
 from reproduce import arms, provenance, results
 
 
@@ -28,7 +27,7 @@ def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
     if (path := results.run_path(folder, run)).exists():
       config = arms.config(run.arm, run.seed, data_dir)
       there = read_json(path)["config"]
-      if differing := rundir.differences(there, rundir.resolved(config)):
+      if differing := differences(there, resolved(config)):
         raise UserError(
           f"{path} is the record of another config (it differs in"
           f" {', '.join(differing)}); delete it, or choose another --report"

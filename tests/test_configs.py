@@ -47,7 +47,7 @@ def any_data(monkeypatch):
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_every_preset_makes_an_experiment(any_data, system, argument, preset):
   # Its networks are built, as shapes alone; what does not fit is refused here.
-  experiment = pretrain.make(system.get_config(argument + preset))
+  experiment = pretrain.Pretrain(system.get_config(argument + preset))
   assert experiment.config.train.steps > 0
 
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import convolutions, costs, growth, turns
-from byol_jax import loop
 from byol_jax.nets import convolve, layers, model, normalise
-from byol_jax.rundir import RunDir
+from byol_jax.run import loop
+from byol_jax.run.folder import RunDir
 from experiments import pretrain
 from tests import tiny
 
@@ -29,7 +29,7 @@ SCALARS = 6  # that `Pretrain._loss` logs, of a set with labels
 @functools.cache
 def compiled(system, **train):
   """The experiment of a tiny config, and its step."""
-  experiment = pretrain.make(tiny.config(system, **train))
+  experiment = pretrain.Pretrain(tiny.config(system, **train))
   return experiment, costs.lower_step(experiment).compile()
 
 
@@ -91,7 +91,7 @@ def test_a_step_is_four_forward_passes_and_one_more_to_recompute(remat, passes):
   config.augmentations = "crop_only"
   config.encoder.width = 0.25
   config.data.size = 32
-  experiment = pretrain.make(config)
+  experiment = pretrain.Pretrain(config)
   state = state_of(experiment)
   images = jnp.zeros((8, *experiment.inputs.image_shape))  # of one of two devices
   with mock.patch.object(layers, "convolve", convolve.plain):

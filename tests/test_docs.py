@@ -22,7 +22,7 @@ def code(heading):
 
 
 def loss_of_a_step(config):
-  experiment = pretrain.make(config)
+  experiment = pretrain.Pretrain(config)
   update = parallel.pmap(experiment.step)
   state = parallel.replicate(experiment.init())
   _, scalars = update(state, next(experiment.batches(0)))
@@ -45,7 +45,7 @@ def test_adding_a_norm(tables):
   config = tiny.config("byol_gn_ws")
   config.encoder.norm = "rms"
   assert np.isfinite(loss_of_a_step(config))
-  state = jax.eval_shape(pretrain.make(config).init)
+  state = jax.eval_shape(pretrain.Pretrain(config).init)
   assert any(m.endswith("initial_rmsnorm") for m in state.online)
 
 

@@ -135,16 +135,16 @@ def test_accumulation_equals_the_whole_batch():
   x = jnp.float32(np.random.default_rng(0).normal(size=(8, 3)))
   params = {"net": {"w": jnp.ones((3,))}}
 
-  def gradients(params, carry, piece):
+  def gradients(params, carry, microbatch):
     def loss(params):
-      value = jnp.mean(jnp.square(piece @ params["net"]["w"] - 1.0))
+      value = jnp.mean(jnp.square(microbatch @ params["net"]["w"] - 1.0))
       return value, (carry + 1, {"loss": value})
 
     return jax.grad(loss, has_aux=True)(params)
 
   grads, (count, scalars) = optim.accumulate(gradients, params, 0, x[None])
-  pieces, (count4, scalars4) = optim.accumulate(
+  microbatches, (count4, scalars4) = optim.accumulate(
     gradients, params, 0, x.reshape(4, 2, 3)
   )
-  chex.assert_trees_all_close((grads, scalars), (pieces, scalars4), rtol=1e-5)
+  chex.assert_trees_all_close((grads, scalars), (microbatches, scalars4), rtol=1e-5)
   assert (int(count), int(count4)) == (1, 4)

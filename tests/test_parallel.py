@@ -33,7 +33,7 @@ if system != "byol_gn_ws":  # one system with all of them is enough
   config.augmentations = "crop_flip"
 if config.optimiser.name == "adam":  # makes whole steps of zero gradients' rounding
   config.optimiser.update(name="sgd", learning_rate=5e-4)
-experiment = pretrain.make(config)
+experiment = pretrain.Pretrain(config)
 state = parallel.replicate(experiment.init())
 update = parallel.pmap(experiment.step, donate=True)
 losses = []
@@ -127,8 +127,8 @@ def test_prefetch_runs_ahead_but_not_away():
 
 
 @pytest.mark.parametrize(
-  ("batch_size", "pieces", "multiple"), [(7, 1, 2), (12, 8, 16), (0, 1, 2)]
+  ("batch_size", "microbatches", "multiple"), [(7, 1, 2), (12, 8, 16), (0, 1, 2)]
 )
-def test_a_batch_that_does_not_divide_is_refused(batch_size, pieces, multiple):
+def test_a_batch_that_does_not_divide_is_refused(batch_size, microbatches, multiple):
   with pytest.raises(UserError, match=f"choose a multiple of {multiple}"):
-    parallel.check_batch_size("train.batch_size", batch_size, pieces)
+    parallel.check_batch_size("train.batch_size", batch_size, microbatches)

@@ -7,8 +7,8 @@ import sys
 _RUN = """
 import collections, json, sys
 import jax
-from byol_jax import loop
-from byol_jax.rundir import RunDir
+from byol_jax.run import loop
+from byol_jax.run.folder import RunDir
 from experiments import pretrain
 from tests import tiny
 
@@ -21,7 +21,7 @@ def count(event, seconds, fun_name="", **_):
 jax.monitoring.register_event_duration_secs_listener(count)
 config = tiny.config("byol", steps=4)
 config.eval.every_steps = 2
-experiment = pretrain.make(config)
+experiment = pretrain.Pretrain(config)
 made = dict(compiled)
 run_dir = RunDir(sys.argv[1])
 run_dir.claim(config)

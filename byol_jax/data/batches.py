@@ -13,13 +13,14 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+import cv2
 import grain
 import numpy as np
 from absl import flags
 
 from byol_jax.data import crops
-from byol_jax.data.augment import View
 from byol_jax.data.sources import NO_LABEL, Source
+from byol_jax.data.views import View
 from byol_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -32,16 +33,16 @@ _PERMUTATION, _FIRST_VIEW = 0, 1  # streams of random numbers, second half of ke
 def train_batches(
   source: Source,
   views: Sequence[View],
+  *,
   size: int,
   batch_size: int,
   seed: int,
-  first_step: int,
-  last_step: int,
+  steps: range,
   host: int = 0,
   hosts: int = 1,
   workers: int = 0,
 ) -> Iterator[Batch]:
-  """Yields this host's part of the batches of steps first_step..last_step - 1.
+  """Yields this host's part of the batches of some steps.
 
   Args:
     source: images of any size and their labels.
@@ -49,8 +50,7 @@ def train_batches(
     size: side of the crops in pixels.
     batch_size: images in a step over all hosts.
     seed: what the order of the images and their crops depend on, at least 0.
-    first_step: step of the first batch; steps count from 0.
-    last_step: step before which to stop.
+    steps: of which a batch each; they count from 0.
     host: number of this host, in 0..hosts - 1.
     hosts: number of hosts; each takes b = batch_size / hosts in a row.
     workers: processes to load images in; with 0, threads of this one do. Each
@@ -63,18 +63,23 @@ def train_batches(
   Raises:
     UserError: batch_size cannot be divided by hosts.
   """
-  load = functools.partial(
-    _train_chunk, source=source, views=tuple(views), size=size, seed=seed
-  )
   share = _share(batch_size, hosts)
-  steps = range(first_step, last_step)
-  return _iterate(load, steps, batch_size, host * share, share, workers)
+  load = functools.partial(
+    train_chunk,
+    batch_size=batch_size,
+    source=source,
+    views=tuple(views),
+    size=size,
+    seed=seed,
+  )
+  return _iterate(load, steps, offset=host * share, share=share, workers=workers)
 
 
 def eval_batches(
   source: Source,
+  *,
   size: int,
-  fraction: float,
+  crop: float,
   batch_size: int,
   host: int = 0,
   hosts: int = 1,
@@ -86,7 +91,7 @@ def eval_batches(
   Args:
     source: images of any size and their labels.
     size: side of the crops in pixels.
-    fraction: see `crops.central_crop`.
+    crop: the share of the shorter side that it takes; see `crops.central_crop`.
     batch_size: images in a batch over all hosts.
     host: number of this host, in 0..hosts - 1.
     hosts: number of hosts; each takes b = batch_size / hosts in a row.
@@ -98,10 +103,12 @@ def eval_batches(
   Raises:
     UserError: batch_size cannot be divided by hosts.
   """
-  load = functools.partial(_eval_chunk, source=source, size=size, fraction=fraction)
   share = _share(batch_size, hosts)
+  load = functools.partial(
+    _eval_chunk, batch_size=batch_size, source=source, size=size, crop=crop
+  )
   steps = range(-(-len(source) // batch_size))
-  return _iterate(load, steps, batch_size, host * share, share, workers=0)
+  return _iterate(load, steps, offset=host * share, share=share, workers=0)
 
 
 def _share(batch_size: int, hosts: int) -> int:
@@ -114,9 +121,9 @@ def _share(batch_size: int, hosts: int) -> int:
 
 
 def _iterate(
-  load: Callable[..., Batch],
+  load: Callable[[int, np.ndarray], Batch],
   steps: range,
-  batch_size: int,
+  *,
   offset: int,
   share: int,
   workers: int,
@@ -132,7 +139,7 @@ def _iterate(
   def load_chunk(index: int) -> Batch:
     step, part = divmod(index, per_batch)
     positions = np.arange(chunk) + offset + part * chunk
-    return load(steps[step], batch_size, positions)
+    return load(steps[step], positions)
 
   threads = max((os.cpu_count() or 1) // max(workers, 1), 1)
   ahead = threads + per_batch // max(workers, 1)
@@ -144,8 +151,15 @@ def _iterate(
   if workers:
     if not flags.FLAGS.is_parsed():  # Grain reads flags; a library has none
       flags.FLAGS.mark_as_parsed()
-    dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(workers))
+    options = grain.MultiprocessingOptions(workers)
+    dataset = dataset.mp_prefetch(options, _begin_worker)
   return _closing(dataset.batch(per_batch, batch_fn=_concatenate))
+
+
+def _begin_worker(index: int, count: int) -> None:
+  """As in the launcher's own process: OpenCV's threads would only compete."""
+  del index, count
+  cv2.setNumThreads(0)
 
 
 def _closing(dataset: grain.IterDataset) -> Iterator[Batch]:
@@ -161,11 +175,11 @@ def _concatenate(chunks: Sequence[Batch]) -> Batch:
   return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
 
 
-def _train_chunk(
+def train_chunk(
   step: int,
-  batch_size: int,
   positions: np.ndarray,
   *,
+  batch_size: int,
   source: Source,
   views: tuple[View, ...],
   size: int,
@@ -174,27 +188,27 @@ def _train_chunk(
   """Loads the images at consecutive positions of a step's global batch."""
   count = len(positions)
   first = step * batch_size + int(positions[0])
-  uniforms = [_crop_uniforms(seed, v, first, count) for v in range(len(views))]
+  uniforms = [crop_uniforms(seed, v, first, count) for v in range(len(views))]
   crop_shape = (count, size, size, source.channels)
-  crop = [np.empty(crop_shape, np.uint8) for _ in views]
+  cropped = [np.empty(crop_shape, np.uint8) for _ in views]
   labels = np.empty(count, np.int32)
   for i in range(count):
     epoch, place = divmod(first + i, len(source))
-    image, labels[i] = source[int(_permutation(seed, epoch, len(source))[place])]
+    image, labels[i] = source[int(permutation(seed, epoch, len(source))[place])]
     for v, view in enumerate(views):
-      crop[v][i] = crops.random_crop_flip(image, uniforms[v][i], size, view)
-  named = {f"view{v}": images for v, images in enumerate(crop, start=1)}
+      cropped[v][i] = crops.random_crop_flip(image, uniforms[v][i], size, view)
+  named = {f"view{v}": images for v, images in enumerate(cropped, start=1)}
   return named | {"label": labels, "position": positions.astype(np.int32)}
 
 
 def _eval_chunk(
   step: int,
-  batch_size: int,
   positions: np.ndarray,
   *,
+  batch_size: int,
   source: Source,
   size: int,
-  fraction: float,
+  crop: float,
 ) -> Batch:
   indices = step * batch_size + positions
   mask = indices < len(source)
@@ -202,20 +216,20 @@ def _eval_chunk(
   labels = np.full(len(indices), NO_LABEL, np.int32)
   for i, index in enumerate(indices[mask].tolist()):
     image, labels[i] = source[index]
-    images[i] = crops.central_crop(image, size, fraction)
+    images[i] = crops.central_crop(image, size, crop)
   return {"image": images, "label": labels, "mask": mask}
 
 
 # Raw Philox output never changes between versions of numpy, while the methods of
 # its Generator may: hence the sort in place of Generator.permutation.
 @functools.lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
   """Order of an epoch's images: each of 0..count - 1 once."""
   philox = np.random.Philox(key=[seed, _PERMUTATION], counter=[0, epoch, 0, 0])
   return np.argsort(philox.random_raw(count), kind="stable")
 
 
-def _crop_uniforms(seed: int, view: int, first: int, count: int) -> np.ndarray:
+def crop_uniforms(seed: int, view: int, first: int, count: int) -> np.ndarray:
   """Numbers in [0, 1) for the crops at positions first..first + count - 1.
 
   Position p owns the counter values 2 p and 2 p + 1, so a number depends on

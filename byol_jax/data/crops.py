@@ -11,12 +11,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from byol_jax.data.augment import View
+from byol_jax.data.views import View
 
 NUM_UNIFORMS = 5  # random numbers that a crop with a flip takes
-
-# Many images are cropped at the same time; OpenCV's threads would only compete.
-cv2.setNumThreads(0)
 
 
 def random_crop_flip(

@@ -7,7 +7,6 @@ needs no TensorFlow; one that is absent is downloaded, which needs TensorFlow.
 """
 
 import importlib.util
-import json
 import os
 import pathlib
 import struct
@@ -19,14 +18,12 @@ import tensorflow_datasets as tfds
 from absl import app, flags
 from array_record.python import array_record_module
 
-from byol_jax.data import sources
+from byol_jax.data import datasets, tfds_sets
 from byol_jax.errors import UserError
-
-_ARRAY_RECORD = "array_record"
 
 
 def prepare(name: str, data_dir: str | None) -> str:
-  """Makes a data set readable by `sources.open_source`.
+  """Makes a data set readable by `datasets.open_dataset`.
 
   Args:
     name: tensorflow-datasets name, with config and version where wanted.
@@ -39,12 +36,12 @@ def prepare(name: str, data_dir: str | None) -> str:
     UserError: no such data set or folder; a tfrecord file is damaged; the set
       has to be downloaded and TensorFlow is missing.
   """
-  if name in sources.EMBEDDED:
-    return f"{name} is embedded: there is nothing to prepare."
-  builder = sources.find_builder(name, data_dir)
+  if name in datasets.DATASETS:
+    return f"{name} is no set of tensorflow-datasets: there is nothing to prepare."
+  builder = tfds_sets.find_builder(name, data_dir, tuple(datasets.DATASETS))
   if builder is None:
     return _download(name, data_dir)
-  if sources.has_random_access(builder):
+  if tfds_sets.has_random_access(builder):
     return f"{name} in {builder.data_dir} is ready to be read already."
   return _convert(builder)
 
@@ -92,15 +89,8 @@ def _convert(builder: tfds.core.DatasetBuilder) -> str:
     raise UserError(
       f"{builder.data_dir} cannot be written to: copy the data set first."
     )
-  count = 0
-  for split in builder.info.splits.values():
-    template = split.filename_template.replace(filetype_suffix=_ARRAY_RECORD)
-    targets = template.sharded_filepaths(len(split.shard_lengths))
-    for path, target, length in zip(
-      split.filepaths, targets, split.shard_lengths, strict=True
-    ):
-      count += _convert_shard(path, pathlib.Path(target), length)
-  _add_format(pathlib.Path(builder.data_dir) / "dataset_info.json")
+  count = sum(_convert_shard(*shard) for shard in tfds_sets.shards(builder))
+  tfds_sets.list_array_record(builder)
   return f"Converted {count} examples in {builder.data_dir} to array_record."
 
 
@@ -124,15 +114,6 @@ def _convert_shard(path: os.PathLike[str], target: pathlib.Path, length: int) ->
   return count
 
 
-def _add_format(path: pathlib.Path) -> None:
-  """Lists array_record as a further format, as TFDS's own converter does."""
-  info = json.loads(path.read_text())
-  info.setdefault("alternativeFileFormats", []).append(_ARRAY_RECORD)
-  partial = path.with_name(f"incomplete.{path.name}")
-  partial.write_text(json.dumps(info, indent=2))
-  partial.replace(path)
-
-
 def _download(name: str, data_dir: str | None) -> str:
   if importlib.util.find_spec("tensorflow") is None:
     raise UserError(
@@ -140,7 +121,7 @@ def _download(name: str, data_dir: str | None) -> str:
     )
   builder = tfds.builder(name, data_dir=data_dir)
   try:
-    builder.download_and_prepare(file_format=_ARRAY_RECORD)
+    builder.download_and_prepare(file_format=tfds_sets.ARRAY_RECORD)
   # What TFDS raises where files that must be fetched by hand are not there.
   except (AssertionError, OSError, tfds.download.DownloadError) as error:
     raise UserError(

@@ -54,7 +54,7 @@ def from_memory(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   order that the caches dislike. Its barriers do something on a CPU only with the
   flag that `host.tune` sets. And XLA brings the gradient's convolutions into the
   one layout that it has a fast kernel for outside of loops only, so that they are
-  given that layout here, for the loop over the pieces of a batch.
+  given that layout here, for the loop over the microbatches of a batch.
   """
   return plain(x, w, stride)
 

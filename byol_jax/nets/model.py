@@ -1,7 +1,7 @@
 """The online and the target network, put together from a description."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import haiku as hk
@@ -40,7 +40,7 @@ class Online(NamedTuple):
 class Networks(NamedTuple):
   """BYOL's networks as pure functions over one tree of parameters.
 
-  Each function but `init` maps (parameters, statistics, images [N, H, W, C],
+  `online` and `target` map (parameters, statistics, images [N, H, W, C],
   is_training) to (outputs, statistics).
 
   Attributes:
@@ -48,24 +48,24 @@ class Networks(NamedTuple):
       asked for their shape alone, and statistics start at zero.
     online: to `Online`.
     target: to the projection [N, P], by the encoder and the projector alone.
-    encoder: to the embedding [N, D].
   """
 
   init: Callable[..., tuple[hk.Params, hk.State]]
   online: Callable[..., tuple[Online, hk.State]]
   target: Callable[..., tuple[jax.Array, hk.State]]
-  encoder: Callable[..., tuple[jax.Array, hk.State]]
 
 
-def _component(
-  module: type[M], description: Mapping[str, Any], axis: str | None, **rest: Any
-) -> M:
-  """A module, its layers chosen by the description's first three settings."""
-  settings = dict(description)
-  layers = Layers(
-    settings.pop("norm"), settings.pop("groups"), settings.pop("standardised"), axis
-  )
-  return module(layers, **settings, **rest)
+class EncoderNetwork(NamedTuple):
+  """The encoder alone, as pure functions.
+
+  Attributes:
+    init: as in `Networks`, of the encoder's modules alone.
+    embed: (parameters, statistics, images [N, H, W, C]) -> the embedding [N, D], as in
+      evaluation.
+  """
+
+  init: Callable[..., tuple[hk.Params, hk.State]]
+  embed: Callable[..., jax.Array]
 
 
 def make_networks(
@@ -73,6 +73,7 @@ def make_networks(
   projector: Mapping[str, Any],
   predictor: Mapping[str, Any],
   classes: int | None = None,
+  *,
   precision: str = "float32",
   axis: str | None = None,
   remat: bool = False,
@@ -95,57 +96,114 @@ def make_networks(
     UserError: for an unknown precision, or float64 without JAX_ENABLE_X64; from
       `init`, for a description that makes no network.
   """
+  dtype = _dtype(precision)
+
+  def embed(images: jax.Array, is_training: bool) -> jax.Array:
+    encode = _component("encoder", ResNet, encoder, axis, remat=remat)
+    return encode(images.astype(dtype), is_training)
+
+  def project(embedding: jax.Array, is_training: bool) -> jax.Array:
+    head = _component("projector", MLP, projector, axis, name="projector")
+    return head(embedding, is_training)
+
+  def predict(projection: jax.Array, is_training: bool) -> jax.Array:
+    head = _component("predictor", MLP, predictor, axis, name="predictor")
+    return head(projection, is_training)
+
+  def classify(embedding: jax.Array) -> jax.Array | None:
+    if not classes:
+      return None
+    frozen = jax.lax.stop_gradient(at_least_float32(embedding))
+    return Linear(classes, name="classifier")(frozen)
+
+  def online(images: jax.Array, is_training: bool) -> Online:
+    embedding = embed(images, is_training)
+    projection = project(embedding, is_training)
+    prediction = predict(projection, is_training)
+    if prediction.shape != projection.shape:
+      raise UserError(
+        f"the predictor has {prediction.shape[-1]} outputs and the projector"
+        f" {projection.shape[-1]}: they are compared, so give the same number"
+      )
+    outputs = Online(embedding, projection, prediction, classify(embedding))
+    return jax.tree.map(at_least_float32, outputs)
+
+  def target(images: jax.Array, is_training: bool) -> jax.Array:
+    return at_least_float32(project(embed(images, is_training), is_training))
+
+  return Networks(_initialiser(online), _apply(online), _apply(target))
+
+
+def make_encoder(
+  encoder: Mapping[str, Any], precision: str = "float32"
+) -> EncoderNetwork:
+  """Builds the encoder alone, its modules named as in `make_networks`.
+
+  Args:
+    encoder: as for `make_networks`.
+    precision: likewise.
+
+  Raises:
+    UserError: as `make_networks`.
+  """
+  dtype = _dtype(precision)
+
+  def run(images: jax.Array, is_training: bool) -> jax.Array:
+    encode = _component("encoder", ResNet, encoder, None)
+    return at_least_float32(encode(images.astype(dtype), is_training))
+
+  apply = _apply(run)
+
+  def embed(params: hk.Params, stats: hk.State, images: jax.Array) -> jax.Array:
+    return apply(params, stats, images, False)[0]
+
+  return EncoderNetwork(_initialiser(run), embed)
+
+
+def _component(
+  part: str,
+  module: type[M],
+  description: Mapping[str, Any],
+  axis: str | None,
+  **rest: Any,
+) -> M:
+  """A module, its layers chosen by the description's first three settings."""
+  settings = dict(description)
+  try:
+    layers = Layers(
+      settings.pop("norm"), settings.pop("groups"), settings.pop("standardised"), axis
+    )
+    return module(layers, **settings, **rest)
+  except KeyError as error:
+    raise UserError(f"the {part} has no setting {error}: add it") from error
+  except TypeError as error:
+    raise UserError(f"the {part} cannot be built: {error}") from error
+
+
+def _dtype(precision: str) -> jnp.dtype:
   if precision not in PRECISIONS:
     raise UserError(
       f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
     )
   if jax.dtypes.canonicalize_dtype(precision) != PRECISIONS[precision]:
     raise UserError(f"precision {precision} needs JAX_ENABLE_X64=1 in the environment")
+  return PRECISIONS[precision]
 
-  def build():
-    encode = _component(ResNet, encoder, axis, remat=remat)
-    project = _component(MLP, projector, axis, name="projector")
-    predict = _component(MLP, predictor, axis, name="predictor")
-    classify = Linear(classes, name="classifier") if classes else None
 
-    def embed(images, is_training):
-      return encode(images.astype(PRECISIONS[precision]), is_training)
+def _apply(
+  run: Callable[[jax.Array, bool], Any],
+) -> Callable[..., tuple[Any, hk.State]]:
+  """(parameters, statistics, images, is_training) -> (outputs, statistics)."""
+  apply = hk.transform_with_state(run).apply
 
-    def wide(outputs):
-      return jax.tree.map(at_least_float32, outputs)
+  # Traced once, although a step calls it for each view.
+  @functools.partial(jax.jit, static_argnums=3)
+  def deterministic(
+    params: hk.Params, stats: hk.State, images: jax.Array, is_training: bool
+  ) -> tuple[Any, hk.State]:
+    return apply(params, stats, None, images, is_training)
 
-    def online(images, is_training):
-      embedding = embed(images, is_training)
-      projection = project(embedding, is_training)
-      prediction = predict(projection, is_training)
-      if prediction.shape != projection.shape:
-        raise UserError(
-          f"the predictor has {prediction.shape[-1]} outputs and the projector"
-          f" {projection.shape[-1]}: they are compared, so give the same number"
-        )
-      frozen = jax.lax.stop_gradient(wide(embedding))
-      logits = classify(frozen) if classify else None
-      return wide(Online(embedding, projection, prediction, logits))
-
-    def target(images, is_training):
-      return wide(project(embed(images, is_training), is_training))
-
-    def encoder_alone(images, is_training):
-      return wide(embed(images, is_training))
-
-    return online, (online, target, encoder_alone)
-
-  _, functions = hk.multi_transform_with_state(build)
-
-  def deterministic(function):
-    # Traced once, although a step calls it for each view.
-    @functools.partial(jax.jit, static_argnums=3)
-    def apply(params, state, images, is_training):
-      return function(params, state, None, images, is_training)
-
-    return apply
-
-  return Networks(_initialiser(lambda: build()[0]), *map(deterministic, functions))
+  return deterministic
 
 
 class _Request(NamedTuple):
@@ -159,63 +217,56 @@ class _Request(NamedTuple):
 
 
 def _initialiser(
-  build: Callable[[], Callable[[jax.Array, bool], Any]],
+  run: Callable[[jax.Array, bool], Any],
 ) -> Callable[[jax.Array, jax.Array], tuple[hk.Params, hk.State]]:
   """Haiku's `init`, up to rounding, without the network's outputs.
 
-  The network is traced once for images of a shape, to hear what it asks for, and
-  each parameter is drawn by itself: few differ in shape, while one program of all
-  draws takes longer to compile, and even to load.
+  The network is traced for its images' shape, which tells what parameters it asks
+  for, and each of them is drawn by itself: few differ in shape, while one program of
+  all draws takes longer to compile, and even to load.
   """
 
   @functools.cache
-  def traced(shape, dtype):
+  def trace(shape: tuple[int, ...], dtype: Any) -> tuple[list[_Request], hk.State]:
     requests: list[_Request] = []
 
-    def note(next_creator, shape, dtype, init, context):
-      module, name = context.module_name, context.name
-      requests.append(_Request(module, name, shape, dtype, init))
-      return next_creator(shape, dtype, init)
+    def note(
+      create: Callable, shape: Any, dtype: Any, init: Any, context: Any
+    ) -> jax.Array:
+      requests.append(_Request(context.module_name, context.name, shape, dtype, init))
+      return create(shape, dtype, init)
 
-    def run(images):
+    def noted(images: jax.Array) -> None:
       with hk.custom_creator(note):
-        build()(images, True)
+        run(images, True)
 
+    init = hk.transform_with_state(noted).init
     images = jax.ShapeDtypeStruct(shape, dtype)
-    init = hk.transform_with_state(run).init
-    return requests, jax.eval_shape(init, jax.random.key(0), images)[1]
+    _, stats = jax.eval_shape(init, jax.random.key(0), images)
+    return requests, stats
 
-  def init(key, images):
-    requests, stats = traced(images.shape, images.dtype)
+  def init(key: jax.Array, images: jax.Array) -> tuple[hk.Params, hk.State]:
+    requests, stats = trace(images.shape, images.dtype)
 
-    def draw():
+    def draw() -> dict[str, dict[str, jax.Array]]:
       params: dict[str, dict[str, jax.Array]] = {}
-      for module, name, *shape_and_dtype, initialise in requests:
-        params.setdefault(module, {})[name] = initialise(*shape_and_dtype)
+      for request in requests:
+        value = request.init(request.shape, request.dtype)
+        params.setdefault(request.module, {})[request.name] = value
       return params
 
+    # In a transform, where initialisers find their random numbers.
     params = hk.transform(draw).apply({}, key)
     return params, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), stats)
 
   return init
 
 
-HEADS = ("projector", "predictor", "classifier")
-
-
 def target_part(tree: Mapping[str, Any]) -> dict[str, Any]:
   """The modules of parameters or statistics that the target network has too."""
-  return _without(tree, HEADS[1:])
-
-
-def encoder_part(tree: Mapping[str, Any]) -> dict[str, Any]:
-  """The encoder's modules of parameters or statistics."""
-  return _without(tree, HEADS)
-
-
-def _without(tree: Mapping[str, Any], heads: Sequence[str]) -> dict[str, Any]:
+  online_alone = ("predictor", "classifier")
   return {
     module: values
     for module, values in tree.items()
-    if module.split("/")[0] not in heads
+    if module.split("/")[0] not in online_alone
   }

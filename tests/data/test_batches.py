@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from byol_jax.data import batches
-from byol_jax.data.augment import View
 from byol_jax.data.sources import ArraySource
+from byol_jax.data.views import View
 from byol_jax.errors import UserError
 
 WHOLE = View(crop_area=(1, 1), crop_aspect=(1, 1), flip=0)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from byol_jax.data import crops
-from byol_jax.data.augment import View
+from byol_jax.data.views import View
 
 WHOLE = View(crop_area=(1, 1), crop_aspect=(1, 1), flip=0)
 

@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from byol_jax import checkpoint, loop, parallel
+from byol_jax import parallel
 from byol_jax.errors import UserError
-from byol_jax.rundir import RunDir
+from byol_jax.run import loop
+from byol_jax.run.folder import RunDir
 from experiments import linear_eval, pretrain
 from tests import tiny
 
 
-def start(path, config, make=pretrain.make):
+def start(path, config, make=pretrain.Pretrain):
   run_dir = RunDir(path)
   run_dir.claim(config)
   return loop.run(make(config), config, run_dir)
@@ -44,7 +45,7 @@ def test_summary_has_accuracies_beside_both_baselines(run):
 def test_baselines_are_those_asked_for(run):
   config = tiny.config("byol_gn_ws")
   config.eval.baselines = ("pixels",)
-  experiment = pretrain.make(config)
+  experiment = pretrain.Pretrain(config)
   summary = experiment.summarise(parallel.replicate(experiment.init()))
   for probe in ("knn", "linear"):
     assert summary[probe].keys() == {"encoder", "pixels"}
@@ -55,7 +56,7 @@ def test_an_unknown_baseline_is_refused():
   config = tiny.config()
   config.eval.baselines = ("untrained", "trained")
   with pytest.raises(UserError, match=r"unknown baseline 'trained' in eval\.baselines"):
-    pretrain.make(config)
+    pretrain.Pretrain(config)
 
 
 def test_everything_is_watched_from_the_start(run):
@@ -77,12 +78,12 @@ def test_everything_is_watched_from_the_start(run):
 
 def test_linear_evaluation_of_the_run(run, tmp_path):
   config = tiny.linear_eval(run[0])
-  summary = start(tmp_path / "linear", config, linear_eval.make)
+  summary = start(tmp_path / "linear", config, linear_eval.LinearEval)
   assert 0 <= summary["linear"]["encoder"] <= summary["linear_top5"]["encoder"] <= 1
   # The frozen part is what the checkpoint holds, to the bit.
-  experiment = linear_eval.make(config)
+  experiment = linear_eval.LinearEval(config)
   before = experiment.init()
-  step, after = checkpoint.load(tmp_path / "linear", before)
+  step, after = stored.load(tmp_path / "linear", before)
   assert step == 4
   chex.assert_trees_all_equal(before.online, after.online)
   chex.assert_trees_all_equal(before.online_stats, after.online_stats)
@@ -90,7 +91,7 @@ def test_linear_evaluation_of_the_run(run, tmp_path):
 
 
 def test_linear_evaluation_counts_every_test_image_once(run):
-  experiment = linear_eval.make(tiny.linear_eval(run[0]))
+  experiment = linear_eval.LinearEval(tiny.linear_eval(run[0]))
   state = experiment.init()
   weights = state.classifier["classifier"]
   # A bias that always says class 3 is right as often as class 3 occurs.
@@ -103,7 +104,7 @@ def test_linear_evaluation_counts_every_test_image_once(run):
 
 
 def test_a_classifier_that_says_nothing_is_not_right(run):
-  experiment = linear_eval.make(tiny.linear_eval(run[0]))
+  experiment = linear_eval.LinearEval(tiny.linear_eval(run[0]))
   found = experiment.evaluate(experiment.init())
   assert found == {"test_linear": 0.0, "test_linear_top5": 0.0}
 
@@ -112,19 +113,19 @@ def test_images_in_another_form_than_the_runs_are_refused(run):
   config = tiny.linear_eval(run[0])
   config.data.size = 20
   with pytest.raises(UserError, match="saw images of size 16, not 20"):
-    linear_eval.make(config)
+    linear_eval.LinearEval(config)
 
 
 def test_splits_are_checked_before_anything_runs():
   config = tiny.config()
   config.probe.test = "validation"
   with pytest.raises(UserError, match="nothing for the split 'validation'"):
-    pretrain.make(config)
+    pretrain.Pretrain(config)
 
 
 def test_one_image_a_device_is_refused():
   with pytest.raises(UserError, match="a single image at a time"):
-    pretrain.make(tiny.config(batch_size=jax.device_count()))
+    pretrain.Pretrain(tiny.config(batch_size=jax.device_count()))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_linear_evaluation_of_nothing_is_refused(run, tmp_path, damage, message)
   config = tiny.linear_eval(run[0])
   damage(config, tmp_path)
   with pytest.raises(UserError, match=message):
-    linear_eval.make(config)
+    linear_eval.LinearEval(config)
 
 
 def test_linear_evaluation_of_another_network_is_refused(run, tmp_path):
@@ -147,16 +148,16 @@ def test_linear_evaluation_of_another_network_is_refused(run, tmp_path):
   (tmp_path / "config.json").write_text(json.dumps(changed))
   (tmp_path / "checkpoints").symlink_to(run[0] / "checkpoints")
   with pytest.raises(UserError, match=r"parameter online:res_net10.* there and"):
-    linear_eval.make(tiny.linear_eval(tmp_path))
+    linear_eval.LinearEval(tiny.linear_eval(tmp_path))
 
 
 def test_views_are_drawn(tmp_path):
-  path = pretrain.make(tiny.config()).show_views(tmp_path)
+  path = pretrain.Pretrain(tiny.config()).show_views(tmp_path)
   assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_collapse_is_told_in_plain_words(caplog):
-  experiment = pretrain.make(tiny.config())
+  experiment = pretrain.Pretrain(tiny.config())
   state = experiment.init()
   dead = jax.tree.map(jnp.zeros_like, state.online)
   with caplog.at_level("WARNING"):
@@ -166,17 +167,17 @@ def test_a_collapse_is_told_in_plain_words(caplog):
 
 
 def test_an_untrained_batch_norm_network_has_usable_statistics():
-  experiment = pretrain.make(tiny.config("byol"))
+  experiment = pretrain.Pretrain(tiny.config("byol"))
   found = experiment.evaluate(experiment.init())
   assert 0.1 < found["valid_spread"] <= 1
 
 
 def test_accumulation_gives_the_whole_batchs_update():
-  # Where no statistics are shared, pieces and the whole are the same.
+  # Where no statistics are shared, microbatches and the whole are the same.
   states = []
-  for pieces in (1, 2):
-    config = tiny.config(batch_size=4 * jax.device_count(), accumulate=pieces)
-    experiment = pretrain.make(config)
+  for microbatches in (1, 2):
+    config = tiny.config(batch_size=4 * jax.device_count(), accumulate=microbatches)
+    experiment = pretrain.Pretrain(config)
     state = parallel.replicate(experiment.init())
     update = parallel.pmap(experiment.step)
     for batch, _ in zip(experiment.batches(0), range(3), strict=False):
@@ -188,7 +189,7 @@ def test_accumulation_gives_the_whole_batchs_update():
 
 
 def test_target_follows_the_new_online_parameters():
-  experiment = pretrain.make(tiny.config())
+  experiment = pretrain.Pretrain(tiny.config())
   before = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step)
   batches = experiment.batches(0)

@@ -5,16 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from byol_jax import loop, parallel
+from byol_jax import parallel
 from byol_jax.errors import UserError
-from byol_jax.rundir import RunDir
+from byol_jax.run import loop
+from byol_jax.run.folder import RunDir
 from experiments import pretrain
 from tests import tiny
 
 
 def few_steps(config, steps=3, change=lambda state: state):
   """The states before and after, and the losses."""
-  experiment = pretrain.make(config)
+  experiment = pretrain.Pretrain(config)
   start = change(experiment.init())
   state = parallel.replicate(start)
   update = parallel.pmap(experiment.step)
@@ -30,7 +31,7 @@ def test_every_system_trains_from_end_to_end(system, tmp_path):
   config = tiny.config(system, steps=2)
   run_dir = RunDir(tmp_path / system)
   run_dir.claim(config)
-  summary = loop.run(pretrain.make(config), config, run_dir)
+  summary = loop.run(pretrain.Pretrain(config), config, run_dir)
   assert summary.keys() >= {"knn", "linear", "collapsed", "spread"}
   records = run_dir.records()
   assert [r["step"] for r in records] == [0, 1, 2]
@@ -47,7 +48,7 @@ def test_simclr_has_no_target_and_no_predictor():
 
 
 def test_bn_init_starts_healthy_and_uses_no_batch_statistics():
-  experiment = pretrain.make(tiny.config("byol_bn_init"))
+  experiment = pretrain.Pretrain(tiny.config("byol_bn_init"))
   state = experiment.init()
   assert not state.online_stats
   assert not state.target_stats
@@ -73,7 +74,7 @@ def test_target_may_start_as_the_online_network():
   for same in (False, True):
     config = tiny.config("byol_gn_ws")
     config.target.same_init = same
-    state = pretrain.make(config).init()
+    state = pretrain.Pretrain(config).init()
     module = "projector/linear"
     equal = np.array_equal(state.online[module]["w"], state.target[module]["w"])
     assert equal == same
@@ -129,7 +130,7 @@ def test_raft_and_byol_prime_mirror_each_other_as_they_are_shipped():
 def test_predictors_of_other_depths(depth):
   config = tiny.config("byol")
   config.predictor.update(depth=depth, norm="batch" if depth > 1 else "none")
-  experiment = pretrain.make(config)
+  experiment = pretrain.Pretrain(config)
   state = jax.eval_shape(experiment.init)
   modules = [m for m in state.online if m.startswith("predictor/linear")]
   assert len(modules) == depth
@@ -142,18 +143,18 @@ def test_predictors_of_other_depths(depth):
 def test_a_linear_predictor_may_start_at_the_identity():
   config = tiny.config("raft")
   config.predictor.update(depth=1, norm="none", identity_init=True)
-  state = pretrain.make(config).init()
+  state = pretrain.Pretrain(config).init()
   np.testing.assert_array_equal(state.online["predictor/linear"]["w"], np.eye(8))
 
 
 def test_augmentations_are_taken_away_from_both_views():
   config = tiny.config("simclr")
   config.augmentations = "no_colour"
-  for view in pretrain.make(config).views.values():
+  for view in pretrain.Pretrain(config).views.values():
     assert (view.jitter, view.grayscale) == (0, 0)
     assert view.flip == 0.5
   config.augmentations = "crop_only"
-  for view in pretrain.make(config).views.values():
+  for view in pretrain.Pretrain(config).views.values():
     assert not any((view.flip, view.jitter, view.grayscale, view.blur, view.solarise))
     assert view.crop_area == (0.2, 1.0)
 
@@ -185,4 +186,4 @@ def test_configs_that_mean_nothing_are_refused(system, changes, message):
   config = tiny.config(system)
   config.update_from_flattened_dict(changes)
   with pytest.raises(UserError, match=message):
-    pretrain.make(config)
+    pretrain.Pretrain(config)

@@ -56,7 +56,7 @@ def test_the_chosen_form_equals_the_plain_one(kernel, size, stride):
 
 def test_a_gradients_convolutions_are_in_the_order_of_the_fast_kernel():
   # In a loop XLA leaves them as they are, and has slow kernels for all other orders:
-  # the pieces of a batch took seven times as long.
+  # the microbatches of a batch took seven times as long.
   def loss(x, w):
     return jnp.sum(jnp.square(convolve.from_memory(x, w, 2)))
 

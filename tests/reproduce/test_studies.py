@@ -2,8 +2,8 @@
 
 import pytest
 
-from byol_jax import checkpoint, parallel
-from byol_jax.rundir import write_json
+from byol_jax import parallel
+from byol_jax.run.folder import write_json
 from experiments import pretrain
 from reproduce import arms, independence, mirror
 from tests import tiny
@@ -43,7 +43,7 @@ def test_only_batch_norm_sees_an_image_through_its_batch(tmp_path):
     assert independence.measure(tmp_path, None) == {}
     experiment = pretrain.Pretrain(tiny.config(SYSTEMS[name]))
     folder = arms.Run(name, arms.FIRST_SEED).folder(tmp_path)
-    checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
+    checkpoints = Checkpoints(folder / "checkpoints")
     checkpoints.save(4, parallel.replicate(experiment.init()))
     checkpoints.close()
     write_json(folder / "summary.json", {})

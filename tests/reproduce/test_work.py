@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from byol_jax import rundir
 from byol_jax.errors import UserError
-from byol_jax.rundir import write_json
+from byol_jax.run.folder import resolved, write_json
 from reproduce import arms, results, work
 from tests.reproduce import made_up
 
@@ -41,7 +40,7 @@ def test_the_command_line_says_what_the_config_is(run):
 def test_records_of_another_config_are_refused(tmp_path):
   run = arms.Run("bn-tau-1", 1)
   path = results.run_path(tmp_path, run)
-  config = rundir.resolved(arms.config(run.arm, run.seed, "here"))
+  config = resolved(arms.config(run.arm, run.seed, "here"))
   path.parent.mkdir()
   write_json(path, {"config": config})
   work.check(arms.runs(), tmp_path, "there")

@@ -8,6 +8,7 @@ import datetime
 import math
 import signal
 import statistics
+import threading
 import time
 from collections.abc import Generator, Iterator
 from typing import Any, Protocol
@@ -17,10 +18,11 @@ import jax
 import ml_collections
 from absl import logging
 
-from byol_jax import figures, parallel
-from byol_jax.checkpoint import Checkpoints
-from byol_jax.errors import Stopped, UserError
-from byol_jax.rundir import RunDir
+from byol_jax import parallel
+from byol_jax.errors import Stopped, UserError, check_at_least
+from byol_jax.run import figures
+from byol_jax.run.checkpoints import Checkpoints
+from byol_jax.run.folder import RunDir
 
 # How many steps the host may run ahead of the devices: enough to keep them
 # busy, few enough for the batches of the steps in flight to fit in memory.
@@ -113,6 +115,22 @@ class _NotFinite(Exception):
   pass
 
 
+def check(config: ml_collections.ConfigDict) -> None:
+  """Checks what `run` reads of a config, before anything is compiled or written.
+
+  Raises:
+    UserError: a count is below 1, or a time below 0.
+  """
+  check_at_least(
+    1,
+    train__steps=config.train.steps,
+    log__every_steps=config.log.every_steps,
+    eval__every_steps=config.eval.every_steps,
+    checkpoint__keep=config.checkpoint.keep,
+  )
+  check_at_least(0, checkpoint__every_minutes=config.checkpoint.every_minutes)
+
+
 def run(
   experiment: Experiment, config: ml_collections.ConfigDict, run_dir: RunDir
 ) -> dict[str, Any]:
@@ -120,8 +138,8 @@ def run(
 
   Args:
     experiment: what to run.
-    config: of it, `train`, `log`, `eval` and `checkpoint` are read here.
-    run_dir: the folder of the run, already claimed.
+    config: of it, `train`, `log`, `eval` and `checkpoint` are read here; see `check`.
+    run_dir: the folder of the run, claimed for this config.
 
   Returns:
     The summary, as in summary.json.
@@ -152,42 +170,39 @@ def run(
   return summary
 
 
-def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
+def _train(
+  experiment: Experiment,
+  config: ml_collections.ConfigDict,
+  run_dir: RunDir,
+  checkpoints: Checkpoints,
+) -> tuple[Any, _Monitor]:
   """The state after the last step, and the run's clock."""
-  restored = None
-  if checkpoints.latest_step() is not None:
-    restored = checkpoints.restore(jax.eval_shape(experiment.init))
-  if restored is None:
-    first_step, state = 0, experiment.init()
-  else:
-    first_step, state = restored
-    logging.info("continuing from step %d", first_step)
-  state = parallel.replicate(state)
-  last_record = run_dir.rewind(-1 if restored is None else first_step)
+  first_step, state = _begin(experiment, checkpoints)
+  new = first_step == 0
+  last_record = run_dir.rewind(-1 if new else first_step)
   steps = config.train.steps
   monitor = _Monitor(config.train.batch_size, steps, last_record.get("seconds", 0.0))
   update = parallel.pmap(experiment.step, donate=True)
-  if restored is None:
+  if new:
     run_dir.log(0, {**experiment.evaluate(state), "seconds": monitor.seconds})
 
-  between_saves = 60 * config.checkpoint.every_minutes
-  next_save = time.monotonic() + between_saves
+  timer = _SaveTimer(60 * config.checkpoint.every_minutes)
   with _stop_signals() as asked, _closing(experiment.batches(first_step)) as batches:
     monitor.restart()
     for step in range(first_step + 1, steps + 1):
       state, scalars = update(state, monitor.fetch(batches))
       monitor.record(scalars)
-      log, evaluate = (
-        step == steps or step % config[key].every_steps == 0 for key in ("log", "eval")
-      )
+      is_first = step == first_step + 1
+      is_last = step == steps
+      log = is_last or step % config.log.every_steps == 0
+      evaluate = is_last or step % config.eval.every_steps == 0
       # Hosts must stop and save after the same step, and agreeing on it takes time.
-      stop = parallel.agree(bool(asked)) if _alone() or log else False
-      save = parallel.agree(time.monotonic() >= next_save) if log else False
-      first = step == first_step + 1
-      if not (first or log or evaluate or stop):
+      stop = (log or _is_alone()) and parallel.agree(bool(asked))
+      save = log and parallel.agree(timer.is_due())
+      if not (is_first or log or evaluate or stop):
         continue
       report = _finite_report(monitor, step, checkpoints)
-      if first:
+      if is_first:
         logging.info("first step after %.0f s, compiled", monitor.seconds)
       else:
         _show(step, steps, report)
@@ -195,7 +210,7 @@ def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
       run_dir.log(step, report | found)
       if save or evaluate or stop:
         checkpoints.save(step, state, found)
-        next_save = time.monotonic() + between_saves
+        timer.restart()
       # Drawing takes as long as a few dozen fast steps.
       if (evaluate or stop) and parallel.is_first_host():
         figures.curves(run_dir)
@@ -206,7 +221,33 @@ def _train(experiment, config, run_dir, checkpoints) -> tuple[Any, _Monitor]:
   return state, monitor
 
 
-def _alone() -> bool:
+def _begin(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, Any]:
+  """The step to go on from, and the state there, on all devices."""
+  restored = None
+  if checkpoints.latest_step() is not None:
+    restored = checkpoints.restore(jax.eval_shape(experiment.init))
+  if restored is None:
+    return 0, parallel.replicate(experiment.init())
+  step, state = restored
+  logging.info("continuing from step %d", step)
+  return step, parallel.replicate(state)
+
+
+class _SaveTimer:
+  """Says when a checkpoint is due, `seconds` after the one before."""
+
+  def __init__(self, seconds: float):
+    self._seconds = seconds
+    self.restart()
+
+  def restart(self) -> None:
+    self._due = time.monotonic() + self._seconds
+
+  def is_due(self) -> bool:
+    return time.monotonic() >= self._due
+
+
+def _is_alone() -> bool:
   return jax.process_count() == 1
 
 
@@ -262,9 +303,12 @@ def _show(step: int, steps: int, report: dict[str, float]) -> None:
 def _stop_signals() -> Iterator[list[int]]:
   """Collects SIGTERM and Ctrl-C; a second one ends the program at once."""
   asked: list[int] = []
+  if threading.current_thread() is not threading.main_thread():
+    yield asked  # Python gives signals to the main thread alone.
+    return
   handlers: dict[int, Any] = {}
 
-  def ask(number, frame):
+  def ask(number: int, frame: object) -> None:
     del frame
     asked.append(number)
     logging.info("asked to stop: saving soon")

@@ -1,11 +1,14 @@
 """What makes XLA fast on the host's own cores; nothing here changes a result."""
 
 import ctypes
+import importlib.metadata
 import importlib.util
 import os
 import platform
 
+import cv2
 import jaxlib
+from absl import logging
 
 # Flag of XLA -> our choice, where programs run on CPUs alone: the second of them
 # would change programs for accelerators too.
@@ -28,15 +31,23 @@ def tune() -> None:
   """Chooses XLA's fastest forms on CPUs, and keeps the memory of steps for the next.
 
   Comes before JAX's first device is asked for, on the main thread. What the user
-  chose by XLA_FLAGS stays.
+  chose by XLA_FLAGS stays. Where there are accelerators, flags, dispatch and malloc
+  are left as they are.
   """
-  _set_flags()
-  _keep_memory()
+  # Many images are cropped at the same time; OpenCV's threads would only compete.
+  cv2.setNumThreads(0)
+  if _has_only_cpus():
+    _set_flags()
+    _keep_memory()
 
 
 def _set_flags() -> None:
   version = tuple(map(int, jaxlib.__version__.split(".")[:2]))
-  if not _VERSIONS[0] <= version < _VERSIONS[1] or not _has_only_cpus():
+  if not _VERSIONS[0] <= version < _VERSIONS[1]:
+    logging.info(
+      "jaxlib %s is not one that was tried: XLA's flags for CPUs are left out",
+      jaxlib.__version__,
+    )
     return
   given = os.environ.get("XLA_FLAGS", "")
   ours = [f"{flag}={value}" for flag, value in _FLAGS.items() if flag not in given]
@@ -48,7 +59,8 @@ def _has_only_cpus() -> bool:
   if chosen := os.environ.get("JAX_PLATFORMS"):
     return chosen == "cpu"
   # What JAX finds accelerators by; looking does not start any.
-  return not any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
+  packages = any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
+  return not packages and not importlib.metadata.entry_points(group="jax_plugins")
 
 
 def _keep_memory() -> None:

@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError
-from byol_jax.rundir import RunDir
+from byol_jax.run.folder import RunDir
 
 
 def config(**changes):

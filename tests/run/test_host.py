@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from byol_jax import host
+from byol_jax.run import host
 
 _FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 
@@ -25,7 +25,7 @@ def _run(code: str, **environment: str) -> str:
 
 _STEPS = """
 import resource, threading
-from byol_jax import host
+from byol_jax.run import host
 {tune}
 import experiments.pretrain  # with all its imports, as a run has
 import jax, jax.numpy as jnp
@@ -74,7 +74,7 @@ def test_a_steps_memory_is_mapped_once():
 
 def test_flags_are_known_to_this_jaxlib_and_added_once():
   code = (
-    "import os; from byol_jax import host; host.tune(); host.tune(); import jax;"
+    "import os; from byol_jax.run import host; host.tune(); host.tune(); import jax;"
     "jax.devices(); print(os.environ['XLA_FLAGS'])"
   )
   flags = _run(code, XLA_FLAGS="--xla_force_host_platform_device_count=2").split()
@@ -121,7 +121,7 @@ def test_accelerators_keep_their_passes(monkeypatch, platforms, packages, set_):
 
 def test_barriers_keep_what_they_separate_from_being_fused():
   code = """
-from byol_jax import host; host.tune()
+from byol_jax.run import host; host.tune()
 import jax, jax.numpy as jnp
 from jax import lax
 def two_readers(x):

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
-from byol_jax.rundir import RunDir
+# Without pyplot, which would choose a backend and keep every figure.
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")  # runs have no screen
-
-import matplotlib.pyplot as plt
+from byol_jax.run.folder import RunDir
 
 # The scalars that are worth a curve, in reading order, with their axes' labels.
 CURVES = {
@@ -33,13 +31,8 @@ def curves(run_dir: RunDir) -> None:
   names = [name for name in CURVES if any(name in record for record in records)]
   columns = 3
   rows = -(-len(names) // columns)
-  figure, axes = plt.subplots(
-    rows,
-    columns,
-    figsize=(4 * columns, 2.6 * rows),
-    squeeze=False,
-    layout="constrained",
-  )
+  figure = Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")
+  axes = figure.subplots(rows, columns, squeeze=False)
   for axis, name in zip(axes.flat, names, strict=False):
     points = [(record["step"], record[name]) for record in records if name in record]
     axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None)
@@ -59,7 +52,8 @@ def contact_sheet(views: list[np.ndarray], path: Path) -> None:
     path: the PNG to write.
   """
   rows, columns = len(views), len(views[0])
-  figure, axes = plt.subplots(rows, columns, figsize=(columns, rows), squeeze=False)
+  figure = Figure(figsize=(columns, rows))
+  axes = figure.subplots(rows, columns, squeeze=False)
   for row, images in zip(axes, views, strict=True):
     for axis, image in zip(row, images, strict=True):
       axis.axis("off")
@@ -70,7 +64,6 @@ def contact_sheet(views: list[np.ndarray], path: Path) -> None:
   _save(figure, path)
 
 
-def _save(figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.savefig(path, dpi=100)
-  plt.close(figure)

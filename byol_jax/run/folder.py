@@ -1,18 +1,19 @@
 """The folder of a run: a contract that scripts can rely on.
 
 config.json         the resolved config
+encoder.json        of a pretraining run: see `byol_jax.pretrained`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
-checkpoints/        see `byol_jax.checkpoint`
+checkpoints/        see `byol_jax.run.stored`
 figures/*.png       curves and augmentations
 tensorboard/        the same scalars for TensorBoard
 """
 
 import fcntl
-import functools
 import json
 import os
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,21 @@ OPERATIONAL = ("log", "checkpoint", "data.workers", "data.data_dir")
 
 
 class RunDir:
-  """Writes a run's folder; on all hosts but the first it writes nothing."""
+  """Writes a run's folder; on all hosts but the first it writes nothing.
 
-  def __init__(self, path: str | os.PathLike, writes: bool = True):
-    self.path = Path(path).absolute()
+  From `claim` on the folder is locked, for other processes and for other `RunDir`s
+  of this one, until `close`, or until nobody holds this value any more.
+  """
+
+  def __init__(self, path: str | os.PathLike[str], writes: bool = True):
+    self.path = Path(path).expanduser().absolute()
     self.checkpoints = self.path / "checkpoints"
     self.figures = self.path / "figures"
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
     self._writes = writes
     self._tensorboard: SummaryWriter | None = None
+    self._unlock: Callable[[], object] | None = None
 
   def claim(self, config: ml_collections.ConfigDict) -> bool:
     """Creates the folder for a config, or finds that it is this config's.
@@ -74,9 +80,35 @@ class RunDir:
         f"{self.path} is not empty and holds no run; choose another --workdir"
       )
     self.figures.mkdir(parents=True, exist_ok=True)
-    _keep_others_out(self.path)
+    if self._unlock is None:
+      self._unlock = self._lock()
     write_json(saved, config)
     return new
+
+  def _lock(self) -> Callable[[], object]:
+    """Locks the folder; what is returned unlocks it."""
+    descriptor = os.open(self.path, os.O_RDONLY)
+    unlock = weakref.finalize(self, os.close, descriptor)
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      unlock()
+      raise UserError(
+        f"another run is at work in {self.path}; wait until it has ended, or choose"
+        " another --workdir"
+      ) from error
+    except OSError:
+      logging.warning("%s has no locks: let one process alone work in it", self.path)
+    return unlock
+
+  def close(self) -> None:
+    """Lets go of the folder: another run may claim it."""
+    if self._tensorboard is not None:
+      self._tensorboard.close()
+      self._tensorboard = None
+    if self._unlock is not None:
+      self._unlock()
+      self._unlock = None
 
   def rewind(self, step: int) -> dict[str, Any]:
     """Drops what was logged after a step, which is about to be done again.
@@ -112,6 +144,11 @@ class RunDir:
     whole = self._metrics.read_text().rpartition("\n")[0]
     return [json.loads(line) for line in whole.splitlines()]
 
+  def write_encoder(self, description: Mapping[str, Any]) -> None:
+    """Writes encoder.json, with which the encoder can be used elsewhere."""
+    if self._writes:
+      write_json(self.path / "encoder.json", description)
+
   def write_summary(self, summary: Mapping[str, Any]) -> None:
     """Writes summary.json, which marks the run as complete."""
     if self._writes:
@@ -120,25 +157,6 @@ class RunDir:
   def read_summary(self) -> dict[str, Any] | None:
     """The summary of a complete run, None for any other."""
     return read_json(self._summary) if self._summary.exists() else None
-
-
-@functools.cache
-def _keep_others_out(folder: Path) -> None:
-  """Locks a folder for as long as this process lives.
-
-  Raises:
-    UserError: another process has locked it.
-  """
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    raise UserError(
-      f"another process is at work in {folder}; wait until it has ended, or choose"
-      " another --workdir"
-    ) from error
-  except OSError:
-    logging.warning("%s has no locks: let one process alone work in it", folder)
 
 
 def read_json(path: Path) -> dict[str, Any]:

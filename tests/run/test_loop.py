@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from byol_jax import loop, parallel
+from byol_jax import parallel
 from byol_jax.errors import UserError
-from byol_jax.rundir import RunDir
+from byol_jax.run import loop
+from byol_jax.run.folder import RunDir
 
 
 class Descent:

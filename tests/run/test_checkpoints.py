@@ -19,8 +19,9 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from byol_jax.checkpoint import Checkpoints, load
 from byol_jax.errors import UserError
+from byol_jax.run.checkpoints import Checkpoints
+from byol_jax.run.stored import load
 
 CONV = "res_net18/~/block_group_0/~/block_0/~/conv_0"
 
@@ -369,7 +370,7 @@ def test_kill_during_a_save_leaves_the_previous_one(tmp_path):
   code = """
     import sys
     import numpy as np
-    from byol_jax.checkpoint import Checkpoints
+    from byol_jax.run.checkpoints import Checkpoints
     checkpoints = Checkpoints(sys.argv[1])
     checkpoints.save(1, {"w": np.arange(3)})
     checkpoints.wait()
@@ -407,7 +408,8 @@ def test_two_hosts_need_no_shared_file_system(tmp_path):
     import numpy as np
     port, rank, folder = sys.argv[1:]
     jax.distributed.initialize(f"localhost:{port}", 2, int(rank))
-    from byol_jax.checkpoint import Checkpoints, load
+    from byol_jax.run.checkpoints import Checkpoints
+    from byol_jax.run.stored import load
     from byol_jax.errors import UserError
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
     everywhere = NamedSharding(Mesh(jax.devices(), "devices"), PartitionSpec())

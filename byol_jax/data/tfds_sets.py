@@ -1,0 +1,215 @@
+"""Prepared sets of tensorflow-datasets, read without TensorFlow.
+
+They are read at random by index from their array_record files, and OpenCV decodes
+the images. What this project needs of TFDS's insides is in this file alone.
+"""
+
+import concurrent.futures
+import dataclasses
+import difflib
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+# `tfds.builder` would import the code of a set that is registered, and with it
+# TensorFlow or worse; this reads the files alone, registered or not.
+from tensorflow_datasets.core.read_only_builder import builder_from_files
+
+from byol_jax.data import images, splits
+from byol_jax.data.sources import NO_LABEL, ArraySource, Source
+from byol_jax.errors import UserError
+
+ARRAY_RECORD = "array_record"
+
+_MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
+_BLOCK = 512  # records read and decoded together on the way to memory
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordSource:
+  """Encoded images in record files, decoded as they are read; picklable."""
+
+  records: Any  # tfds data source: [i] and __getitems__ give dicts of features
+  image_key: str
+  label_key: str | None
+  num_classes: int | None
+  channels: int
+
+  def __len__(self) -> int:
+    return len(self.records)
+
+  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+    return self.decode(self.records[index])
+
+  def decode(self, example: dict[str, Any]) -> tuple[np.ndarray, int]:
+    """Decodes one example as the records give it."""
+    label = int(example[self.label_key]) if self.label_key else NO_LABEL
+    return images.decode(example[self.image_key], self.channels), label
+
+
+class RecordDataset:
+  """A prepared set, by the builder that reads its files."""
+
+  def __init__(self, name: str, builder: tfds.core.DatasetBuilder):
+    """Finds the images and the labels among its features.
+
+    Raises:
+      UserError: it has no 8-bit image.
+    """
+    self.name = name
+    self._builder = builder
+    self._features = builder.info.features
+    image_key = self._find("image", place=0, kind=tfds.features.Image)
+    if image_key is None or self._features[image_key].np_dtype != np.uint8:
+      raise UserError(f"{name} has no 8-bit image feature: choose another set")
+    self._image_key = image_key
+    self._label_key = self._find("label", place=1, kind=tfds.features.ClassLabel)
+
+  @functools.cached_property
+  def sizes(self) -> dict[str, int]:
+    """Name of each split -> number of its images."""
+    infos = self._builder.info.splits.items()
+    return {split: info.num_examples for split, info in infos}
+
+  def split(self, spec: str) -> Source:
+    """Opens a split; see `Dataset.split`.
+
+    Images of one size that decode to at most 1 GiB are decoded once, into memory;
+    others as they are read.
+    """
+    splits.resolve(self.name, spec, self.sizes)
+    decoders = {self._image_key: tfds.decode.SkipDecoding()}
+    records = self._builder.as_data_source(spec, decoders=decoders)
+    label_key = self._label_key
+    shape = self._features[self._image_key].shape
+    source = RecordSource(
+      records,
+      self._image_key,
+      label_key,
+      num_classes=self._features[label_key].num_classes if label_key else None,
+      channels=shape[-1] or 3,
+    )
+    if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
+      return source
+    return _decode_all(source, shape)
+
+  def _find(self, key: str, *, place: int, kind: type) -> str | None:
+    """Name of a feature of this kind: `key`, or else what the set declares."""
+    features = dict(self._features.items())
+    declared = (self._builder.info.supervised_keys or ())[place : place + 1]
+    for name in (key, *declared):
+      if isinstance(name, str) and isinstance(features.get(name), kind):
+        return name
+    return None
+
+
+def open_dataset(
+  name: str, data_dir: str | None, known: Sequence[str] = ()
+) -> RecordDataset:
+  """Opens a prepared set by its name; see `datasets.open_dataset`.
+
+  Args:
+    name: with config and version where wanted.
+    data_dir: folder of the prepared sets; None for TFDS's own default.
+    known: names of other sets, for the hint at a misspelt one.
+  """
+  builder = find_builder(name, data_dir, known)
+  if builder is None:
+    raise UserError(
+      f"{name} is not prepared in {data_dir or 'the default data_dir'}: run"
+      f" {prepare_command(name, data_dir)}"
+    )
+  if not has_random_access(builder):
+    raise UserError(
+      f"{name} in {builder.data_dir} is there as"
+      f" {builder.info.file_format.value} only: convert it with"
+      f" {prepare_command(name, data_dir)}"
+    )
+  return RecordDataset(name, builder)
+
+
+def find_builder(
+  name: str, data_dir: str | None, known: Sequence[str] = ()
+) -> tfds.core.DatasetBuilder | None:
+  """Finds a prepared set by its files, whether registered or not.
+
+  Returns:
+    A builder that reads, or None if `name` is registered but not prepared.
+
+  Raises:
+    UserError: there is no such folder, or no such data set.
+  """
+  data_dir = data_dir and os.path.expanduser(data_dir)
+  if data_dir and not os.path.isdir(data_dir):
+    raise UserError(f"data_dir {data_dir} does not exist: create it first")
+  try:
+    return builder_from_files(name, data_dir=data_dir)
+  except (tfds.core.DatasetNotFoundError, FileNotFoundError):
+    registered = tfds.list_builders(with_community_datasets=False)
+  except ValueError as error:
+    raise UserError(
+      f"{name!r} is no data set's name: write name[/config][:version]"
+    ) from error
+  base_name = name.split("/")[0].split(":")[0]
+  if base_name in registered:
+    return None
+  close = difflib.get_close_matches(base_name, [*known, *registered])
+  advice = f"did you mean {' or '.join(close)}?" if close else "check its name"
+  raise UserError(f"there is no data set {name}: {advice}")
+
+
+def has_random_access(builder: tfds.core.DatasetBuilder) -> bool:
+  """Whether the prepared files can be read by index, without TensorFlow."""
+  formats = builder.info.available_file_formats()
+  return bool(formats & tfds.core.FileFormat.with_random_access())
+
+
+def shards(
+  builder: tfds.core.DatasetBuilder,
+) -> Iterator[tuple[os.PathLike[str], pathlib.Path, int]]:
+  """Each shard's file, the array_record file that it would be, and its examples."""
+  for split in builder.info.splits.values():
+    template = split.filename_template.replace(filetype_suffix=ARRAY_RECORD)
+    targets = template.sharded_filepaths(len(split.shard_lengths))
+    for path, target, length in zip(
+      split.filepaths, targets, split.shard_lengths, strict=True
+    ):
+      yield path, pathlib.Path(target), length
+
+
+def list_array_record(builder: tfds.core.DatasetBuilder) -> None:
+  """Notes array_record as a further format, as TFDS's own converter does."""
+  path = pathlib.Path(builder.data_dir) / "dataset_info.json"
+  info = json.loads(path.read_text())
+  info.setdefault("alternativeFileFormats", []).append(ARRAY_RECORD)
+  partial = path.with_name(f"incomplete.{path.name}")
+  partial.write_text(json.dumps(info, indent=2))
+  partial.replace(path)
+
+
+def prepare_command(name: str, data_dir: str | None) -> str:
+  """The command line that prepares or converts a data set."""
+  where = f" --data_dir={data_dir}" if data_dir else ""
+  return f"python -m byol_jax.data.prepare --name={name}{where}"
+
+
+def _decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
+  """Decodes every image, in threads: OpenCV releases the interpreter's lock."""
+  pixels = np.empty((len(source), *shape), np.uint8)
+  labels = np.empty(len(source), np.int32)
+
+  def decode_block(start: int) -> None:
+    indices = range(start, min(start + _BLOCK, len(source)))
+    examples = source.records.__getitems__(indices)
+    for i, example in zip(indices, examples, strict=True):
+      pixels[i], labels[i] = source.decode(example)
+
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    list(threads.map(decode_block, range(0, len(source), _BLOCK)))
+  return ArraySource(pixels, labels, source.num_classes)
