@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from byol_jax import parallel
+from byol_jax.run import stored
 from experiments import pretrain
 from reproduce import arms
 

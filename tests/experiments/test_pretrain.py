@@ -10,7 +10,7 @@ import pytest
 
 from byol_jax import parallel
 from byol_jax.errors import UserError
-from byol_jax.run import loop
+from byol_jax.run import loop, stored
 from byol_jax.run.folder import RunDir
 from experiments import linear_eval, pretrain
 from tests import tiny

@@ -3,6 +3,7 @@
 import pytest
 
 from byol_jax import parallel
+from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import write_json
 from experiments import pretrain
 from reproduce import arms, independence, mirror
