@@ -99,7 +99,9 @@ def byol_prime(
   return _align_and_cross(outputs, axis, alpha, beta)
 
 
-def _align_and_cross(outputs, axis, alpha, beta):
+def _align_and_cross(
+  outputs: Outputs, axis: str | None, alpha: float, beta: float
+) -> jax.Array:
   del axis
   (q1, q2), (z1, z2) = outputs
   cross = (regression(q1, z1) + regression(q2, z2)) / 2
@@ -143,7 +145,9 @@ def _contrast(outputs, axis, temperature, beta):
   first = 0 if axis is None else jax.lax.axis_index(axis) * rows
   itself = jnp.arange(columns) == first + jnp.arange(rows)[:, None]
 
-  def direction(q, positive, same_view, other_view):
+  def direction(
+    q: jax.Array, positive: jax.Array, same_view: jax.Array, other_view: jax.Array
+  ) -> jax.Array:
     same, other = (
       jnp.matmul(q, z.T, precision=jax.lax.Precision.HIGHEST) / temperature
       for z in (same_view, other_view)
@@ -165,7 +169,7 @@ def _layer(x: jax.Array, axis: str | None) -> jax.Array:
 
 
 def _batch(x: jax.Array, axis: str | None) -> jax.Array:
-  def mean(values):
+  def mean(values: jax.Array) -> jax.Array:
     local = jnp.mean(values, axis=0)
     return local if axis is None else jax.lax.pmean(local, axis)
 
@@ -173,7 +177,7 @@ def _batch(x: jax.Array, axis: str | None) -> jax.Array:
   return _whiten(x, centre, mean(jnp.square(x - centre)))
 
 
-def _whiten(x, mean, variance):
+def _whiten(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:
   """To a length of about 1: deviation 1 / sqrt(D) in each dimension."""
   return (x - mean) * jax.lax.rsqrt(x.shape[-1] * (variance + 1e-5))
 

@@ -1,6 +1,7 @@
 """Optimisers in BYOL's form, their masks and schedules, and the target's EMA."""
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import haiku as hk
@@ -134,7 +135,9 @@ OPTIMISERS = {"lars": lars, "sgd": sgd, "adam": adam}
 def scale_predictor(multiplier: float) -> optax.GradientTransformation:
   """Multiplies the predictor's updates, as in BYOL's ablation (table 21)."""
 
-  def update(updates, state, params=None):
+  def update(
+    updates: hk.Params, state: optax.OptState, params: hk.Params | None = None
+  ) -> tuple[hk.Params, optax.OptState]:
     del params
     scaled = hk.data_structures.map(
       lambda module, _, u: multiplier * u if module.startswith("predictor/") else u,
@@ -149,7 +152,7 @@ def make_optimiser(
   name: str,
   learning_rate: Schedule,
   predictor_multiplier: float = 1.0,
-  **settings,
+  **settings: Any,
 ) -> optax.GradientTransformation:
   """The optimiser of that name, the predictor's rate multiplied.
 
@@ -188,7 +191,9 @@ def accumulate(
   if microbatches == 1:
     return gradients(params, carry, jax.tree.map(lambda x: x[0], batch))
 
-  def body(state, microbatch):
+  def body(
+    state: tuple[hk.Params, chex.ArrayTree], microbatch: chex.ArrayTree
+  ) -> tuple[tuple[hk.Params, chex.ArrayTree], chex.ArrayTree]:
     total, carry = state
     grads, (carry, scalars) = gradients(params, carry, microbatch)
     return (jax.tree.map(jnp.add, total, grads), carry), scalars

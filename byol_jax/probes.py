@@ -23,6 +23,7 @@ def knn_accuracy(
   train_y: np.ndarray,
   test_x: np.ndarray,
   test_y: np.ndarray,
+  *,
   k: int = 20,
   temperature: float | None = 0.07,
 ) -> float:
@@ -93,6 +94,7 @@ def linear_accuracy(
   train_y: np.ndarray,
   test_x: np.ndarray,
   test_y: np.ndarray,
+  *,
   regularisation: float | None = None,
 ) -> float:
   """Accuracy of l2-regularised multinomial logistic regression, by L-BFGS.

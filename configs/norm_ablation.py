@@ -20,6 +20,9 @@ from ml_collections import ConfigDict
 from byol_jax.errors import UserError
 from configs import byol
 
+# What may come before the preset; any other will do too.
+EXAMPLES = ("none-none-none", "bn-none-none", "in-ln-gn")
+
 _NORMS = {
   "bn": "batch",
   "ln": "layer",

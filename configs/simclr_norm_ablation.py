@@ -13,6 +13,9 @@ from ml_collections import ConfigDict
 from configs import simclr
 from configs.norm_ablation import parse, set_norms
 
+# What may come before the preset; any other will do too.
+EXAMPLES = ("none-none", "bn-none")
+
 
 def get_config(norms: str | None = None) -> ConfigDict:
   """The config of `ENCODER-PROJECTOR` or `ENCODER-PROJECTOR:PRESET`."""

@@ -153,9 +153,10 @@ def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates, or goes on with it; the summary."""
   experiment = LinearEval(config)
   loop.check(config)
-  if run_dir.claim(config):
-    experiment.show_views(run_dir.figures)
-  return loop.run(experiment, config, run_dir)
+  with run_dir:
+    if run_dir.claim(config):
+      experiment.show_views(run_dir.figures)
+    return loop.run(experiment, config, run_dir)
 
 
 def show_views(config: ml_collections.ConfigDict, folder: Path) -> Path:

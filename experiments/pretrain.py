@@ -1,7 +1,7 @@
 """Self-supervised pretraining: BYOL and its relatives."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,9 @@ from configs import presets
 from experiments import evaluation, optimisers, settings, systems
 from experiments.inputs import Inputs
 
+Batch = dict[str, jax.Array]
 Scalars = dict[str, jax.Array]
+Stats = tuple[hk.State, hk.State]  # of the online and of the target network
 
 
 class State(NamedTuple):
@@ -143,7 +145,7 @@ class Pretrain:
       run.init, jax.random.key(0), jnp.zeros((1, *self.inputs.image_shape))
     )
 
-    def calibrate(state, batch):
+    def calibrate(state: State, batch: Batch) -> State:
       images = self._first_view(state, batch)
       online = bn_init.calibrate(run.online, stats, state.online, images)
       if not self.has_target:
@@ -164,17 +166,21 @@ class Pretrain:
 
     Args:
       state: the state before it.
-      batch: one device's view1, view2 uint8 [microbatches, n, size, size, C], label and
-        position (in the batch of all devices) int32 [microbatches, n].
+      batch: one device's view1, view2 uint8 [microbatches, n, size, size, C], and
+        label and position (in the batch of all devices) int32 [microbatches, n].
 
     Returns:
       The state after it, and scalars; both the same on all devices.
     """
 
-    def gradients(params, stats, microbatch):
-      views = map(self.inputs.standardise, self._views(state.step, microbatch))
+    def gradients(
+      params: hk.Params, stats: Stats, microbatch: Batch
+    ) -> tuple[hk.Params, tuple[Stats, Scalars]]:
+      seen = [self.inputs.standardise(v) for v in self._views(state.step, microbatch)]
       differentiate = jax.grad(self._loss, has_aux=True)
-      return differentiate(params, state.target, stats, *views, microbatch["label"])
+      return differentiate(
+        params, state.target, stats, views=seen, labels=microbatch["label"]
+      )
 
     grads, (stats, scalars) = optim.accumulate(
       gradients, state.online, (state.online_stats, state.target_stats), batch
@@ -196,25 +202,35 @@ class Pretrain:
       state.step + 1, online, target, online_stats, target_stats, optimiser
     ), scalars
 
-  def _views(self, step: jax.Array, microbatch: dict) -> list[jax.Array]:
+  def _views(self, step: jax.Array, microbatch: Batch) -> list[jax.Array]:
     """The views of a microbatch in [0, 1], their chance from (seed, step, position)."""
     _, key = _init_and_step_keys(jax.random.key(self.config.seed))
     step_key = jax.random.fold_in(key, step)
-    views = []
+    augmented = []
     for number, (name, view) in enumerate(self.views.items()):
       key = jax.random.fold_in(step_key, number)
       keys = jax.vmap(jax.random.fold_in, (None, 0))(key, microbatch["position"])
-      views.append(augment.augment(keys, colour.to_unit(microbatch[name]), view))
-    return views
+      pixels = colour.to_unit(microbatch[name])
+      augmented.append(augment.augment(keys, pixels, view))
+    return augmented
 
-  def _loss(self, online, target, stats, view1, view2, labels):
-    """(loss, (statistics, scalars)) of one microbatch of a batch.
+  def _loss(
+    self,
+    online: hk.Params,
+    target: hk.Params,
+    stats: Stats,
+    *,
+    views: Sequence[jax.Array],
+    labels: jax.Array,
+  ) -> tuple[jax.Array, tuple[Stats, Scalars]]:
+    """(loss, (statistics, scalars)) of one microbatch.
 
     Each view passes through each network by itself, so that batch norm sees one
     view at a time, and the target runs in training mode, with statistics of its
     own (as in BYOL's reference code).
     """
     online_stats, target_stats = stats
+    view1, view2 = views
     run = self.networks
     first, online_stats = run.online(online, online_stats, view1, True)
     second, online_stats = run.online(online, online_stats, view2, True)
@@ -281,14 +297,14 @@ class Pretrain:
     stats = self._first_statistics(state, self._first_batch())
     return state._replace(online_stats=stats)
 
-  def _statistics(self, state: State, batch: dict) -> hk.State:
+  def _statistics(self, state: State, batch: Batch) -> hk.State:
     images = self._first_view(state, batch)
     return self.networks.online(state.online, state.online_stats, images, True)[1]
 
   def _first_batch(self) -> chex.ArrayTree:
     return self.inputs.first_batch(list(self.views.values()))
 
-  def _first_view(self, state: State, batch: dict) -> jax.Array:
+  def _first_view(self, state: State, batch: Batch) -> jax.Array:
     """View 1 of a batch's first microbatch, as the networks want it."""
     microbatch = jax.tree.map(lambda x: x[0], batch)
     return self.inputs.standardise(self._views(state.step, microbatch)[0])
@@ -304,11 +320,12 @@ def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Pretrains, or goes on with it; the summary."""
   experiment = Pretrain(config)
   loop.check(config)
-  new = run_dir.claim(config)
-  run_dir.write_encoder(pretrained.to_json(experiment.encoder_description()))
-  if new:
-    experiment.show_views(run_dir.figures)
-  return loop.run(experiment, config, run_dir)
+  with run_dir:
+    new = run_dir.claim(config)
+    run_dir.write_encoder(pretrained.to_json(experiment.encoder_description()))
+    if new:
+      experiment.show_views(run_dir.figures)
+    return loop.run(experiment, config, run_dir)
 
 
 def show_views(config: ml_collections.ConfigDict, folder: Path) -> Path:

@@ -31,7 +31,7 @@ def flags_of(config, prefix="config", base=None):
 
 
 def tiny_flags(**train):
-  base = tiny.SYSTEMS["byol_gn_ws"]()
+  base = tiny.SYSTEMS["byol_gn_ws"](None)
   return flags_of(tiny.config(**train), base=base)
 
 
@@ -143,7 +143,7 @@ MISTAKES = {
   ),
   "RAFT without a teacher": (
     ("--config=configs/raft.py", "--config.target.kind=online"),
-    "raft needs a mean teacher",
+    "raft has a target network: set target.kind=ema",
   ),
   "unknown objective": ((CONFIG, "--config.objective.name=x"), "unknown objective 'x'"),
   "no steps": ((CONFIG, "--config.train.steps=0"), "train.steps is 0: give 1"),
@@ -155,7 +155,7 @@ MISTAKES = {
   "bad view": ((CONFIG, "--config.views.view1.flip=2.0"), r"flip is 2\.0"),
   "no checkpoint": (
     ("--config=configs/linear_eval.py", "--config.pretrained=/nowhere"),
-    "/nowhere/config.json does not exist",
+    "no checkpoint at /nowhere: give the folder of a run",
   ),
 }
 

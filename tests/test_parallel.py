@@ -73,7 +73,7 @@ def three_steps(system, path, devices, hosts=1):
 # What is pooled over all devices: batch statistics, negatives, a first batch's
 # statistics. Those with something to pool are tried on several hosts too.
 POOLING = ["byol", "byol_bn_init", "simclr"]
-OTHERS = ["byol_gn_ws", "no_norm", "raft", "byol_prime"]
+OTHERS = ["byol_gn_ws", "norm_ablation:none-none-none", "raft", "byol_prime"]
 
 
 @pytest.mark.parametrize("system", POOLING + OTHERS)

@@ -1,39 +1,50 @@
-"""A config small enough to compile in seconds."""
+"""Every system of configs/, and for each a config that compiles in seconds."""
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import ml_collections
 
-from configs import (
-  byol,
-  byol_bn_init,
-  byol_gn_ws,
-  byol_prime,
-  norm_ablation,
-  raft,
-  simclr,
-  simclr_norm_ablation,
-)
 from configs import linear_eval as linear_eval_config
 
-SYSTEMS = {
-  "byol": byol.get_config,
-  "byol_gn_ws": byol_gn_ws.get_config,
-  "no_norm": lambda: norm_ablation.get_config("none-none-none"),
-  "encoder_bn": lambda: norm_ablation.get_config("bn-none-none"),
-  "byol_bn_init": byol_bn_init.get_config,
-  "simclr": simclr.get_config,
-  "simclr_no_norm": lambda: simclr_norm_ablation.get_config("none-none"),
-  "raft": raft.get_config,
-  "byol_prime": byol_prime.get_config,
-}
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+System = Callable[[str | None], ml_collections.ConfigDict]  # of a preset
+
+
+def _systems() -> Iterator[tuple[str, System]]:
+  """Those that are files of configs/, and for those that take norms, some of them."""
+  for file in sorted(CONFIGS.glob("*.py")):
+    module = importlib.import_module(f"configs.{file.stem}")
+    if not hasattr(module, "get_config"):
+      continue
+    for example in getattr(module, "EXAMPLES", (None,)):
+      if module.get_config(example).experiment == "pretrain":
+        name = ":".join(filter(None, [file.stem, example]))
+        yield name, _with_preset(module, example)
+
+
+def _with_preset(module, example: str | None) -> System:
+  def get_config(preset: str | None = None) -> ml_collections.ConfigDict:
+    return module.get_config(":".join(filter(None, [example, preset])) or None)
+
+  return get_config
+
+
+# "byol", ..., "norm_ablation:none-none-none", ...
+SYSTEMS = dict(_systems())
 
 
 def config(system: str = "byol_gn_ws", **train) -> ml_collections.ConfigDict:
   """A system on the embedded set, with a network that learns nothing."""
-  config = SYSTEMS[system]()
+  config = SYSTEMS[system](None)
   config.encoder.update(depth=10, width=0.125, stem="patch", groups=2)
   for head in (config.projector, config.predictor):
     head.update(hidden=16, outputs=8, groups=2)
-  config.data.update(train="train[:64]", size=16)
+  # Instance norm needs more than the one pixel that is left of 16.
+  size = 64 if config.encoder.norm == "instance" else 16
+  config.data.update(train="train[:64]", size=size)
   config.probe.update(
     train="train[:64]",
     test="test[:40]",

@@ -43,15 +43,15 @@ def augment(keys: jax.Array, images: jax.Array, view: View) -> jax.Array:
   chex.assert_type(images, jnp.float32)
   check_view(view)
   view = _applicable(view, height=images.shape[1], channels=images.shape[3])
-  ops = _jitter_ops(view)
+  ops = jitter_ops(view)
   if not (ops or view.grayscale or view.blur or view.solarise):
     return images
-  draws = jax.vmap(functools.partial(_draw, view=view, ops=ops))(keys)
+  draws = jax.vmap(functools.partial(draw, view=view, ops=ops))(keys)
   apply = functools.partial(_apply, view=view, ops=ops)
   return _for_each(apply, draws, images)
 
 
-class _JitterOp(NamedTuple):
+class JitterOp(NamedTuple):
   """A colour operation; its amount is uniform in neutral +- strength."""
 
   adjust: Callable[[jax.Array, jax.Array], jax.Array]
@@ -59,7 +59,7 @@ class _JitterOp(NamedTuple):
   strength: float
 
 
-class _Draw(NamedTuple):
+class Draw(NamedTuple):
   """All that chance decides about one image."""
 
   jitter: jax.Array  # bool
@@ -80,23 +80,25 @@ def _applicable(view: View, height: int, channels: int) -> View:
   return view
 
 
-def _jitter_ops(view: View) -> list[_JitterOp]:
+def jitter_ops(view: View) -> list[JitterOp]:
+  """The colour operations of a view that do something."""
   ops = [
-    _JitterOp(colour.adjust_brightness, 0.0, view.brightness),
-    _JitterOp(colour.adjust_contrast, 1.0, view.contrast),
-    _JitterOp(colour.adjust_saturation, 1.0, view.saturation),
-    _JitterOp(colour.adjust_hue, 0.0, view.hue),
+    JitterOp(colour.adjust_brightness, 0.0, view.brightness),
+    JitterOp(colour.adjust_contrast, 1.0, view.contrast),
+    JitterOp(colour.adjust_saturation, 1.0, view.saturation),
+    JitterOp(colour.adjust_hue, 0.0, view.hue),
   ]
   return [op for op in ops if view.jitter and op.strength]
 
 
-def _draw(key: jax.Array, view: View, ops: list[_JitterOp]) -> _Draw:
-  keys = jax.random.split(key, len(_Draw._fields))
+def draw(key: jax.Array, view: View, ops: list[JitterOp]) -> Draw:
+  """Draws for one image."""
+  keys = jax.random.split(key, len(Draw._fields))
   neutral = jnp.float32([op.neutral for op in ops])
   strength = jnp.float32([op.strength for op in ops])
   unit = _uniform(keys[2], (len(ops),), minval=-1, maxval=1)
   low, high = view.blur_sigma
-  return _Draw(
+  return Draw(
     jitter=_uniform(keys[0]) < view.jitter,
     order=jax.random.permutation(keys[1], len(ops)),
     amounts=neutral + strength * unit,
@@ -107,12 +109,10 @@ def _draw(key: jax.Array, view: View, ops: list[_JitterOp]) -> _Draw:
   )
 
 
-def _apply(
-  draw: _Draw, image: jax.Array, view: View, ops: list[_JitterOp]
-) -> jax.Array:
+def _apply(draw: Draw, image: jax.Array, view: View, ops: list[JitterOp]) -> jax.Array:
   """Carries out what was drawn for one image [H, W, C]."""
 
-  def jitter(image):
+  def jitter(image: jax.Array) -> jax.Array:
     branches = [functools.partial(_clipped, op.adjust) for op in ops]
     for i in draw.order:
       image = jax.lax.switch(i, branches, image, draw.amounts[i])
@@ -130,7 +130,11 @@ def _apply(
   return jnp.clip(image, 0, 1)
 
 
-def _clipped(adjust, image, amount):
+def _clipped(
+  adjust: Callable[[jax.Array, jax.Array], jax.Array],
+  image: jax.Array,
+  amount: jax.Array,
+) -> jax.Array:
   return jnp.clip(adjust(image, amount), 0, 1)
 
 
@@ -141,13 +145,13 @@ def _uniform(
   return jax.random.uniform(key, shape, jnp.float32, minval, maxval)
 
 
-def _maybe(happens, op, image):
+def _maybe(
+  happens: jax.Array, op: Callable[[jax.Array], jax.Array], image: jax.Array
+) -> jax.Array:
   return jax.lax.cond(happens, op, lambda image: image, image)
 
 
-def _for_each(
-  f: Callable[..., jax.Array], draws: _Draw, images: jax.Array
-) -> jax.Array:
+def _for_each(f: Callable[..., jax.Array], draws: Draw, images: jax.Array) -> jax.Array:
   """`f` on each image and its draw, the way that suits the backend."""
   # In a batch, branches become selects: every operation runs on every image.
   # An accelerator hides that; on CPU, one image at a time is about ten times faster.

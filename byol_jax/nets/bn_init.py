@@ -58,7 +58,7 @@ def calibrate(
   twin = {_twin_name(module): values for module, values in params.items()}
   _, stats = forward(twin, stats, images, True)
 
-  def folded(module, values):
+  def folded(module: str, values: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
     averages = f"{_twin_name(module)}/~/"
     if f"{averages}mean_ema" not in stats:
       return values

@@ -1,6 +1,7 @@
 """Convolution and max-pooling in the form that the backend is fast at."""
 
 import functools
+from typing import Any
 
 import haiku as hk
 import jax
@@ -37,7 +38,9 @@ def plain(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   return _in_order(x, w, "SAME", stride)
 
 
-def _in_order(x, w, padding, stride=1, **dilation) -> jax.Array:
+def _in_order(
+  x: jax.Array, w: jax.Array, padding: Any, stride: int = 1, **dilation: Any
+) -> jax.Array:
   """The operation in the one layout that XLA has a fast kernel for on CPUs."""
   order = ("NHWC", "HWIO", "NHWC")
   return lax.conv_general_dilated(
@@ -59,11 +62,15 @@ def from_memory(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   return plain(x, w, stride)
 
 
-def _from_memory_forward(x, w, stride):
+def _from_memory_forward(
+  x: jax.Array, w: jax.Array, stride: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
   return plain(x, w, stride), (x, w)
 
 
-def _from_memory_backward(stride, saved, dy):
+def _from_memory_backward(
+  stride: int, saved: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   x, w = saved
   x, dy = lax.optimization_barrier((x, dy))
   kernel = w.shape[0]
@@ -157,12 +164,14 @@ def _pooled(x: jax.Array) -> list[jax.Array]:
   return _taps(x, (3, 3), 2, -jnp.inf)
 
 
-def _max_pool_forward(x):
+def _max_pool_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
   y = max_pool_by_taps(x)
   return y, (x, y)
 
 
-def _max_pool_backward(saved, dy):
+def _max_pool_backward(
+  saved: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array]:
   x, y = saved
   taps, add_up = jax.vjp(_pooled, x)
   largest = [tap == y for tap in taps]

@@ -1,5 +1,7 @@
 """Projector and predictor (Grill et al., 2006.07733, section 3.3)."""
 
+from collections.abc import Sequence
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -26,6 +28,7 @@ class MLP(hk.Module):
     hidden: int,
     outputs: int,
     depth: int = 2,
+    *,
     identity_init: bool = False,
     name: str | None = None,
   ):
@@ -46,7 +49,7 @@ class MLP(hk.Module):
     if self.depth == 0:
       return x
     init = _identity if self.identity_init else None
-    return self.layers.linear(self.outputs, False, init, name="linear")(x)
+    return self.layers.linear(self.outputs, False, w_init=init, name="linear")(x)
 
   def _check(self, inputs: int) -> None:
     """Refuses settings that contradict each other, whatever they would do."""
@@ -66,5 +69,5 @@ class MLP(hk.Module):
       )
 
 
-def _identity(shape, dtype):
+def _identity(shape: Sequence[int], dtype: jnp.dtype) -> jax.Array:
   return jnp.eye(shape[0], dtype=dtype)

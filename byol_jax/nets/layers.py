@@ -47,14 +47,16 @@ def _over_fan_in(w: jax.Array) -> jax.Array:
   return jnp.mean(w, tuple(range(w.ndim - 1)), keepdims=True)
 
 
-def _standardise(w):
+def _standardise(w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
   centred = w - _over_fan_in(w)
   deviation = jnp.sqrt(_over_fan_in(jnp.square(centred)))
   standardised = centred / (deviation + STANDARDISATION_EPSILON)
   return standardised, (standardised, deviation)
 
 
-def _standardise_backward(saved, dy):
+def _standardise_backward(
+  saved: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array]:
   y, deviation = saved
   along = _over_fan_in(dy * y) / jnp.where(deviation > 0, deviation, 1)
   across = (dy - _over_fan_in(dy)) / (deviation + STANDARDISATION_EPSILON)
@@ -86,6 +88,7 @@ class Conv2D(hk.Module):
     kernel: int,
     stride: int = 1,
     standardised: bool = False,
+    *,
     name: str | None = None,
   ):
     super().__init__(name)
@@ -108,6 +111,7 @@ class Linear(hk.Module):
     units: int,
     with_bias: bool = True,
     standardised: bool = False,
+    *,
     w_init: hk.initializers.Initializer | None = None,
     name: str | None = None,
   ):
@@ -155,8 +159,8 @@ class _BatchNorm(_Affine):
   variance is the biased one, as in Haiku.
   """
 
-  def __init__(self, axis: str | None, **kwargs):
-    super().__init__(**kwargs)
+  def __init__(self, axis: str | None, *, zero_scale: bool, name: str):
+    super().__init__(zero_scale, name)
     self._axis = axis
     self._averages = [
       hk.ExponentialMovingAverage(BATCH_NORM_DECAY, name=name)
@@ -176,8 +180,8 @@ class _BatchNorm(_Affine):
       scale,
       offset,
       jnp.zeros(channels) if first else self._averages[0].average,
-      normalise_lib.Pool(True, axis=None if first else self._axis),
-      EPSILON,
+      pool=normalise_lib.Pool(True, axis=None if first else self._axis),
+      eps=EPSILON,
     )
     for average, moment in zip(self._averages, (mean, variance), strict=True):
       average(lax.stop_gradient(moment.reshape(channels)))
@@ -187,8 +191,8 @@ class _BatchNorm(_Affine):
 class _GroupNorm(_Affine):
   """Statistics of one image's groups of channels (Wu & He, 1803.08494)."""
 
-  def __init__(self, groups: int | None, **kwargs):
-    super().__init__(**kwargs)
+  def __init__(self, groups: int | None, *, zero_scale: bool, name: str):
+    super().__init__(zero_scale, name)
     self._groups = groups  # None: as many as channels
 
   def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
@@ -210,8 +214,8 @@ class _GroupNorm(_Affine):
       _positions(x),
       *self._affine(channels),
       None,
-      normalise_lib.Pool(False, groups),
-      EPSILON,
+      pool=normalise_lib.Pool(False, groups),
+      eps=EPSILON,
     )
     return y.reshape(x.shape)
 
@@ -258,18 +262,18 @@ class Layers(NamedTuple):
 
   def conv(self, channels: int, kernel: int, stride: int = 1, *, name: str) -> Conv2D:
     """A convolution without bias."""
-    return Conv2D(channels, kernel, stride, self.standardised, name)
+    return Conv2D(channels, kernel, stride, self.standardised, name=name)
 
   def linear(
     self,
     units: int,
     with_bias: bool = True,
-    w_init: hk.initializers.Initializer | None = None,
     *,
+    w_init: hk.initializers.Initializer | None = None,
     name: str,
   ) -> Linear:
     """A linear layer."""
-    return Linear(units, with_bias, self.standardised, w_init, name)
+    return Linear(units, with_bias, self.standardised, w_init=w_init, name=name)
 
   def norm(self, *, name: str, zero_scale: bool = False) -> Norm:
     """A norm, called as norm(x, is_training).

@@ -230,6 +230,7 @@ def _initialiser(
   def trace(shape: tuple[int, ...], dtype: Any) -> tuple[list[_Request], hk.State]:
     requests: list[_Request] = []
 
+    # Haiku's signature of a creator.
     def note(
       create: Callable, shape: Any, dtype: Any, init: Any, context: Any
     ) -> jax.Array:

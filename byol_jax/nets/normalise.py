@@ -82,12 +82,12 @@ def _moments(
   return reference + first, jnp.maximum(second - jnp.square(first), 0.0)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def normalise(
   x: jax.Array,
   scale: jax.Array,
   offset: jax.Array,
   reference: jax.Array | None,
+  *,
   pool: Pool,
   eps: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -107,10 +107,34 @@ def normalise(
     y: [N, M, C] of x's type; mean and (biased) variance, [N or 1, 1, C].
     No gradient flows through the latter two.
   """
+  return _normalise(x, scale, offset, reference, pool, eps)
+
+
+Three = tuple[jax.Array, jax.Array, jax.Array]
+Saved = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+# jax.custom_vjp counts arguments: none of these can be given by keyword.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _normalise(
+  x: jax.Array,
+  scale: jax.Array,
+  offset: jax.Array,
+  reference: jax.Array | None,
+  pool: Pool,
+  eps: float,
+) -> Three:
   return _forward(x, scale, offset, reference, pool, eps)[0]
 
 
-def _forward(x, scale, offset, reference, pool, eps):
+def _forward(
+  x: jax.Array,
+  scale: jax.Array,
+  offset: jax.Array,
+  reference: jax.Array | None,
+  pool: Pool,
+  eps: float,
+) -> tuple[Three, Saved]:
   wide = at_least_float32(x)
   if reference is None:
     reference = _share(wide[:, :1], pool)
@@ -121,7 +145,9 @@ def _forward(x, scale, offset, reference, pool, eps):
   return (y, mean, variance), (x, scale, mean, inverse)
 
 
-def _backward(pool, eps, saved, cotangents):
+def _backward(
+  pool: Pool, eps: float, saved: Saved, cotangents: Three
+) -> tuple[jax.Array, jax.Array, jax.Array, None]:
   del eps
   x, scale, mean, inverse = saved
   dy = at_least_float32(cotangents[0])
@@ -136,4 +162,4 @@ def _backward(pool, eps, saved, cotangents):
   return dx.astype(x.dtype), d_scale, d_offset, None
 
 
-normalise.defvjp(_forward, _backward)
+_normalise.defvjp(_forward, _backward)

@@ -54,6 +54,7 @@ class _Block(hk.Module):
     self,
     layers: Layers,
     channels: int,
+    *,
     stride: int,
     project: bool,
     bottleneck: bool,
@@ -107,21 +108,26 @@ class _BlockGroup(hk.Module):
     self,
     blocks: int,
     layers: Layers,
+    channels: int,
+    *,
     stride: int,
     project: bool,
+    bottleneck: bool,
+    zero_last_scale: bool,
     remat: bool,
     name: str,
-    **block,
   ):
     super().__init__(name)
     self.remat = remat
     self.blocks = [
       _Block(
         layers,
+        channels,
         stride=1 if i else stride,
         project=project and not i,
+        bottleneck=bottleneck,
+        zero_last_scale=zero_last_scale,
         name=f"block_{i}",
-        **block,
       )
       for i in range(blocks)
     ]
@@ -145,6 +151,7 @@ class ResNet(hk.Module):
     layers: Layers,
     depth: int = 50,
     width: float = 1,
+    *,
     stem: str = "imagenet",
     zero_last_scale: bool = False,
     remat: bool = False,
@@ -181,9 +188,9 @@ class ResNet(hk.Module):
       _BlockGroup(
         count,
         layers,
+        expansion * channels * 2**i,
         stride=2 if i else 1,
         project=bool(i) or bottleneck,
-        channels=expansion * channels * 2**i,
         bottleneck=bottleneck,
         zero_last_scale=zero_last_scale,
         remat=remat,

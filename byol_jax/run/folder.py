@@ -32,7 +32,8 @@ class RunDir:
   """Writes a run's folder; on all hosts but the first it writes nothing.
 
   From `claim` on the folder is locked, for other processes and for other `RunDir`s
-  of this one, until `close`, or until nobody holds this value any more.
+  of this one, until `close`, the end of a `with`, or until nobody holds this value
+  any more.
   """
 
   def __init__(self, path: str | os.PathLike[str], writes: bool = True):
@@ -44,6 +45,12 @@ class RunDir:
     self._writes = writes
     self._tensorboard: SummaryWriter | None = None
     self._unlock: Callable[[], object] | None = None
+
+  def __enter__(self) -> "RunDir":
+    return self
+
+  def __exit__(self, *error: object) -> None:
+    self.close()
 
   def claim(self, config: ml_collections.ConfigDict) -> bool:
     """Creates the folder for a config, or finds that it is this config's.

@@ -52,7 +52,7 @@ class Experiment(Protocol):
     ...
 
 
-class _Monitor:
+class Monitor:
   """Keeps the scalars of the steps since the last report, and the clocks.
 
   Scalars stay on the devices until they are reported, so that no step waits for
@@ -175,13 +175,13 @@ def _train(
   config: ml_collections.ConfigDict,
   run_dir: RunDir,
   checkpoints: Checkpoints,
-) -> tuple[Any, _Monitor]:
+) -> tuple[Any, Monitor]:
   """The state after the last step, and the run's clock."""
   first_step, state = _begin(experiment, checkpoints)
   new = first_step == 0
   last_record = run_dir.rewind(-1 if new else first_step)
   steps = config.train.steps
-  monitor = _Monitor(config.train.batch_size, steps, last_record.get("seconds", 0.0))
+  monitor = Monitor(config.train.batch_size, steps, last_record.get("seconds", 0.0))
   update = parallel.pmap(experiment.step, donate=True)
   if new:
     run_dir.log(0, {**experiment.evaluate(state), "seconds": monitor.seconds})
@@ -252,7 +252,7 @@ def _is_alone() -> bool:
 
 
 def _finite_report(
-  monitor: _Monitor, step: int, checkpoints: Checkpoints
+  monitor: Monitor, step: int, checkpoints: Checkpoints
 ) -> dict[str, float]:
   """The monitor's report; a NaN becomes a line that says what can be done."""
   try:

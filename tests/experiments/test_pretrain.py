@@ -17,9 +17,9 @@ from tests import tiny
 
 
 def start(path, config, make=pretrain.Pretrain):
-  run_dir = RunDir(path)
-  run_dir.claim(config)
-  return loop.run(make(config), config, run_dir)
+  with RunDir(path) as run_dir:
+    run_dir.claim(config)
+    return loop.run(make(config), config, run_dir)
 
 
 @pytest.fixture(scope="module")

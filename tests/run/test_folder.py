@@ -62,7 +62,7 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path):
   command = [sys.executable, "-c", f"{hold}; {wait}", str(folder)]
   with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as other:
     other.stdout.readline()
-    with pytest.raises(UserError, match=r"another process is at work in .*run; wait"):
+    with pytest.raises(UserError, match=r"another run is at work in .*run; wait"):
       RunDir(folder).claim(config(log={"every_steps": 1}))
     assert json.loads((folder / "config.json").read_text()) == config().to_dict()
     other.stdin.close()

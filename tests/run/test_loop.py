@@ -67,9 +67,9 @@ def config(steps=10, **checkpoint):
 
 
 def start(path, experiment, settings):
-  run_dir = RunDir(path)
-  run_dir.claim(settings)
-  return loop.run(experiment, settings, run_dir)
+  with RunDir(path) as run_dir:
+    run_dir.claim(settings)
+    return loop.run(experiment, settings, run_dir)
 
 
 def test_files_and_cadence(tmp_path):
