@@ -65,7 +65,7 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
     raise UserError(" ".join(str(error).split())) from error
   if rest[1:]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
-  if given.config.value is None:
+  if not given.config.present:
     raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
   return rest
 

@@ -56,8 +56,8 @@ def check_batch_size(name: str, batch_size: int, microbatches: int = 1) -> None:
   unit = jax.device_count() * microbatches
   if batch_size < 1 or batch_size % unit:
     raise UserError(
-      f"{name} {batch_size} does not divide into {jax.device_count()} device(s)"
-      f" x {microbatches} accumulation step(s); choose a multiple of {unit}"
+      f"{name} is {batch_size}: give a multiple of {unit}, the number of devices"
+      f" ({jax.device_count()}) x microbatches ({microbatches})"
     )
 
 

@@ -5,10 +5,11 @@ needed to use it elsewhere: the network, and what its images look like. The data
 that it was trained on is not needed.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,6 +153,8 @@ def load_encoder(
     UserError: it is no pretraining run, or it has no such checkpoint; what is there
       is damaged, or by a newer version.
   """
+  if not run:
+    raise UserError("name the run whose encoder is wanted")
   text = parallel.text_from_first_host(lambda: json.dumps(_find(run, which)))
   description = _from_json(json.loads(text))
   if precision:
@@ -198,15 +201,13 @@ def _find(run: str | Path, which: str | int) -> dict[str, Any]:
 
 def _checked_description(path: Path) -> dict[str, Any]:
   found = read_json(path)
-  if found.get("format", 0) > FORMAT:
-    raise UserError(
-      f"{path} is of format {found['format']}, and this byol_jax reads up to {FORMAT}:"
-      " install a newer one"
-    )
-  try:
+  with _damage(path):
+    if found["format"] > FORMAT:
+      raise UserError(
+        f"{path} is of format {found['format']}, and this byol_jax reads up to"
+        f" {FORMAT}: install a newer one"
+      )
     _from_json(found)
-  except (KeyError, TypeError) as error:
-    raise UserError(f"{path} is damaged ({error}): restore it") from error
   return found
 
 
@@ -215,13 +216,27 @@ def _of_older_run(path: Path, checkpoint: Path) -> dict[str, Any]:
   config = read_json(path)
   if config.get("experiment") != "pretrain":
     raise UserError(f"{path.parent} is not the folder of a pretraining run")
-  network, data = config["encoder"], config["data"]
-  first = f"online:res_net{network['depth']}/~/initial_conv:w"
-  *_, channels, _ = stored.shape(checkpoint, first)
-  form = ImageForm(
-    data["size"], channels, data["mean"], data["std"], data["eval_fraction"]
-  )
-  return to_json(Description(network, config["train"]["precision"], form))
+  with _damage(path):
+    network, data = config["encoder"], config["data"]
+    first = f"online:res_net{network['depth']}/~/initial_conv:w"
+    *_, channels, _ = stored.shape(checkpoint, first)
+    form = ImageForm(
+      size=data["size"],
+      channels=channels,
+      mean=data["mean"],
+      std=data["std"],
+      crop=data["eval_fraction"],
+    )
+    return to_json(Description(network, config["train"]["precision"], form))
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+  """Turns what a description lacks into one line."""
+  try:
+    yield
+  except (KeyError, TypeError, ValueError) as error:
+    raise UserError(f"{path} is damaged ({error!r}): restore it") from error
 
 
 def _checked(images: np.ndarray, channels: int) -> np.ndarray:

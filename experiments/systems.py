@@ -27,13 +27,13 @@ def loss_from_config(
   objective = objectives.OBJECTIVES[name]
   has_target, has_predictor = kind == "ema", config.predictor.depth > 0
   if objective.target not in (None, has_target):
-    wants, kind = ("a", "ema") if objective.target else ("no", "online")
-    raise UserError(f"{name} has {wants} target network: set target.kind={kind}")
+    wants, kind = ("needs a", "ema") if objective.target else ("takes no", "online")
+    raise UserError(f"{name} {wants} target network: set target.kind={kind}")
   if objective.predictor not in (None, has_predictor):
     raise UserError(
-      f"{name} has a predictor: set predictor.depth to 1 or more"
+      f"{name} needs a predictor: set predictor.depth to 1 or more"
       if objective.predictor
-      else f"{name} has no predictor: set predictor.depth=0 and predictor.norm=none"
+      else f"{name} takes no predictor: set predictor.depth=0 and predictor.norm=none"
     )
   return loss
 

@@ -63,6 +63,7 @@ def test_main_job_its_files_and_its_second_start(tmp_path):
   assert sorted(p.name for p in folder.iterdir()) == [
     "checkpoints",
     "config.json",
+    "encoder.json",
     "figures",
     "metrics.jsonl",
     "summary.json",
@@ -120,7 +121,7 @@ MISTAKES = {
   ),
   "indivisible batch": (
     (CONFIG, "--config.train.batch_size=10", "--config.train.accumulate=4"),
-    "train.batch_size 10 does not divide.*multiple of 4",
+    "train.batch_size is 10: give a multiple of 4",
   ),
   "indivisible groups": (
     (CONFIG, "--config.encoder.groups=5"),
@@ -139,11 +140,11 @@ MISTAKES = {
   ),
   "predictor's norm in SimCLR": (
     ("--config=configs/simclr.py", "--config.predictor.norm=batch"),
-    "a predictor of depth 0 has no norm",
+    "predictor.depth 0 has no place for a norm",
   ),
   "RAFT without a teacher": (
     ("--config=configs/raft.py", "--config.target.kind=online"),
-    "raft has a target network: set target.kind=ema",
+    "raft needs a target network: set target.kind=ema",
   ),
   "unknown objective": ((CONFIG, "--config.objective.name=x"), "unknown objective 'x'"),
   "no steps": ((CONFIG, "--config.train.steps=0"), "train.steps is 0: give 1"),
@@ -175,6 +176,52 @@ def test_mistakes_are_one_line_and_write_nothing(tmp_path):
     assert re.search(message, last), (name, last)
     assert "Traceback" not in result.stderr, name
     assert not (tmp_path / name).exists(), name
+
+
+# What may be wrong with a config file of one's own: a line of it, and the answer.
+BROKEN = {
+  "no section": ("del config.train", "config has no train, and pretrain needs it"),
+  "no setting": ("del config.probe.test", "config has no probe.test, and pretrain"),
+  "misspelt": ("config.train.stepz = 5", "has a setting train.stepz, and pretrain has"),
+  "of a view": ("config.views.view1.spin = 1.0", "a setting views.view1.spin, and"),
+  "no experiment": (
+    "del config.experiment",
+    r"broken\.py names no experiment: set config.experiment to one of linear_eval, p",
+  ),
+  "unknown experiment": (
+    "config.experiment = 'nope'",
+    "there is no experiment 'nope'; choose one of linear_eval, pretrain",
+  ),
+  "no experiment but a part of one": (
+    "config.experiment = 'inputs'",
+    "there is no experiment 'inputs'; choose one of",
+  ),
+  "nothing": ("config = None", r"broken\.py names no experiment"),
+}
+
+
+def test_a_broken_config_is_one_line(tmp_path):
+  def start(name, line):
+    file = tmp_path / name.replace(" ", "-") / "broken.py"
+    file.parent.mkdir()
+    file.write_text(
+      "from configs import byol\n\n\ndef get_config(preset=None):\n"
+      f"  config = byol.get_config(preset)\n  {line}\n  return config\n"
+    )
+    return run(f"--config={file}", f"--workdir={file.parent / 'run'}")
+
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    results = {
+      name: threads.submit(start, name, line) for name, (line, _) in BROKEN.items()
+    }
+  for name, (_, message) in BROKEN.items():
+    result = results[name].result()
+    assert result.returncode == 1, name
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("byol_jax: "), (name, result.stderr)
+    assert re.search(message, last), (name, last)
+    assert "Traceback" not in result.stderr, name
+  assert not list(tmp_path.glob("*/run"))
 
 
 def test_another_configs_workdir_is_refused(tmp_path):

@@ -130,5 +130,5 @@ def test_prefetch_runs_ahead_but_not_away():
   ("batch_size", "microbatches", "multiple"), [(7, 1, 2), (12, 8, 16), (0, 1, 2)]
 )
 def test_a_batch_that_does_not_divide_is_refused(batch_size, microbatches, multiple):
-  with pytest.raises(UserError, match=f"choose a multiple of {multiple}"):
+  with pytest.raises(UserError, match=f"give a multiple of {multiple}, the"):
     parallel.check_batch_size("train.batch_size", batch_size, microbatches)

@@ -115,7 +115,7 @@ def _share(batch_size: int, hosts: int) -> int:
   if batch_size % hosts:
     raise UserError(
       f"batch_size {batch_size} cannot be divided by {hosts} hosts: choose a"
-      f" multiple of {hosts}."
+      f" multiple of {hosts}"
     )
   return batch_size // hosts
 
@@ -149,11 +149,21 @@ def _iterate(
     .to_iter_dataset(grain.ReadOptions(threads, ahead))
   )
   if workers:
-    if not flags.FLAGS.is_parsed():  # Grain reads flags; a library has none
-      flags.FLAGS.mark_as_parsed()
+    _default_grain_flags()
     options = grain.MultiprocessingOptions(workers)
     dataset = dataset.mp_prefetch(options, _begin_worker)
   return _closing(dataset.batch(per_batch, batch_fn=_concatenate))
+
+
+def _default_grain_flags() -> None:
+  """Lets Grain read its own flags where no command has parsed any, as in a notebook.
+
+  All other flags stay unparsed.
+  """
+  if not flags.FLAGS.is_parsed():
+    for name in flags.FLAGS:
+      if name.startswith("grain_"):
+        flags.FLAGS[name].present = 1
 
 
 def _begin_worker(index: int, count: int) -> None:

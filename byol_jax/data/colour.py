@@ -42,7 +42,7 @@ def standardise(
     if len(values) not in (1, channels):
       raise UserError(
         f"{name} has {len(values)} values but the images have {channels}"
-        " channels: give one value a channel, or one for all."
+        " channels: give one value a channel, or one for all"
       )
   return (images - jnp.asarray(mean)) / jnp.asarray(std)
 

@@ -70,7 +70,7 @@ def _check(
   crc = google_crc32c.value(data)
   masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
   if len(data) != length or checksum != struct.pack("<I", masked):
-    raise UserError(f"{path} is truncated or damaged: fetch this file again.")
+    raise UserError(f"{path} is truncated or damaged: fetch this file again")
 
 
 def _convert(builder: tfds.core.DatasetBuilder) -> str:
@@ -83,11 +83,11 @@ def _convert(builder: tfds.core.DatasetBuilder) -> str:
   if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
     raise UserError(
       f"{builder.data_dir} holds {builder.info.file_format.value} files: only"
-      " tfrecord can be converted."
+      " tfrecord can be converted"
     )
   if not os.access(builder.data_dir, os.W_OK):
     raise UserError(
-      f"{builder.data_dir} cannot be written to: copy the data set first."
+      f"{builder.data_dir} cannot be written to: copy the data set first"
     )
   count = sum(_convert_shard(*shard) for shard in tfds_sets.shards(builder))
   tfds_sets.list_array_record(builder)
@@ -105,7 +105,7 @@ def _convert_shard(path: os.PathLike[str], target: pathlib.Path, length: int) ->
     if count != length:
       raise UserError(
         f"{path} has {count} records, dataset_info.json says {length}: fetch"
-        " this file again."
+        " this file again"
       )
     writer.close()
     partial.replace(target)
@@ -117,7 +117,7 @@ def _convert_shard(path: os.PathLike[str], target: pathlib.Path, length: int) ->
 def _download(name: str, data_dir: str | None) -> str:
   if importlib.util.find_spec("tensorflow") is None:
     raise UserError(
-      f"Downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
+      f"downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
     )
   builder = tfds.builder(name, data_dir=data_dir)
   try:

@@ -58,7 +58,7 @@ class MLP(hk.Module):
       raise UserError(f"{name}.depth is {depth}; give 0 or more")
     if depth < 2 and self.layers.norm_kind != "none":
       raise UserError(
-        f"a {name} of depth {depth} has no norm: set {name}.norm=none with it"
+        f"{name}.depth {depth} has no place for a norm: set {name}.norm=none too"
       )
     if not self.identity_init:
       return

@@ -206,9 +206,8 @@ class _GroupNorm(_Affine):
       )
     if groups == channels and math.prod(x.shape[1:-1]) == 1:
       raise UserError(
-        f"norm {self.module_name}: a group of one channel has a single value where"
-        " there is one pixel, as in a head, and normalising it leaves zero; choose"
-        " fewer groups, another norm or another stem"
+        f"norm {self.module_name} would leave nothing but zeros, as each group has one"
+        " channel of one pixel: choose fewer groups, another norm or larger images"
       )
     y, _, _ = normalise_lib.normalise(
       _positions(x),

@@ -173,7 +173,10 @@ def read_json(path: Path) -> dict[str, Any]:
     UserError: it is missing or holds something else.
   """
   try:
-    return json.loads(path.read_text())
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict):
+      raise ValueError("no JSON object")
+    return found
   except FileNotFoundError as error:
     raise UserError(
       f"{path} does not exist; is {path.parent} the folder of a run?"

@@ -159,8 +159,7 @@ def read_newest(
   tried = "step" if len(folders) == 1 else "the newest, step"
   raise UserError(
     f"no checkpoint in {newest.parent} can be used; {tried} {newest.name}:"
-    f" {problems[newest]}; use the configuration that it was made with, or another"
-    " folder"
+    f" {problems[newest]}; use the config that it was made with, or another folder"
   )
 
 

@@ -124,14 +124,15 @@ def test_splits_are_checked_before_anything_runs():
 
 
 def test_one_image_a_device_is_refused():
-  with pytest.raises(UserError, match="a single image at a time"):
+  message = r"is 2, one image for each of 2 microbatches .*: give 4 or more"
+  with pytest.raises(UserError, match=message):
     pretrain.Pretrain(tiny.config(batch_size=jax.device_count()))
 
 
 @pytest.mark.parametrize(
   ("damage", "message"),
   [
-    (lambda c, p: c.update(pretrained=str(p / "nowhere")), "does not exist"),
+    (lambda c, p: c.update(pretrained=str(p / "nowhere")), "no checkpoint at"),
     (lambda c, p: c.update(pretrained=None), "name the run to evaluate"),
   ],
 )

@@ -162,19 +162,19 @@ def test_augmentations_are_taken_away_from_both_views():
 @pytest.mark.parametrize(
   ("system", "changes", "message"),
   [
-    ("simclr", {"predictor.norm": "batch"}, "a predictor of depth 0 has no norm"),
+    ("simclr", {"predictor.norm": "batch"}, "predictor.depth 0 has no place for a norm"),
     (
       "simclr",
       {"predictor.depth": 2},
-      "simclr has no predictor: set pred",
+      "simclr takes no predictor: set pred",
     ),
-    ("simclr", {"target.kind": "ema"}, "simclr has no target network: set"),
+    ("simclr", {"target.kind": "ema"}, "simclr takes no target network: set"),
     (
       "raft",
       {"target.kind": "online"},
-      "raft has a target network: set target.kind=ema",
+      "raft needs a target network: set target.kind=ema",
     ),
-    ("byol_prime", {"target.kind": "online"}, "byol_prime has a target network: set"),
+    ("byol_prime", {"target.kind": "online"}, "byol_prime needs a target network: set"),
     ("byol", {"target.kind": "bank"}, "unknown target.kind 'bank'; choose ema or"),
     ("byol", {"target.tau": 1.5}, "target.tau is 1.5: give a value in"),
     ("byol", {"target.schedule": "step"}, "unknown target.schedule 'step'"),
@@ -183,7 +183,7 @@ def test_augmentations_are_taken_away_from_both_views():
     ("byol", {"augmentations": "no_fun"}, "unknown augmentations 'no_fun'"),
     ("byol", {"bn_init": True}, "a norm is 'batch': set norm=affine"),
     ("byol", {"encoder.norm": "spectral"}, "unknown norm 'spectral'"),
-    ("byol", {"predictor.norm": "instance"}, "a group of one channel"),
+    ("byol", {"predictor.norm": "instance"}, "would leave nothing but zeros"),
     ("byol", {"predictor.outputs": 4}, "4 outputs and the projector 8"),
     ("byol", {"predictor.depth": -1}, "predictor.depth is -1"),
     ("byol", {"predictor.identity_init": True}, "needs a single linear layer"),

@@ -70,6 +70,41 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path):
   assert not RunDir(folder).claim(config())  # this process is no other one
 
 
+def test_a_folder_is_for_one_owner_in_one_process_too(tmp_path):
+  owner = RunDir(tmp_path / "run")
+  owner.claim(config())
+  with pytest.raises(UserError, match="another run is at work"):
+    RunDir(owner.path).claim(config())
+  assert not owner.claim(config())  # its own
+  owner.close()
+  with RunDir(owner.path) as other:
+    assert not other.claim(config())
+    with pytest.raises(UserError, match="another run is at work"):
+      owner.claim(config())
+  # The end of `with` has let it go; so does whoever forgets about it.
+  forgotten = RunDir(owner.path)
+  forgotten.claim(config())
+  del forgotten
+  assert not owner.claim(config())
+
+
+def test_a_run_that_fails_lets_go_of_its_folder(tmp_path):
+  def fail():
+    with RunDir(tmp_path / "run") as run_dir:
+      run_dir.claim(config())
+      raise RuntimeError
+
+  with pytest.raises(RuntimeError) as kept:  # and with it the frames, and run_dir
+    fail()
+  assert not RunDir(tmp_path / "run").claim(config())
+  assert kept.value
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  assert RunDir("~/runs/mine").path == tmp_path / "runs" / "mine"
+
+
 def test_a_path_that_is_a_file_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UserError, match=r"cannot use .* as the run's folder"):

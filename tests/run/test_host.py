@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 
@@ -91,32 +92,40 @@ def test_what_the_user_chose_stays(monkeypatch):
   assert [flag for flag in found if flag.startswith(_FLAG)] == [given]
 
 
-def test_an_untried_jaxlib_gets_no_flags(monkeypatch):
+def test_an_untried_jaxlib_gets_no_flags_and_a_line(monkeypatch, caplog):
   monkeypatch.delenv("XLA_FLAGS", raising=False)
   monkeypatch.setattr(host, "_keep_memory", lambda: None)
   monkeypatch.setattr(host.jaxlib, "__version__", "0.99.0")
-  host.tune()
+  with caplog.at_level("INFO"):
+    host.tune()
   assert "XLA_FLAGS" not in os.environ
+  assert len(caplog.messages) == 1
+  assert re.match("jaxlib 0.99.0 is not one that was tried", caplog.messages[0])
 
 
 @pytest.mark.parametrize(
-  ("platforms", "packages", "set_"),
+  ("platforms", "packages", "only_cpus"),
   [
     ("cpu", ["jax_plugins"], True),
     ("cuda,cpu", [], False),
     ("", [], True),
     ("", ["jax_plugins"], False),
     ("", ["libtpu"], False),
+    ("", ["entry point"], False),
   ],
 )
-def test_accelerators_keep_their_passes(monkeypatch, platforms, packages, set_):
+def test_accelerators_are_left_as_they_are(monkeypatch, platforms, packages, only_cpus):
+  kept = []
   monkeypatch.delenv("XLA_FLAGS", raising=False)
   monkeypatch.setenv("JAX_PLATFORMS", platforms)
-  monkeypatch.setattr(host, "_keep_memory", lambda: None)
+  monkeypatch.setattr(host, "_keep_memory", lambda: kept.append(True))
   found = dict.fromkeys(packages, object())
   monkeypatch.setattr(host.importlib.util, "find_spec", found.get)
+  points = [object()] if "entry point" in packages else []
+  monkeypatch.setattr(host.importlib.metadata, "entry_points", lambda group: points)
   host.tune()
-  assert ("XLA_FLAGS" in os.environ) is set_
+  assert ("XLA_FLAGS" in os.environ) is only_cpus
+  assert bool(kept) is only_cpus  # malloc and dispatch
 
 
 def test_barriers_keep_what_they_separate_from_being_fused():
