@@ -24,14 +24,14 @@ def reference_augment(draws: Any, images: Any, view: Any) -> Any:
   import jax
   import jax.numpy as jnp
 
-  def brightness(image, delta):
+  def brightness(image: jax.Array, delta: jax.Array) -> jax.Array:
     return image + delta
 
-  def contrast(image, factor):
+  def contrast(image: jax.Array, factor: jax.Array) -> jax.Array:
     mean = image.mean((0, 1), keepdims=True)
     return factor * (image - mean) + mean
 
-  def to_hsv(image):
+  def to_hsv(image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     value = image.max(-1)
     spread = value - image.min(-1)
@@ -45,7 +45,7 @@ def reference_augment(draws: Any, images: Any, view: Any) -> Any:
     saturation = jnp.where(value > 0, spread / jnp.where(value > 0, value, 1.0), 0.0)
     return hue, saturation, value
 
-  def to_rgb(hue, saturation, value):
+  def to_rgb(hue: jax.Array, saturation: jax.Array, value: jax.Array) -> jax.Array:
     sector = jnp.floor(hue * 6)
     rest = hue * 6 - sector
     p = value * (1 - saturation)
@@ -61,19 +61,19 @@ def reference_augment(draws: Any, images: Any, view: Any) -> Any:
       axis=-1,
     )
 
-  def saturation(image, factor):
+  def saturation(image: jax.Array, factor: jax.Array) -> jax.Array:
     h, s, v = to_hsv(image)
     return to_rgb(h, jnp.clip(s * factor, 0, 1), v)
 
-  def hue(image, delta):
+  def hue(image: jax.Array, delta: jax.Array) -> jax.Array:
     h, s, v = to_hsv(image)
     return to_rgb((h + delta) % 1, s, v)
 
-  def grayscale(image):
+  def grayscale(image: jax.Array) -> jax.Array:
     luma = image @ jnp.array([0.2989, 0.5870, 0.1140])
     return jnp.stack([luma] * 3, -1)
 
-  def blur(image, sigma):
+  def blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
     radius = int(image.shape[0] / 10 / 2)
     x = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
     kernel = jnp.exp(-(x**2) / (2 * sigma**2))
@@ -89,7 +89,7 @@ def reference_augment(draws: Any, images: Any, view: Any) -> Any:
       )[0]
     return image
 
-  def apply(draw, image):
+  def apply(draw: Any, image: jax.Array) -> jax.Array:
     ops = [
       lambda x, amount, op=op: jnp.clip(op(x, amount), 0, 1)
       for op in (brightness, contrast, saturation, hue)
@@ -114,12 +114,14 @@ def prepare_augment(
   jpegs.pin()
   import jax
 
-  from byol_jax.data import augment, batches
+  from byol_jax.data import augment, batches, colour
 
   count = 64 if size == _LARGE else 1024
   view = jpegs.views()[number]
-  chunk = batches._train_chunk(
-    *(0, count, np.arange(count)),
+  chunk = batches.train_chunk(
+    0,
+    np.arange(count),
+    batch_size=count,
     source=jpegs.source(folder),
     views=jpegs.views(),
     size=size,
@@ -128,14 +130,14 @@ def prepare_augment(
   images = colour.to_unit(jax.numpy.asarray(chunk[f"view{number + 1}"]))
   keys = jax.random.split(jax.random.key(_SEED), count)
 
-  def in_reference_form(keys, images):
-    draw = functools.partial(augment._draw, view=view, ops=augment._jitter_ops(view))
+  def in_reference_form(keys: jax.Array, images: jax.Array) -> jax.Array:
+    draw = functools.partial(augment.draw, view=view, ops=augment.jitter_ops(view))
     return reference_augment(jax.vmap(draw)(keys), images, view)
 
   ours = functools.partial(augment.augment, view=view)
   form = jax.jit(in_reference_form if reference else ours)
 
-  def run():
+  def run() -> None:
     form(keys, images).block_until_ready()
 
   return {"images": count, "output": np.asarray(form(keys, images))}, run

@@ -27,7 +27,7 @@ def of_network(experiment: Any, batch: int) -> list[Convolution]:
 
   found = []
 
-  def record(x, w, stride):
+  def record(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
     found.append(Convolution(x.shape, w.shape, stride))
     return convolve.plain(x, w, stride)
 
@@ -60,26 +60,31 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
 
   experiment = workload.make_experiment(**settings)
   layers = of_network(experiment, settings["batch"])
+
+  def both(
+    x: jax.Array, w: jax.Array, dy: jax.Array, *, apply: Callable, wanted: slice
+  ) -> Any:
+    y, pull = jax.vjp(apply, x, w)
+    return y, pull(dy)[wanted]
+
   programs = []
   for number, layer in enumerate(layers):
     apply = functools.partial(convolve, stride=layer.stride)
-
-    def both(x, w, dy, apply=apply, wanted=slice(not number, None)):
-      # Nobody asks for the gradient of the images.
-      y, pull = jax.vjp(apply, x, w)
-      return y, pull(dy)[wanted]
-
+    # Nobody asks for the gradient of the images.
+    wanted = slice(not number, None)
+    both_ways = functools.partial(both, apply=apply, wanted=wanted)
     shapes = layer.images, layer.kernel
     x, w = (jax.random.normal(jax.random.key(0), shape) for shape in shapes)
     y = jax.eval_shape(apply, x, w)
     dy = jax.random.normal(jax.random.key(1), y.shape)
     forward = jax.jit(apply).lower(x, w).compile()
-    programs.append((forward, jax.jit(both).lower(x, w, dy).compile(), (x, w, dy)))
+    backward = jax.jit(both_ways).lower(x, w, dy).compile()
+    programs.append((forward, backward, (x, w, dy)))
 
-  def run():
-    for forward, both, operands in programs:
+  def run() -> None:
+    for forward, backward, operands in programs:
       for _ in range(2):
-        jax.block_until_ready(both(*operands))
+        jax.block_until_ready(backward(*operands))
         if experiment.has_target:
           jax.block_until_ready(forward(*operands[:2]))
 

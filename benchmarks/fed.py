@@ -11,9 +11,6 @@ from absl import app, flags
 
 from benchmarks import jpegs, tables
 
-_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
-_STEPS = flags.DEFINE_integer("steps", 10, "Steps that are timed.", 1)
-
 _WARM_UP = 2  # steps: one compiles
 
 
@@ -34,7 +31,7 @@ def measure(folder: str, steps: int) -> dict[str, float]:
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True)
   batches = experiment.batches(0)
-  monitor = loop._Monitor(network["batch"], steps, 0.0)
+  monitor = loop.Monitor(network["batch"], steps, 0.0)
 
   def train(count: int) -> dict[str, float]:
     nonlocal state
@@ -50,10 +47,9 @@ def measure(folder: str, steps: int) -> dict[str, float]:
   return report | {"step": network["batch"] / report["images_per_second"]}
 
 
-def main(argv: list[str]) -> None:
-  """Prints a Markdown table of one line."""
-  del argv
-  report = measure(_IMAGES.value, _STEPS.value)
+def main(folder: str, steps: int) -> None:
+  """Prints a Markdown table of one line; see `measure`."""
+  report = measure(folder, steps)
   tables.head(("step, s", "images/s", "input wait"))
   tables.row(
     (
@@ -65,4 +61,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
+  STEPS = flags.DEFINE_integer("steps", 10, "Steps that are timed.", lower_bound=1)
+  app.run(lambda _: main(IMAGES.value, STEPS.value))

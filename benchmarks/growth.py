@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -27,17 +27,14 @@ from benchmarks import tables, turns
 
 TABLES = ("batch", "resolution", "width", "devices", "hosts", "memory", "remat")
 
-_ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Times that each is timed.", 2)
-
 SMALL = {"depth": 18, "stem": "cifar", "size": 32, "batch": 64, "norm": "gn_ws"}
 LARGE = {"depth": 50, "stem": "imagenet", "size": 224, "batch": 8, "norm": "gn_ws"}
 # What many devices share: small, as each compiles for all of them.
 SHARED = SMALL | {"depth": 10, "batch": 64}
 NORMS = ("bn", "gn_ws")
 
-# A batch of 4096 on 8 devices: how many microbatches each works through its share in, and
-# what the step's arguments and temporary memory may come to.
+# A batch of 4096 on 8 devices: how many microbatches each works through its share in,
+# and what the step's arguments and temporary memory may come to.
 MICROBATCHES = 32
 BOUND_MIB = 6 * 1024
 
@@ -80,7 +77,7 @@ def prepare(
   # Not the program, which would take arrays of all hosts.
   step_here = workload.stepping(update, state, batch)
 
-  def run():
+  def run() -> None:
     for other in others:
       other.stdin.write(b"\n")
       other.stdin.flush()
@@ -126,11 +123,11 @@ def slope(work: Mapping[float, float]) -> float:
 
 
 def _timed(
-  title: str, contestants: Mapping[int, tuple[turns.Contestant, float]]
+  title: str, contestants: Mapping[int, tuple[turns.Contestant, float]], rounds: int
 ) -> None:
   """A table of step times, and how they grow with the work."""
   named = {str(value): contestant for value, (contestant, _) in contestants.items()}
-  found = turns.take_turns(named, _ROUNDS.value)
+  found = turns.take_turns(named, rounds)
   tables.head((title, "step, s", "all-reduces", "temp, MiB"))
   for name, timing in found.items():
     reduces = timing.facts["collectives"].get("all-reduce", (0,))[0]
@@ -141,23 +138,25 @@ def _timed(
   print(f"\nslope of log time over log work: {slope(work):.2f}\n", flush=True)
 
 
-def _batch() -> None:
+def _batch(rounds: int) -> None:
   sizes = (16, 32, 64, 128, 256)
   _timed(
     "batch, ResNet-18, 32 px",
     {n: (turns.Contestant(prepare, SMALL | {"batch": n}), n) for n in sizes},
+    rounds,
   )
 
 
-def _resolution() -> None:
+def _resolution(rounds: int) -> None:
   sizes = (64, 96, 128, 160, 224)
   _timed(
     "pixels a side, ResNet-50, batch 8",
     {n: (turns.Contestant(prepare, LARGE | {"size": n}), n * n) for n in sizes},
+    rounds,
   )
 
 
-def _width() -> None:
+def _width(rounds: int) -> None:
   # Work grows with the square of the channels.
   _timed(
     "width, ResNet-18, 32 px, batch 32",
@@ -165,37 +164,40 @@ def _width() -> None:
       n: (turns.Contestant(prepare, SMALL | {"batch": 32, "width": n}), n * n)
       for n in (1, 2, 3)
     },
+    rounds,
   )
 
 
-def _over_devices() -> None:
+def _over_devices(rounds: int) -> None:
   _timed(
     "devices, ResNet-10, 32 px, batch 64 over all",
     {
       n: (turns.Contestant(prepare, SHARED, turns.on_devices(n)), n)
       for n in (1, 2, 4, 8)
     },
+    rounds,
   )
 
 
-def _over_hosts() -> None:
+def _over_hosts(rounds: int) -> None:
   _timed(
     "hosts, ResNet-10, 32 px, batch 64 over all",
     {
       n: (turns.Contestant(prepare, SHARED | {"hosts": n}, turns.on_devices(1)), n)
       for n in (1, 2, 4)
     },
+    rounds,
   )
 
 
-def _remat() -> None:
+def _remat(rounds: int) -> None:
   tables.head(("norm", "temp, MiB", "with remat", "step, s", "with remat", "ratio"))
   for norm in NORMS:
     ways = {
       name: turns.Contestant(prepare, LARGE | {"norm": norm, "remat": remat})
       for name, remat in (("kept", False), ("remat", True))
     }
-    kept, remat = turns.take_turns(ways, _ROUNDS.value).values()
+    kept, remat = turns.take_turns(ways, rounds).values()
     temps = [f"{each.facts['temp_mib']:.0f}" for each in (kept, remat)]
     times = [f"{each.median:.2f}" for each in (kept, remat)]
     tables.row((norm, *temps, *times, f"{remat.ratio(kept):.2f}"))
@@ -226,21 +228,27 @@ def _memory() -> None:
     tables.row((norm, MICROBATCHES, *sizes, "yes" if fits else "no"))
 
 
-def main(argv: list[str]) -> None:
-  """Prints the tables that are asked for."""
-  del argv
-  tables_by_name: dict[str, Callable[[], None]] = {
-    "batch": _batch,
-    "resolution": _resolution,
-    "width": _width,
-    "devices": _over_devices,
-    "hosts": _over_hosts,
+def main(only: Sequence[str], rounds: int) -> None:
+  """Prints the tables that are asked for.
+
+  Args:
+    only: their names, of `TABLES`.
+    rounds: how many times each step is timed.
+  """
+  printers: dict[str, Callable[[], None]] = {
+    "batch": lambda: _batch(rounds),
+    "resolution": lambda: _resolution(rounds),
+    "width": lambda: _width(rounds),
+    "devices": lambda: _over_devices(rounds),
+    "hosts": lambda: _over_hosts(rounds),
     "memory": _memory,
-    "remat": _remat,
+    "remat": lambda: _remat(rounds),
   }
-  for name in _ONLY.value:
-    tables_by_name[name]()
+  for name in only:
+    printers[name]()
 
 
 if __name__ == "__main__":
-  app.run(main)
+  ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
+  ROUNDS = flags.DEFINE_integer("rounds", 5, "Times that each is timed.", lower_bound=2)
+  app.run(lambda _: main(ONLY.value, ROUNDS.value))

@@ -29,11 +29,6 @@ from benchmarks import colour, jpegs, tables, turns
 
 TABLES = ("crops", "colour", "pipeline", "fed")
 
-_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
-flags.register_validator("images", os.path.isdir, "there is no such folder")
-_ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
-_ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
-
 _SIZE = 224
 _BATCH = 25
 _STREAM = 3000  # images a turn where some are loaded ahead: at most 4% of these
@@ -58,9 +53,9 @@ def _items(folder: str) -> list[Item]:
 
   source, views = jpegs.source(folder), jpegs.views()
   count = len(source)
-  uniforms = [batches._crop_uniforms(_SEED, v, 0, count) for v in range(len(views))]
+  uniforms = [batches.crop_uniforms(_SEED, v, 0, count) for v in range(len(views))]
   items = []
-  for place, index in enumerate(batches._permutation(_SEED, 0, count)):
+  for place, index in enumerate(batches.permutation(_SEED, 0, count)):
     image, _ = source[int(index)]
     height, width = image.shape[:2]
     pairs = [(u[place], view) for u, view in zip(uniforms, views, strict=True)]
@@ -139,7 +134,7 @@ def prepare_loader(folder: str, loader: str) -> Prepared:
         crops[v, i] = crop
     return crops
 
-  def run():
+  def run() -> None:
     for start in range(0, len(items), _BATCH):
       batch(items[start : start + _BATCH])
 
@@ -156,14 +151,19 @@ def prepare_ours(folder: str) -> Prepared:
   source = jpegs.source(folder)
   count = len(source)
   load = functools.partial(
-    batches._train_chunk, source=source, views=jpegs.views(), size=_SIZE, seed=_SEED
+    batches.train_chunk,
+    batch_size=count,
+    source=source,
+    views=jpegs.views(),
+    size=_SIZE,
+    seed=_SEED,
   )
 
-  def run():
+  def run() -> None:
     for start in range(0, count, _BATCH):
-      load(0, count, np.arange(start, min(start + _BATCH, count)))
+      load(0, np.arange(start, min(start + _BATCH, count)))
 
-  first = load(0, count, np.arange(_SAMPLE))
+  first = load(0, np.arange(_SAMPLE))
   sample = np.stack([first["view1"], first["view2"]])
   return {"images": count, "sample": sample}, run
 
@@ -179,7 +179,7 @@ def prepare_tensorflow(folder: str, once: bool) -> Prepared:
     for item in items
   ]
 
-  def load(encoded, windows, flips):
+  def load(encoded: Any, windows: Any, flips: Any) -> list[Any]:
     image = tf.io.decode_jpeg(encoded, channels=3) if once else None
     crops = []
     for v in range(2):
@@ -197,7 +197,7 @@ def prepare_tensorflow(folder: str, once: bool) -> Prepared:
   data = tf.data.Dataset.from_tensor_slices(tensors)
   data = data.map(load, tf.data.AUTOTUNE).batch(_BATCH).prefetch(tf.data.AUTOTUNE)
 
-  def run():
+  def run() -> None:
     for _ in data:
       pass
 
@@ -256,7 +256,7 @@ def _mark_flags_as_parsed() -> None:
 def _stream(iterator: Iterator[Any]) -> Prepared:
   next(iterator)
 
-  def run():
+  def run() -> None:
     for _ in range(_STREAM // _BATCH):
       next(iterator)
 
@@ -282,10 +282,15 @@ def prepare_batches(folder: str, workers: int) -> Prepared:
   from byol_jax.data import batches
 
   endless = 1_000_000
-  source, views = jpegs.source(folder), jpegs.views()
   return _stream(
     batches.train_batches(
-      source, views, _SIZE, _BATCH, _SEED, 0, endless, workers=workers
+      jpegs.source(folder),
+      jpegs.views(),
+      size=_SIZE,
+      batch_size=_BATCH,
+      seed=_SEED,
+      steps=range(endless),
+      workers=workers,
     )
   )
 
@@ -341,19 +346,30 @@ def _show(
   print()
 
 
-def main(argv: list[str]) -> None:
-  """Prints the tables that are asked for."""
-  del argv
+def main(folder: str, only: Sequence[str], rounds: int) -> None:
+  """Prints the tables that are asked for.
+
+  Args:
+    folder: with the JPEGs.
+    only: names of tables, of `TABLES`.
+    rounds: how many times each contestant is timed.
+  """
   printers = {
-    "crops": lambda: crops_table(_IMAGES.value, _ROUNDS.value),
-    "colour": lambda: colour.table(_IMAGES.value, _ROUNDS.value),
-    "pipeline": lambda: pipeline_table(_IMAGES.value, _ROUNDS.value),
-    "fed": lambda: fed_table(_IMAGES.value),
+    "crops": lambda: crops_table(folder, rounds),
+    "colour": lambda: colour.table(folder, rounds),
+    "pipeline": lambda: pipeline_table(folder, rounds),
+    "fed": lambda: fed_table(folder),
   }
   for name in TABLES:
-    if name in _ONLY.value:
+    if name in only:
       printers[name]()
 
 
 if __name__ == "__main__":
-  app.run(main)
+  IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
+  flags.register_validator("images", os.path.isdir, "there is no such folder")
+  ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
+  ROUNDS = flags.DEFINE_integer(
+    "rounds", 10, "Times that each is timed.", lower_bound=2
+  )
+  app.run(lambda _: main(IMAGES.value, ONLY.value, ROUNDS.value))

@@ -15,14 +15,15 @@ def pin() -> None:
 
 def source(folder: str) -> Any:
   """The JPEGs of a folder, encoded in memory, as a set of one class."""
-  from byol_jax.data import sources
+  from byol_jax.data.tfds_sets import RecordSource
 
   files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in _SUFFIXES)
   records = [{"image": path.read_bytes(), "label": 0} for path in files]
-  return sources.RecordSource(records, "image", "label", 1, 3)
+  return RecordSource(records, "image", "label", num_classes=1, channels=3)
 
 
 def views() -> tuple[Any, Any]:
   """BYOL's two."""
+  from byol_jax.data.views import BYOL_VIEW1, BYOL_VIEW2
 
-  return views.BYOL_VIEW1, views.BYOL_VIEW2
+  return BYOL_VIEW1, BYOL_VIEW2

@@ -1,6 +1,7 @@
 """Measures what the loop costs beside the steps: dispatch, logs, checkpoints.
 
   python -m benchmarks.loop_overhead
+  python -m benchmarks.loop_overhead --seconds=0.02 --steps=1000 --minutes=0.1
 
 The step keeps one core busy for about 50 ms, in place of an accelerator, which the
 host does not wait for, and hands on a state of the size and the number of arrays of
@@ -19,9 +20,6 @@ from typing import Any
 from absl import app, flags
 
 from benchmarks import tables
-
-_SECONDS = flags.DEFINE_float("seconds", 0.05, "Of one step, about.")
-_STEPS = flags.DEFINE_integer("steps", 9500, "Steps: over 8 minutes of them.")
 
 
 class _Busy:
@@ -83,7 +81,7 @@ def _make_work(seconds: float) -> Callable[[Any], Any]:
 
   def work(turns: int) -> Callable[[Any], Any]:
     @jax.jit
-    def run(x):
+    def run(x: jax.Array) -> jax.Array:
       # Without the matrix product XLA takes it for a trifle, and lets the host wait.
       x = jnp.mean(jnp.full((256, 256), x) @ jnp.full((256, 256), x))
       return jax.lax.fori_loop(0, turns, lambda _, x: jnp.sin(x), x)
@@ -96,9 +94,17 @@ def _make_work(seconds: float) -> Callable[[Any], Any]:
   return work(round(turns * seconds / _seconds(trial, 20)))
 
 
-def main(argv: list[str]) -> None:
-  """Runs the loop once and prints a line of a Markdown table."""
-  del argv
+def main(seconds: float, steps: int, minutes: float | None) -> None:
+  """Runs the loop once and prints a line of a Markdown table.
+
+  Args:
+    seconds: what a step takes, about.
+    steps: how many.
+    minutes: between checkpoints; None for those of the preset.
+
+  Raises:
+    UsageError: the steps are over before two checkpoints are.
+  """
   from byol_jax.run import host
 
   host.tune()
@@ -114,9 +120,17 @@ def main(argv: list[str]) -> None:
   pretrain = make_experiment(**settings)
   leaves = jax.tree.leaves(jax.eval_shape(pretrain.init))
   config = presets.imagenet(300)
-  config.train.update(steps=_STEPS.value, batch_size=jax.device_count())
-  config.eval.every_steps = _STEPS.value
-  work = _make_work(_SECONDS.value)
+  config.train.update(steps=steps, batch_size=jax.device_count())
+  config.eval.every_steps = steps
+  if minutes is not None:
+    config.checkpoint.every_minutes = minutes
+  every = 60 * config.checkpoint.every_minutes
+  if steps * seconds < 1.5 * every:
+    raise app.UsageError(
+      f"a run of {steps * seconds:.0f} s has no two checkpoints, one every"
+      f" {every:.0f} s: give more --steps, or fewer --minutes"
+    )
+  work = _make_work(seconds)
   work(1.0).block_until_ready()
   alone = [_seconds(work, 50)]
   with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +140,6 @@ def main(argv: list[str]) -> None:
     records = run_dir.records()
   alone.append(_seconds(work, 50))
   # From the middle between two checkpoints to another, so that each has its share.
-  every = 60 * config.checkpoint.every_minutes
   end = every / 2 + (records[-1]["seconds"] - every / 2) // every * every
   first, last = (
     next(r for r in records if r["seconds"] >= moment) for moment in (every / 2, end)
@@ -151,4 +164,9 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  SECONDS = flags.DEFINE_float("seconds", 0.05, "Of one step, about.")
+  STEPS = flags.DEFINE_integer("steps", 9500, "Steps: over 8 minutes of them.")
+  MINUTES = flags.DEFINE_float(
+    "minutes", None, "Between checkpoints: those of the ImageNet preset."
+  )
+  app.run(lambda _: main(SECONDS.value, STEPS.value, MINUTES.value))

@@ -5,13 +5,14 @@
 
 The step of each preset is compiled for simulated devices; memory and collectives are
 read off the program. Memory is that of XLA's programs for CPUs, in float32, for one
-device, which takes its share of a batch in microbatches of 64 images (train.accumulate). Of
-the data set, the number of classes alone is needed. Where a device would get a single
-image the preset's batch is too small for them, and the row is left out.
+device, which takes its share of a batch in microbatches of 64 images
+(train.accumulate). Of the data set, the number of classes alone is needed. Where a
+device would get a single image the preset's batch is too small for them, and the row is
+left out.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -25,11 +26,6 @@ DEVICES = (8, 512)
 AT_A_TIME = 64
 SYSTEMS = ("byol", "byol_gn_ws")
 
-_PRESETS = flags.DEFINE_multi_enum(
-  "preset", list(CLASSES), list(CLASSES), "Presets to compile."
-)
-_DEVICES = flags.DEFINE_multi_integer("devices", DEVICES, "For how many devices.")
-
 
 def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None]]:
   """Compiles a preset's step in a process that simulates the devices."""
@@ -42,18 +38,18 @@ def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None
   import numpy as np
 
   from benchmarks import costs
-  from byol_jax.data import sources
+  from byol_jax.data import datasets, sources
   from experiments import pretrain
 
   config = importlib.import_module(f"configs.{system}").get_config(preset)
   share = config.train.batch_size // jax.device_count()
   config.train.accumulate = max(share // AT_A_TIME, 1)
-  classes, size = CLASSES[preset], config.data.size
-  one = sources.ArraySource(
-    np.zeros((1, size, size, 3), np.uint8), np.zeros(1, np.int32), classes
-  )
-  sources.open_source = lambda *_: one
-  sources.check_split = lambda *_: None
+  # A set of one image, which is of the last class.
+  image = np.zeros((1, config.data.size, config.data.size, 3), np.uint8)
+  splits = {"train": (image, np.array([CLASSES[preset] - 1]))}
+  datasets.DATASETS["one image"] = lambda _: sources.ArrayDataset("one image", splits)
+  config.data.update(name="one image", train="train")
+  config.probe.update(dict.fromkeys(config.probe, "train"))
   lowered = costs.lower_step(pretrain.Pretrain(config))
   start = time.perf_counter()
   program = lowered.compile()
@@ -67,9 +63,13 @@ def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None
   return facts, lambda: None
 
 
-def main(argv: list[str]) -> None:
-  """Prints the table, a row as soon as it is known."""
-  del argv
+def main(names: Sequence[str], counts: Sequence[int]) -> None:
+  """Prints the table, a row as soon as it is known.
+
+  Args:
+    names: of presets, of `CLASSES`.
+    counts: of devices.
+  """
   tables.head(
     (
       "config",
@@ -84,9 +84,9 @@ def main(argv: list[str]) -> None:
       "compile, s",
     )
   )
-  for preset in _PRESETS.value:
+  for preset in names:
     for system in SYSTEMS:
-      for devices in _DEVICES.value:
+      for devices in counts:
         if presets.get(preset).train.batch_size < 2 * devices:
           continue
         settings = {"system": system, "preset": preset}
@@ -110,4 +110,8 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  PRESETS = flags.DEFINE_multi_enum(
+    "preset", list(CLASSES), list(CLASSES), "Presets to compile."
+  )
+  COUNTS = flags.DEFINE_multi_integer("devices", DEVICES, "For how many devices.")
+  app.run(lambda _: main(PRESETS.value, COUNTS.value))

@@ -16,16 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 from absl import app, flags
 
 from benchmarks import tables
 
-_SYSTEM = flags.DEFINE_multi_string(
-  "system", ["byol", "byol_gn_ws"], "Files of configs/."
-)
+SYSTEMS = ("byol", "byol_gn_ws")
 
 _HEAD = {"hidden": 4096, "outputs": 256, "groups": 16}
 _SETTINGS: dict[str, dict[str, Any]] = {
@@ -70,6 +69,7 @@ class _Timed:
   def __init__(self, experiment: Any, clock: _Clock):
     self._experiment, self._clock = experiment, clock
     self.batches = experiment.batches
+    self.encoder_description = experiment.encoder_description
     self._trained = False
     clock.ends("data and shapes")
 
@@ -120,18 +120,12 @@ def run_timed() -> None:
 
   host.tune()
   from byol_jax import main
-  from byol_jax.run import loop
   from experiments import pretrain
 
-  del loop  # `main` imports it as soon as flags are parsed
   clock.ends("imports")
-  make = pretrain.make
-
-  def timed(config: Any) -> Any:
-    return _Timed(make(config), clock)
-
-  pretrain.make = timed  # type: ignore[assignment]
-  main.cli()
+  make = pretrain.Pretrain
+  with mock.patch.object(pretrain, "Pretrain", lambda c: _Timed(make(c), clock)):
+    main.cli()
 
 
 def measure(system: str, cache: str) -> dict[str, tuple[float, float]]:
@@ -152,11 +146,10 @@ def measure(system: str, cache: str) -> dict[str, tuple[float, float]]:
   return {phase: value for phase, value in found.items() if phase not in others}
 
 
-def main(argv: list[str]) -> None:
-  """Measures both starts of each system."""
-  del argv
+def main(systems: Sequence[str]) -> None:
+  """Measures both starts of each system, a file of configs/."""
   columns = {}
-  for system in _SYSTEM.value:
+  for system in systems:
     with tempfile.TemporaryDirectory() as cache:
       for state in ("cold", "warm"):
         columns[f"{system}, {state}"] = measure(system, cache)
@@ -173,4 +166,5 @@ def _cell(seconds: float, kernel: float) -> str:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  SYSTEM = flags.DEFINE_multi_string("system", SYSTEMS, "Files of configs/.")
+  app.run(lambda _: main(SYSTEM.value))

@@ -15,7 +15,7 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -23,11 +23,6 @@ from unittest import mock
 from absl import app, flags
 
 from benchmarks import convolutions, tables, turns, workload
-
-_ONLY = flags.DEFINE_multi_string("only", [], "Rows whose names begin so; all if none.")
-_ROUNDS = flags.DEFINE_integer("rounds", 10, "Times that each is timed.", 2)
-_TORCH = flags.DEFINE_bool("torch", True, "Whether to time PyTorch too.")
-_OUT = flags.DEFINE_string("out", None, "File to add each row to, as a line of JSON.")
 
 NORMS = ("bn", "gn_ws", "none")
 OBJECTIVES = ("byol", "simclr", "raft")
@@ -103,7 +98,7 @@ def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]
   matrix = jnp.full((_MATMUL, _MATMUL), 1e-3)
   multiply = jax.jit(jnp.matmul)
 
-  def run():
+  def run() -> None:
     product = matrix
     for _ in range(repeats):
       product = multiply(product, matrix)
@@ -121,7 +116,7 @@ def prepare_copy() -> tuple[dict[str, Any], Callable[[], None]]:
   array = jnp.ones(_COPY)
   change = jax.jit(lambda x: x + 1, donate_argnums=0)
 
-  def run():
+  def run() -> None:
     nonlocal array
     array = change(array).block_until_ready()
 
@@ -216,19 +211,31 @@ HEADINGS = (
 )
 
 
-def main(argv: list[str]) -> None:
-  """Measures the rows that are asked for."""
-  del argv
+def main(only: Sequence[str], rounds: int, with_torch: bool, out: str | None) -> None:
+  """Measures the rows that are asked for.
+
+  Args:
+    only: what their names begin with; nothing for all of them.
+    rounds: how many times each contestant is timed.
+    with_torch: whether PyTorch is among them.
+    out: a file that gets each row as a line of JSON.
+  """
   tables.head(HEADINGS)
   for row in rows():
-    if _ONLY.value and not any(map(row.name.startswith, _ONLY.value)):
+    if only and not row.name.startswith(tuple(only)):
       continue
-    result = measure(row, _ROUNDS.value, _TORCH.value)
+    result = measure(row, rounds, with_torch)
     show(result)
-    if _OUT.value:
-      with Path(_OUT.value).open("a") as file:
+    if out:
+      with Path(out).open("a") as file:
         file.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
-  app.run(main)
+  ONLY = flags.DEFINE_multi_string("only", [], "What rows begin with; all if none.")
+  ROUNDS = flags.DEFINE_integer(
+    "rounds", 10, "Times that each is timed.", lower_bound=2
+  )
+  TORCH = flags.DEFINE_bool("torch", True, "Whether to time PyTorch too.")
+  OUT = flags.DEFINE_string("out", None, "File to add each row to, as a line of JSON.")
+  app.run(lambda _: main(ONLY.value, ROUNDS.value, TORCH.value, OUT.value))

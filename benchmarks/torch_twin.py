@@ -5,37 +5,39 @@ and optimiser and target walk over their parameters with `torch._foreach_*`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 EPSILON = 1e-5
 
 
-def _standardised(w: torch.Tensor) -> torch.Tensor:
+def _standardised(w: Tensor) -> Tensor:
   std, mean = torch.std_mean(w, tuple(range(1, w.ndim)), correction=0, keepdim=True)
   return (w - mean) / (std + EPSILON)
 
 
 class _StandardisedConv(nn.Conv2d):
-  def forward(self, x):
+  def forward(self, x: Tensor) -> Tensor:
     return self._conv_forward(x, _standardised(self.weight), None)
 
 
 class _StandardisedLinear(nn.Linear):
-  def forward(self, x):
+  def forward(self, x: Tensor) -> Tensor:
     return F.linear(x, _standardised(self.weight), self.bias)
 
 
-def _conv(norm: str, inputs: int, outputs: int, kernel: int, stride: int = 1):
+def _conv(
+  norm: str, inputs: int, outputs: int, kernel: int, *, stride: int = 1
+) -> nn.Module:
   kind = _StandardisedConv if norm == "gn_ws" else nn.Conv2d
   return kind(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
-def _linear(norm: str, inputs: int, outputs: int, bias: bool):
+def _linear(norm: str, inputs: int, outputs: int, bias: bool) -> nn.Module:
   kind = _StandardisedLinear if norm == "gn_ws" else nn.Linear
   return kind(inputs, outputs, bias)
 
@@ -48,24 +50,31 @@ def _norm(norm: str, channels: int, dimensions: int = 2) -> nn.Module:
 
 
 class _Block(nn.Module):
-  def __init__(self, norm, inputs, channels, stride, bottleneck):
+  def __init__(
+    self, norm: str, inputs: int, channels: int, *, stride: int, bottleneck: bool
+  ):
     super().__init__()
     if bottleneck:
       inner = channels // 4
-      shapes = [(inputs, inner, 1, 1), (inner, inner, 3, stride), (inner, channels, 1)]
+      shapes = [
+        (inputs, inner, 1, 1),
+        (inner, inner, 3, stride),
+        (inner, channels, 1, 1),
+      ]
     else:
-      shapes = [(inputs, channels, 3, stride), (channels, channels, 3)]
-    layers = []
-    for shape in shapes:
-      layers += [_conv(norm, *shape), _norm(norm, shape[1]), nn.ReLU(inplace=True)]
+      shapes = [(inputs, channels, 3, stride), (channels, channels, 3, 1)]
+    layers: list[nn.Module] = []
+    for before, after, kernel, step in shapes:
+      conv = _conv(norm, before, after, kernel, stride=step)
+      layers += [conv, _norm(norm, after), nn.ReLU(inplace=True)]
     self.body = nn.Sequential(*layers[:-1])
     self.shortcut: nn.Module = nn.Identity()
     if stride > 1 or inputs != channels:
       self.shortcut = nn.Sequential(
-        _conv(norm, inputs, channels, 1, stride), _norm(norm, channels)
+        _conv(norm, inputs, channels, 1, stride=stride), _norm(norm, channels)
       )
 
-  def forward(self, x):
+  def forward(self, x: Tensor) -> Tensor:
     return F.relu(self.body(x) + self.shortcut(x), inplace=True)
 
 
@@ -75,20 +84,22 @@ class _ResNet(nn.Module):
     blocks = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[depth]
     bottleneck = depth == 50
     kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
-    layers = [_conv(norm, 3, 64, kernel, stride), _norm(norm, 64), nn.ReLU(True)]
+    first = _conv(norm, 3, 64, kernel, stride=stride)
+    layers = [first, _norm(norm, 64), nn.ReLU(True)]
     if stem == "imagenet":
       layers.append(nn.MaxPool2d(3, 2, 1))
     inputs = 64
     for stage, count in enumerate(blocks):
-      for block in range(count):
+      for number in range(count):
         channels = 64 * 2**stage * (4 if bottleneck else 1)
-        stride = 2 if stage and not block else 1
-        layers.append(_Block(norm, inputs, channels, stride, bottleneck))
+        stride = 2 if stage and not number else 1
+        block = _Block(norm, inputs, channels, stride=stride, bottleneck=bottleneck)
+        layers.append(block)
         inputs = channels
     self.body = nn.Sequential(*layers)
     self.features = inputs
 
-  def forward(self, x):
+  def forward(self, x: Tensor) -> Tensor:
     return self.body(x).mean((2, 3))
 
 
@@ -101,20 +112,20 @@ def _head(norm: str, inputs: int, hidden: int, outputs: int) -> nn.Module:
   )
 
 
-def _distance(a, b):
+def _distance(a: Tensor, b: Tensor) -> Tensor:
   return 2 - 2 * F.cosine_similarity(a, b, dim=1)
 
 
-def _byol(q1, q2, z1, z2):
+def _byol(q1: Tensor, q2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
   return (_distance(q1, z2) + _distance(q2, z1)).mean()
 
 
-def _raft(q1, q2, z1, z2):
+def _raft(q1: Tensor, q2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
   cross = (_distance(q1, z1) + _distance(q2, z2)) / 2
   return (_distance(q1, q2) - cross).mean()
 
 
-def _simclr(q1, q2):
+def _simclr(q1: Tensor, q2: Tensor) -> Tensor:
   z = F.normalize(torch.cat([q1, q2]), dim=1)
   logits = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)
   count = len(q1)
@@ -128,19 +139,17 @@ OBJECTIVES: dict[str, Callable] = {"byol": _byol, "raft": _raft, "simclr": _simc
 class _Lars:
   """Of `byol_jax.optim.lars`."""
 
-  def __init__(self, parameters, rate=0.2, decay=1.5e-6, momentum=0.9, trust=1e-3):
+  rate, decay, momentum, trust = 0.2, 1.5e-6, 0.9, 1e-3
+
+  def __init__(self, parameters: Sequence[Any]):
     self.weights = [p for p in parameters if p.ndim > 1]
     self.others = [p for p in parameters if p.ndim == 1]
-    self.rate, self.decay, self.momentum, self.trust = rate, decay, momentum, trust
     self.traces = [torch.zeros_like(p) for p in self.weights + self.others]
 
   @torch.no_grad()
-  def step(self):
-    updates: list[Any] = [
-      *torch._foreach_add(
-        [p.grad for p in self.weights], self.weights, alpha=self.decay
-      )
-    ]
+  def step(self) -> None:
+    gradients = [p.grad for p in self.weights]
+    updates = [*torch._foreach_add(gradients, self.weights, alpha=self.decay)]
     norms = zip(
       torch._foreach_norm(self.weights), torch._foreach_norm(updates), strict=True
     )
@@ -156,6 +165,7 @@ class _Lars:
 
 
 def prepare(
+  *,
   depth: int,
   stem: str,
   size: int,
@@ -169,7 +179,8 @@ def prepare(
   torch.manual_seed(0)
   has_target = objective != "simclr"
 
-  def encoder_and_projector():
+  # Any, as the types of `nn.Module.to` lack memory_format.
+  def encoder_and_projector() -> Any:
     encoder = _ResNet(depth, norm, stem)
     return nn.Sequential(encoder, _head(norm, encoder.features, 4096, 256))
 
@@ -181,7 +192,7 @@ def prepare(
   views = [torch.randn(batch, 3, size, size).to(memory_format=layout) for _ in range(2)]
   run: dict[str, Callable] = {"online": online, "target": target}
 
-  def loss():
+  def loss() -> Tensor:
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
       outputs = [predictor(run["online"](view)) for view in views]
       if has_target:
@@ -189,7 +200,7 @@ def prepare(
           outputs += [run["target"](view) for view in views]
     return OBJECTIVES[objective](*(output.float() for output in outputs))
 
-  def step():
+  def step() -> None:
     loss().backward()
     optimiser.step()
     for parameter in optimiser.weights + optimiser.others:

@@ -1,6 +1,5 @@
 """The steps that are measured: which networks, on what images.
 
-Kept apart from the commands, whose flags would clash in each other's processes.
 JAX is imported inside of functions: a contestant is tuned before (see `turns`).
 """
 
@@ -15,6 +14,7 @@ NETWORKS = {
 
 
 def make_experiment(
+  *,
   depth: int,
   stem: str,
   size: int,
@@ -31,8 +31,7 @@ def make_experiment(
 
   config = presets.imagenet(300)
   config.data.update(name="photos", size=size)
-  splits = ("train", "test", "valid_train", "valid_test")
-  config.probe.update(dict.fromkeys(splits, "train"))
+  config.probe.update(dict.fromkeys(config.probe, "train"))
   config.augmentations = "crop_only"
   config.encoder.update(depth=depth, stem=stem, width=width)
   kind = {"bn": "batch", "gn_ws": "group", "none": "none"}[norm]
@@ -70,7 +69,7 @@ def stepping(step: Callable, state: Any, batch: Any) -> Callable[[], None]:
   """A function that makes one step after the other, and waits for each."""
   import jax
 
-  def run():
+  def run() -> None:
     nonlocal state
     state, scalars = step(state, batch)
     jax.block_until_ready(scalars)

@@ -36,7 +36,7 @@ class Inputs:
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     self._dataset = datasets.open_dataset(self._data.name, self._data.data_dir)
     for split in splits:
-      sources.check_split(self._dataset, split)
+      self._dataset.check(split)
     self.train = self.source(self._data.train)
     # Mean and standard deviation must fit the channels.
     jax.eval_shape(self.standardise, jnp.zeros(self.image_shape))

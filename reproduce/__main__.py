@@ -12,6 +12,7 @@ alone what has a record.
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -20,43 +21,51 @@ from byol_jax.errors import UserError
 from configs import presets
 from reproduce import arms, work
 
-_WORKDIR = flags.DEFINE_string("workdir", "runs/reproduce", "Folder of all runs.")
-_REPORT = flags.DEFINE_string(
-  "report", None, "Folder of the report and its records: WORKDIR/report."
-)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of tensorflow-datasets.")
-_ONLY = flags.DEFINE_multi_enum(
-  "only", [], [*arms.ARMS, *arms.STUDIES], "What to run; all if not given."
-)
-_JOBS = flags.DEFINE_integer(
-  "jobs", 1, "Runs at a time, each on its share of the CPU cores."
-)
-_RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
 
+def main(
+  workdir: str,
+  report_dir: str | None,
+  data_dir: str | None,
+  *,
+  only: Sequence[str],
+  jobs: int,
+  run: bool,
+) -> None:
+  """Runs, then reports.
 
-def main(argv: list[str]) -> None:
-  """Runs, then reports."""
-  del argv
+  Args:
+    workdir: folder of all runs.
+    report_dir: folder of the report and its records; None for one in `workdir`.
+    data_dir: folder of tensorflow-datasets; None for its own default.
+    only: arms and studies to run; nothing for all.
+    jobs: runs at a time.
+    run: whether to run what is not complete.
+
+  Raises:
+    UserError: something is not as it must be, or a run failed.
+  """
   from reproduce import report
 
   logging.set_verbosity(logging.INFO)
-  root = Path(_WORKDIR.value).absolute()
-  folder = Path(_REPORT.value or root / "report")
+  root = Path(workdir).absolute()
+  folder = Path(report_dir or root / "report")
   failed = []
-  work.check(arms.runs(), folder, _DATA_DIR.value)
-  if _RUN.value:
-    runs = [run for run in arms.runs() if _wanted(run.arm)]
-    _prepare()
+  work.check(arms.runs(), folder, data_dir)
+  if run:
+    wanted = only or [*arms.ARMS, *arms.STUDIES]
+    _prepare(data_dir)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    failed = work.train(runs, root, folder, _DATA_DIR.value, _JOBS.value)
-    for name in filter(_wanted, arms.STUDIES):
-      work.study(name, root, folder, _DATA_DIR.value)
+    runs = [each for each in arms.runs() if each.arm in wanted]
+    failed = work.train(runs, root, folder, data_dir, jobs=jobs)
+    for name in arms.STUDIES:
+      if name in wanted:
+        work.study(name, root, folder, data_dir)
   print(report.write(folder))
   if failed:
     raise UserError(f"{', '.join(failed)} failed: see {root / 'logs'}")
 
 
-def _prepare() -> None:
+def _prepare(data_dir: str | None) -> None:
   """Tunes XLA for the studies, and finds out whether there is anything to train on.
 
   Raises:
@@ -65,19 +74,36 @@ def _prepare() -> None:
   from byol_jax.run import host
 
   host.tune()
-  from byol_jax.data import datasets, sources
+  from byol_jax.data import datasets
 
   data = presets.get(arms.PRESET).data
-  sources.check_split(datasets.open_dataset(data.name, _DATA_DIR.value), data.train)
-
-
-def _wanted(name: str) -> bool:
-  return not _ONLY.value or name in _ONLY.value
+  datasets.open_dataset(data.name, data_dir).check(data.train)
 
 
 if __name__ == "__main__":
+  WORKDIR = flags.DEFINE_string("workdir", "runs/reproduce", "Folder of all runs.")
+  REPORT = flags.DEFINE_string(
+    "report", None, "Folder of the report and its records: WORKDIR/report."
+  )
+  DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of tensorflow-datasets.")
+  ONLY = flags.DEFINE_multi_enum(
+    "only", [], [*arms.ARMS, *arms.STUDIES], "What to run; all if not given."
+  )
+  JOBS = flags.DEFINE_integer(
+    "jobs", 1, "Runs at a time, each on its share of the CPU cores."
+  )
+  RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
   try:
-    app.run(main)
+    app.run(
+      lambda _: main(
+        WORKDIR.value,
+        REPORT.value,
+        DATA_DIR.value,
+        only=ONLY.value,
+        jobs=JOBS.value,
+        run=RUN.value,
+      )
+    )
   except UserError as error:
     sys.exit(f"reproduce: {error}")
   except OSError as error:  # a full disk, above all

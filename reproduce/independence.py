@@ -42,13 +42,13 @@ def _of(name: str, folder: Path, data_dir: str | None) -> dict[str, float]:
   images = [experiment.inputs.standardise(_view(next(batches))) for _ in range(2)]
   companions = jnp.concatenate([images[0][:1], images[1][1:]])
 
-  def first(params, images):
+  def first(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The first image's prediction on the unit sphere, and a sum to differentiate."""
     outputs, _ = experiment.networks.online(params, state["online_stats"], images, True)
     prediction = outputs.prediction[0] / jnp.linalg.norm(outputs.prediction[0])
     return prediction.sum(), prediction
 
-  def differentiate(images):
+  def differentiate(images: jax.Array) -> tuple[Any, jax.Array]:
     # An axis of one, as on one device.
     over = jax.vmap(jax.grad(first, has_aux=True), (None, 0), axis_name=parallel.AXIS)
     return jax.jit(over)(state["online"], images[None])

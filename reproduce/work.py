@@ -35,7 +35,12 @@ def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
 
 
 def train(
-  runs: Iterable[arms.Run], root: Path, folder: Path, data_dir: str | None, jobs: int
+  runs: Iterable[arms.Run],
+  root: Path,
+  folder: Path,
+  data_dir: str | None,
+  *,
+  jobs: int = 1,
 ) -> list[str]:
   """Trains what has no record yet; a run that fails stops no other.
 

@@ -2,7 +2,7 @@
 
 Counts, not times: they are the same on every machine, and a form that is slower
 everywhere shows here before anyone times it. The one time is relative, that of a
-step to its convolutions alone.
+step to its convolutions alone, and is taken by hand, on an idle machine.
 """
 
 import functools
@@ -51,7 +51,7 @@ def averaged(state):
   return len(jax.tree.leaves(state.online)) + SCALARS - len(shared)
 
 
-@pytest.mark.parametrize("system", ["byol_gn_ws", "no_norm"])
+@pytest.mark.parametrize("system", ["byol_gn_ws", "norm_ablation:none-none-none"])
 def test_without_batch_norm_devices_wait_for_each_other_once(system):
   experiment, step = compiled(system)
   found = costs.collectives(step)
@@ -87,7 +87,7 @@ def test_batch_norm_pools_once_a_layer_view_and_direction(system, remat, norms):
 def test_a_step_is_four_forward_passes_and_one_more_to_recompute(remat, passes):
   # One of each network, and twice the online one's backwards; augmentation, norms
   # and the optimiser are the rest.
-  config = tiny.config("no_norm", remat=remat)
+  config = tiny.config("norm_ablation:none-none-none", remat=remat)
   config.augmentations = "crop_only"
   config.encoder.width = 0.25
   config.data.size = 32
@@ -104,8 +104,8 @@ def test_a_step_is_four_forward_passes_and_one_more_to_recompute(remat, passes):
 
 
 def test_memory_does_not_grow_with_the_pieces_of_a_batch():
-  _, few = compiled("no_norm", batch_size=32, accumulate=2)
-  _, many = compiled("no_norm", batch_size=128, accumulate=8)
+  _, few = compiled("norm_ablation:none-none-none", batch_size=32, accumulate=2)
+  _, many = compiled("norm_ablation:none-none-none", batch_size=128, accumulate=8)
   assert temporary(many) <= 1.01 * temporary(few)
 
 
@@ -115,6 +115,7 @@ _TRAINING = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
 
 # 1.17 to 1.18 and 1.20 to 1.23 on an idle machine. Without the barriers around the
 # kernels' gradients 1.29 and 1.45, with XLA's own convolutions 1.28 and 1.37.
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "bound"), [("bn", 1.25), ("gn_ws", 1.32)])
 def test_a_step_takes_little_longer_than_its_convolutions(norm, bound):
   settings = {"depth": 10, "stem": "cifar", "size": 32, "batch": 32, "norm": norm}
@@ -214,7 +215,7 @@ def test_a_run_compiles_its_step_once_and_so_does_its_continuation(tmp_path):
 
     summarise = evaluate
 
-  config = tiny.config("no_norm")
+  config = tiny.config("norm_ablation:none-none-none")
   run_dir = RunDir(tmp_path)
   run_dir.claim(config)
   jax.monitoring.register_event_duration_secs_listener(listen)

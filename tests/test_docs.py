@@ -123,7 +123,10 @@ def test_objective_with_settings_of_its_own(clone):
       ["configs/vicreg.py", "--config.objective.vicreg.variance=-1.0"],
       "give 0 or more",
     ),
-    (["configs/vicreg.py", "--config.target.kind=ema"], "vicreg takes no target network"),
+    (
+      ["configs/vicreg.py", "--config.target.kind=ema"],
+      "vicreg takes no target",
+    ),
     (["configs/centroids.py"], "name the run whose encoder is wanted"),
     (["configs/byol.py", "--config.data.name=npz"], r"images\.npz does not exist"),
   ],

@@ -1,5 +1,7 @@
 """The objectives: values worked out by hand, other implementations, gradients."""
 
+import functools
+import inspect
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import torch
 
 from byol_jax import objectives, parallel
 from byol_jax.errors import UserError
@@ -47,25 +50,25 @@ class RegressionTest(chex.TestCase):
 
 @pytest.mark.parametrize("name", objectives.OBJECTIVES)
 def test_scale_does_not_matter(name):
-  objective = objectives.make_objective(name)
+  loss = objectives.make_loss(name)
   (q1, q2), (z1, z2) = outputs()
   np.testing.assert_allclose(
-    objective(Outputs((3 * q1, q2), (z1, 0.1 * z2))), objective(outputs()), rtol=1e-5
+    loss(Outputs((3 * q1, q2), (z1, 0.1 * z2))), loss(outputs()), rtol=1e-5
   )
 
 
 @pytest.mark.parametrize("name", objectives.OBJECTIVES)
 def test_the_order_of_images_and_of_views_does_not_matter(name):
-  objective = objectives.make_objective(name)
+  loss = objectives.make_loss(name)
   flipped = jax.tree.map(lambda x: x[::-1], outputs())
   swapped = Outputs(*(pair[::-1] for pair in flipped))
-  np.testing.assert_allclose(objective(swapped), objective(outputs()), rtol=1e-5)
+  np.testing.assert_allclose(loss(swapped), loss(outputs()), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", objectives.OBJECTIVES)
 def test_a_collapsed_batch_has_finite_gradients(name):
   collapsed = jax.tree.map(jnp.zeros_like, outputs())
-  grads = jax.grad(objectives.make_objective(name))(collapsed)
+  grads = jax.grad(objectives.make_loss(name))(collapsed)
   chex.assert_tree_all_finite(grads)
 
 
@@ -75,13 +78,13 @@ def test_the_batch_may_be_spread_over_devices(name):
   scale = vectors(5)  # stands for parameters, which all devices share
 
   def gradients(axis, scale, batch):
-    objective = objectives.make_objective(name, axis)
+    loss = objectives.make_loss(name, axis)
 
-    def loss(scale):
+    def of_scale(scale):
       q1, q2, z1, z2 = jnp.tanh(batch * scale).transpose(1, 0, 2)
-      return objective(Outputs((q1, q2), (z1, z2)))
+      return loss(Outputs((q1, q2), (z1, z2)))
 
-    return jax.value_and_grad(loss)(scale)
+    return jax.value_and_grad(of_scale)(scale)
 
   spread = parallel.pmap(
     lambda *args: jax.lax.pmean(gradients(parallel.AXIS, *args), parallel.AXIS)
@@ -89,6 +92,96 @@ def test_the_batch_may_be_spread_over_devices(name):
   chex.assert_trees_all_close(
     spread(scale, parallel.shard(batch)), gradients(None, scale, batch), atol=1e-5
   )
+
+
+# PyTorch's own distances, norms and cross-entropy.
+
+
+def torch_cosine(predictions, targets, alpha=0.0, cross=0.0, swapped=0.0):
+  """alpha d(q1, q2) + cross (views with themselves) + swapped (with the other)."""
+
+  def distance(a, b):
+    return 2 - 2 * torch.nn.functional.cosine_similarity(a, b)
+
+  (q1, q2), (z1, z2) = predictions, targets
+  return torch.mean(
+    alpha * distance(q1, q2)
+    + cross * (distance(q1, z1) + distance(q2, z2)) / 2
+    + swapped * (distance(q1, z2) + distance(q2, z1))
+  )
+
+
+def torch_squared(predictions, targets, norm):
+  (q1, q2), (z1, z2) = (map(norm, pair) for pair in (predictions, targets))
+  return torch.mean((q1 - z2) ** 2 + (q2 - z1) ** 2)
+
+
+def torch_layer_norm(x):
+  return torch.nn.functional.layer_norm(x, x.shape[1:])
+
+
+def torch_batch_norm(x):
+  return torch.nn.functional.batch_norm(x, None, None, training=True)
+
+
+def torch_ntxent(predictions, targets, temperature):
+  q, z = (
+    torch.nn.functional.normalize(torch.cat(pair)) for pair in (predictions, targets)
+  )
+  others = (q @ z.T / temperature).fill_diagonal_(-torch.inf)
+  positives = torch.arange(len(q)).roll(len(q) // 2)
+  return torch.nn.functional.cross_entropy(others, positives)
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "theirs"),
+  [
+    ("byol", {}, functools.partial(torch_cosine, swapped=1)),
+    (
+      "byol",
+      {"normalise": "layer"},
+      functools.partial(torch_squared, norm=torch_layer_norm),
+    ),
+    (
+      "byol",
+      {"normalise": "batch"},
+      functools.partial(torch_squared, norm=torch_batch_norm),
+    ),
+    (
+      "raft",
+      {"alpha": 2.0, "beta": 0.7},
+      functools.partial(torch_cosine, alpha=2, cross=-0.7),
+    ),
+    (
+      "byol_prime",
+      {"alpha": 2.0, "beta": 0.7},
+      functools.partial(torch_cosine, alpha=2, cross=0.7),
+    ),
+    (
+      "simclr",
+      {"temperature": 0.2},
+      functools.partial(torch_ntxent, temperature=0.2),
+    ),
+    (
+      "info_nce",
+      {"temperature": 0.2},
+      lambda *pairs: 4 + 4 * 0.2 * torch_ntxent(*pairs, 0.2),
+    ),
+  ],
+)
+def test_values_and_gradients_are_those_of_pytorch(name, settings, theirs):
+  loss = objectives.make_loss(name, **settings)
+  value, gradients = jax.value_and_grad(loss)(outputs())
+  tensors = [
+    torch.tensor(np.array(x), dtype=torch.float64, requires_grad=True)
+    for x in jax.tree.leaves(outputs())
+  ]
+  expected = theirs(tensors[:2], tensors[2:])
+  expected.backward()
+  assert float(value) == pytest.approx(expected.item(), rel=1e-5)
+  for gradient, x in zip(jax.tree.leaves(gradients), tensors, strict=True):
+    found = np.zeros(x.shape) if x.grad is None else x.grad
+    np.testing.assert_allclose(gradient, found, atol=1e-5)
 
 
 # BYOL.
@@ -107,15 +200,23 @@ def test_byol_is_two_minus_two_cosines_of_each_direction():
   np.testing.assert_allclose(objectives.byol(outputs()), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["layer", "batch", "none"])
-def test_byol_with_another_normalisation(kind):
+def whitened(x, over):
+  mean, var = x.mean(over, keepdims=True), x.var(over, keepdims=True)
+  return (x - mean) / np.sqrt(var + 1e-5) / np.sqrt(x.shape[1])
+
+
+NORMALISED = {
+  "l2": unit,
+  "layer": functools.partial(whitened, over=1),
+  "batch": functools.partial(whitened, over=0),
+  "none": lambda x: x,
+}
+
+
+@pytest.mark.parametrize("kind", NORMALISED)
+def test_byol_with_each_normalisation(kind):
   def scaled(x):
-    x = np.asarray(x, np.float64)
-    over = {"layer": 1, "batch": 0, "none": None}[kind]
-    if over is None:
-      return x
-    mean, var = x.mean(over, keepdims=True), x.var(over, keepdims=True)
-    return (x - mean) / np.sqrt(var + 1e-5) / np.sqrt(x.shape[1])
+    return NORMALISED[kind](np.asarray(x, np.float64))
 
   (q1, q2), (z1, z2) = jax.tree.map(scaled, outputs())
   expected = np.mean(((q1 - z2) ** 2).sum(1) + ((q2 - z1) ** 2).sum(1))
@@ -228,20 +329,51 @@ def test_info_nce_has_byol_and_simclr_at_its_ends():
   )
 
 
-# What means nothing.
+# What a config may say.
+
+
+def settings():
+  return [
+    (name, setting)
+    for name, objective in objectives.OBJECTIVES.items()
+    for setting in objective.settings
+  ]
+
+
+@pytest.mark.parametrize(("name", "setting"), settings())
+def test_what_is_checked_is_a_setting_and_its_default_is_valid(name, setting):
+  objective = objectives.OBJECTIVES[name]
+  default = inspect.signature(objective.loss).parameters[setting].default
+  assert objective.settings[setting].holds(default)
+
+
+@pytest.mark.parametrize(("name", "setting"), settings())
+def test_an_invalid_setting_is_named_with_what_it_must_be(name, setting):
+  value = "l1" if setting == "normalise" else float("nan")
+  words = objectives.OBJECTIVES[name].settings[setting].words
+  with pytest.raises(UserError) as raised:
+    objectives.make_loss(name, **{setting: value})
+  assert str(raised.value) == f"objective.{name}.{setting} is {value!r}: give {words}"
 
 
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
     ("moco", {}, "unknown objective 'moco'; choose one of byol,"),
-    ("byol", {"normalise": "l1"}, "unknown normalisation 'l1'"),
-    ("byol", {"alpha": 1.0}, "unexpected keyword argument 'alpha'"),
-    ("raft", {"alpha": 0.0, "beta": 1.0}, "alpha is 0.0; give more than 0"),
-    ("raft", {"alpha": 1.0, "beta": -1.0}, "beta is -1.0; give 0 or more"),
-    ("simclr", {"temperature": 0.0}, "temperature is 0.0; give more than 0"),
+    ("byol", {"normalise": "l1"}, r"byol\.normalise is 'l1': give one of l2, layer,"),
+    ("byol", {"alpha": 1.0}, "'byol': .* unexpected keyword argument 'alpha'"),
+    ("raft", {"alpha": 0.0, "beta": 1.0}, r"raft\.alpha is 0\.0: give more than 0"),
+    ("raft", {"alpha": 1.0, "beta": -1.0}, r"raft\.beta is -1\.0: give 0 or more"),
+    ("simclr", {"temperature": 0.0}, r"simclr\.temperature is 0\.0: give more than 0"),
   ],
 )
 def test_what_cannot_be_computed_is_refused(name, settings, message):
   with pytest.raises(UserError, match=message):
-    objectives.make_objective(name, **settings)
+    objectives.make_loss(name, **settings)
+
+
+def test_the_ends_of_a_range_that_belong_to_it():
+  losses = [objectives.make_loss(name, beta=0.0) for name in ("raft", "byol_prime")]
+  (q1, q2), _ = outputs()
+  alignment = jnp.mean(objectives.regression(q1, q2))
+  np.testing.assert_allclose([loss(outputs()) for loss in losses], alignment)

@@ -32,7 +32,8 @@ def test_knn_matches_scikit_learn(k, temperature):
   expected = KNeighborsClassifier(
     k, metric="cosine", weights=weights if temperature else "uniform"
   ).fit(*train)
-  assert probes.knn_accuracy(*train, *test, k, temperature) == expected.score(*test)
+  found = probes.knn_accuracy(*train, *test, k=k, temperature=temperature)
+  assert found == expected.score(*test)
 
 
 def test_knn_on_digits(digits):
@@ -65,7 +66,7 @@ def test_knn_ties_go_to_the_first_neighbour_and_the_lowest_class():
   train_y = np.array([5, 1, 1, 5])
   for k, winner in ((1, 5), (2, 1), (4, 1)):
     test_y = np.full(2, winner)
-    assert probes.knn_accuracy(train_x, train_y, train_x[:2], test_y, k) == 1.0
+    assert probes.knn_accuracy(train_x, train_y, train_x[:2], test_y, k=k) == 1.0
 
 
 def test_knn_small_temperatures_do_not_overflow():
@@ -108,7 +109,8 @@ def test_linear_accuracy_matches_scikit_learn_on_digits(digits):
   mean, scale = probes._mean_and_scale(digits[0])
   model = scikit_learn_fit((digits[0] - mean) / scale, digits[1], 1e-3)
   expected = model.score((digits[2] - mean) / scale, digits[3])
-  assert probes.linear_accuracy(*digits, 1e-3) == pytest.approx(expected, abs=0.01)
+  found = probes.linear_accuracy(*digits, regularisation=1e-3)
+  assert found == pytest.approx(expected, abs=0.01)
   assert probes.linear_accuracy(*digits) > expected - 0.01
 
 
@@ -117,10 +119,10 @@ def test_linear_accuracy_ignores_offset_scale_and_constant_features(digits):
     return np.concatenate([1000 + 1e-3 * x, np.full((len(x), 2), 0.1)], axis=1)
 
   train_x, train_y, test_x, test_y = digits
-  expected = probes.linear_accuracy(*digits, 1e-2)
+  expected = probes.linear_accuracy(*digits, regularisation=1e-2)
   value = probes.linear_accuracy(
     shifted(train_x.astype(np.float64)), train_y,
-    shifted(test_x.astype(np.float64)), test_y, 1e-2,
+    shifted(test_x.astype(np.float64)), test_y, regularisation=1e-2,
   )  # fmt: skip
   assert value == pytest.approx(expected, abs=0.01)
 

@@ -19,7 +19,9 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
 
   Args:
     encoded: content of the file.
-    channels: 1 (grey), 3 (RGB: grey is repeated, alpha is dropped) or 4 (RGBA).
+    channels: 1 (grey), 3 (RGB: grey is repeated, alpha is dropped) or 4 (RGBA). Of a
+      TIFF, OpenCV multiplies colours by alpha before it drops it, and applies the
+      orientation.
 
   Returns:
     uint8[H, W, channels].

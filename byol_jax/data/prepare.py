@@ -41,7 +41,7 @@ def prepare(name: str, data_dir: str | None) -> str:
   builder = tfds_sets.find_builder(name, data_dir, tuple(datasets.DATASETS))
   if builder is None:
     return _download(name, data_dir)
-  if tfds_sets.has_random_access(builder):
+  if tfds_sets.has_array_record(builder):
     return f"{name} in {builder.data_dir} is ready to be read already."
   return _convert(builder)
 
@@ -53,8 +53,10 @@ def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[bytes]:
   payload, and the payload's masked CRC-32C (TensorFlow's record_writer.h).
 
   Raises:
-    UserError: the file ends inside a record, or a checksum is wrong.
+    UserError: the file is not there, ends inside a record, or a checksum is wrong.
   """
+  if not os.path.exists(path):
+    raise UserError(f"{path} is missing: fetch this file again")
   with open(path, "rb") as file:
     while header := file.read(12):
       _check(header[:8], header[8:], 8, path)
@@ -86,9 +88,7 @@ def _convert(builder: tfds.core.DatasetBuilder) -> str:
       " tfrecord can be converted"
     )
   if not os.access(builder.data_dir, os.W_OK):
-    raise UserError(
-      f"{builder.data_dir} cannot be written to: copy the data set first"
-    )
+    raise UserError(f"{builder.data_dir} cannot be written to: copy the data set first")
   count = sum(_convert_shard(*shard) for shard in tfds_sets.shards(builder))
   tfds_sets.list_array_record(builder)
   return f"Converted {count} examples in {builder.data_dir} to array_record."

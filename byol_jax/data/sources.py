@@ -38,6 +38,9 @@ class Dataset(Protocol):
   def sizes(self) -> Mapping[str, int]:
     """Name of each split -> number of its images; asking opens no image."""
 
+  def check(self, spec: str) -> None:
+    """Raises UserError where `split` would for want of images; opens none."""
+
   def split(self, spec: str) -> Source:
     """Opens a split.
 
@@ -46,13 +49,9 @@ class Dataset(Protocol):
         "train+test".
 
     Raises:
-      UserError: there is no such split, or nothing in it.
+      UserError: there is no such split, or nothing in it; its files are damaged.
     """
-
-
-def check_split(dataset: Dataset, spec: str) -> None:
-  """Raises UserError where `dataset.split(spec)` has nothing; opens no image."""
-  splits.resolve(dataset.name, spec, dataset.sizes)
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +76,10 @@ class ArraySource:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayDataset:
-  """Splits in memory: {split: (uint8[N, H, W, C], int[N])}, labels from 0 on."""
+  """Splits in memory: {split: (uint8[N, H, W, C], int[N])}.
+
+  Labels count from 0; -1 is none.
+  """
 
   name: str
   arrays: Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -87,10 +89,14 @@ class ArrayDataset:
     """Name of each split -> number of its images."""
     return {split: len(labels) for split, (_, labels) in self.arrays.items()}
 
+  def check(self, spec: str) -> None:
+    """Checks a split; see `Dataset.check`."""
+    splits.resolve(self.name, spec, self.sizes)
+
   def split(self, spec: str) -> ArraySource:
     """Opens a split; see `Dataset.split`."""
     parts = splits.resolve(self.name, spec, self.sizes)
     images = np.concatenate([self.arrays[split][0][part] for split, part in parts])
     labels = np.concatenate([self.arrays[split][1][part] for split, part in parts])
-    num_classes = max(int(labels.max()) for _, labels in self.arrays.values()) + 1
-    return ArraySource(images, labels, num_classes)
+    known = np.concatenate([labels for _, labels in self.arrays.values()])
+    return ArraySource(images, labels, int(known.max()) + 1 or None)

@@ -1,19 +1,22 @@
 """Splits and slices of them, in the notation of tensorflow-datasets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow_datasets as tfds
 
 from byol_jax.errors import UserError
 
 
-def resolve(name: str, spec: str, sizes: Mapping[str, int]) -> list[tuple[str, slice]]:
+def resolve(
+  name: str, spec: str, sizes: Mapping[str, int | Sequence[int]]
+) -> list[tuple[str, slice]]:
   """The named splits and slices that a split string adds up.
 
   Args:
     name: the data set's, for the error.
     spec: such as "train", "train[10000:]", "train[:10%]", "train+test" or "all".
-    sizes: name of each split -> number of its images.
+    sizes: name of each split -> number of its images, or of those in each of its
+      files, for specs such as "train[:2shard]".
 
   Returns:
     Names and the positions in each; none of them is empty.
@@ -21,17 +24,22 @@ def resolve(name: str, spec: str, sizes: Mapping[str, int]) -> list[tuple[str, s
   Raises:
     UserError: there is no such split, or nothing in it.
   """
-  infos = tfds.core.SplitDict(
-    tfds.core.SplitInfo(name=split, shard_lengths=[size], num_bytes=0)
+  shards = {
+    split: [size] if isinstance(size, int) else list(size)
     for split, size in sizes.items()
+  }
+  totals = {split: sum(lengths) for split, lengths in shards.items()}
+  infos = tfds.core.SplitDict(
+    tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=0)
+    for split, lengths in shards.items()
   )
   try:
     instructions = tfds.core.ReadInstruction.from_spec(spec).to_absolute(infos)
   except ValueError:
     instructions = []
   parts = [(part.splitname, slice(part.from_, part.to)) for part in instructions]
-  if not parts or not all(range(sizes[split])[part] for split, part in parts):
-    known = ", ".join(f"{split} ({size} images)" for split, size in sizes.items())
+  if not parts or not all(range(totals[split])[part] for split, part in parts):
+    known = ", ".join(f"{split} ({size} images)" for split, size in totals.items())
     raise UserError(
       f"{name} has nothing for the split {spec!r}: it has {known}, and slices"
       " such as 'train[:10%]' or 'train[100:]'"

@@ -5,17 +5,20 @@ the images. What this project needs of TFDS's insides is in this file alone.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import difflib
 import functools
 import json
 import os
 import pathlib
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf import json_format
 
 # `tfds.builder` would import the code of a set that is registered, and with it
 # TensorFlow or worse; this reads the files alone, registered or not.
@@ -45,12 +48,37 @@ class RecordSource:
     return len(self.records)
 
   def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    return self.decode(self.records[index])
+    with _reading():
+      example = self.records[index]
+    return self._decode(example)
 
-  def decode(self, example: dict[str, Any]) -> tuple[np.ndarray, int]:
-    """Decodes one example as the records give it."""
+  def read(self, indices: range) -> Iterator[tuple[np.ndarray, int]]:
+    """Several images, read together."""
+    with _reading():
+      examples = self.records.__getitems__(indices)
+    return map(self._decode, examples)
+
+  def _decode(self, example: dict[str, Any]) -> tuple[np.ndarray, int]:
+    encoded = example[self.image_key]
+    if encoded is None:  # What TFDS makes of a file that has become too short.
+      raise _damaged("an image is missing")
     label = int(example[self.label_key]) if self.label_key else NO_LABEL
-    return images.decode(example[self.image_key], self.channels), label
+    return images.decode(encoded, self.channels), label
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+  """Turns what readers say of files that are damaged or gone into one line."""
+  try:
+    yield
+  except (OSError, RuntimeError, ValueError) as error:
+    raise _damaged(textwrap.shorten(str(error), 200)) from error
+
+
+def _damaged(cause: str) -> UserError:
+  return UserError(
+    f"the data set's files are damaged or incomplete ({cause}): prepare it again"
+  )
 
 
 class RecordDataset:
@@ -74,8 +102,16 @@ class RecordDataset:
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
     """Name of each split -> number of its images."""
+    return {split: sum(lengths) for split, lengths in self._shards.items()}
+
+  @functools.cached_property
+  def _shards(self) -> dict[str, list[int]]:
     infos = self._builder.info.splits.items()
-    return {split: info.num_examples for split, info in infos}
+    return {split: list(info.shard_lengths) for split, info in infos}
+
+  def check(self, spec: str) -> None:
+    """Checks a split; see `Dataset.check`."""
+    splits.resolve(self.name, spec, self._shards)
 
   def split(self, spec: str) -> Source:
     """Opens a split; see `Dataset.split`.
@@ -83,9 +119,10 @@ class RecordDataset:
     Images of one size that decode to at most 1 GiB are decoded once, into memory;
     others as they are read.
     """
-    splits.resolve(self.name, spec, self.sizes)
+    self.check(spec)
     decoders = {self._image_key: tfds.decode.SkipDecoding()}
-    records = self._builder.as_data_source(spec, decoders=decoders)
+    with _reading():
+      records = self._builder.as_data_source(spec, decoders=decoders)
     label_key = self._label_key
     shape = self._features[self._image_key].shape
     source = RecordSource(
@@ -125,12 +162,14 @@ def open_dataset(
       f"{name} is not prepared in {data_dir or 'the default data_dir'}: run"
       f" {prepare_command(name, data_dir)}"
     )
-  if not has_random_access(builder):
-    raise UserError(
-      f"{name} in {builder.data_dir} is there as"
-      f" {builder.info.file_format.value} only: convert it with"
-      f" {prepare_command(name, data_dir)}"
+  if not has_array_record(builder):
+    there = builder.info.file_format
+    remedy = (
+      f"convert it with {prepare_command(name, data_dir)}"
+      if there == tfds.core.FileFormat.TFRECORD
+      else f"prepare it as {ARRAY_RECORD} in another folder"
     )
+    raise UserError(f"{name} in {builder.data_dir} is {there.value} only: {remedy}")
   return RecordDataset(name, builder)
 
 
@@ -152,6 +191,9 @@ def find_builder(
     return builder_from_files(name, data_dir=data_dir)
   except (tfds.core.DatasetNotFoundError, FileNotFoundError):
     registered = tfds.list_builders(with_community_datasets=False)
+  except (json.JSONDecodeError, json_format.ParseError) as error:
+    where = f"{name} in {data_dir or 'the default data_dir'}"
+    raise _damaged(f"{where}: {textwrap.shorten(str(error), 200)}") from error
   except ValueError as error:
     raise UserError(
       f"{name!r} is no data set's name: write name[/config][:version]"
@@ -164,10 +206,9 @@ def find_builder(
   raise UserError(f"there is no data set {name}: {advice}")
 
 
-def has_random_access(builder: tfds.core.DatasetBuilder) -> bool:
-  """Whether the prepared files can be read by index, without TensorFlow."""
-  formats = builder.info.available_file_formats()
-  return bool(formats & tfds.core.FileFormat.with_random_access())
+def has_array_record(builder: tfds.core.DatasetBuilder) -> bool:
+  """Whether there are files that can be read by index, without TensorFlow."""
+  return tfds.core.FileFormat.ARRAY_RECORD in builder.info.available_file_formats()
 
 
 def shards(
@@ -206,9 +247,8 @@ def _decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
 
   def decode_block(start: int) -> None:
     indices = range(start, min(start + _BLOCK, len(source)))
-    examples = source.records.__getitems__(indices)
-    for i, example in zip(indices, examples, strict=True):
-      pixels[i], labels[i] = source.decode(example)
+    for i, (image, label) in zip(indices, source.read(indices), strict=True):
+      pixels[i], labels[i] = image, label
 
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
     list(threads.map(decode_block, range(0, len(source), _BLOCK)))

@@ -29,8 +29,8 @@ def with_batch_norm(description: Mapping[str, Any]) -> dict[str, Any]:
   norm = description["norm"]
   if norm not in ("affine", "none"):
     raise UserError(
-      f"bn_init takes affines alone, and a norm is {norm!r}: set norm=affine in encoder,"
-      " projector and predictor"
+      f"bn_init takes affines alone, and a norm is {norm!r}: set norm=affine in"
+      " encoder, projector and predictor"
     )
   return dict(description) | {"norm": "batch" if norm == "affine" else norm}
 

@@ -29,7 +29,7 @@ def test_loading_twice_gives_the_same(splits):
     np.testing.assert_array_equal(labels, again[split][1])
 
 
-def test_no_pixel_is_in_both_splits(monkeypatch):
+def test_no_pixel_is_in_both_splits():
   # A picture whose pixels are all different tells where each patch is from.
   picture = np.arange(512 * 512, dtype=np.uint32).reshape(512, 512, 1)
   train, test = (

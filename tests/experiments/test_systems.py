@@ -162,7 +162,11 @@ def test_augmentations_are_taken_away_from_both_views():
 @pytest.mark.parametrize(
   ("system", "changes", "message"),
   [
-    ("simclr", {"predictor.norm": "batch"}, "predictor.depth 0 has no place for a norm"),
+    (
+      "simclr",
+      {"predictor.norm": "batch"},
+      "depth 0 has no place for a norm",
+    ),
     (
       "simclr",
       {"predictor.depth": 2},

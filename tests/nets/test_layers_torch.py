@@ -1,16 +1,14 @@
-"""Weight standardisation and group norm beside PyTorch, forward and backward."""
+"""Weight standardisation and the norms beside PyTorch, forward and backward."""
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from byol_jax.nets import layers, normalise
 from byol_jax.nets.convolve import convolve
-
-torch = pytest.importorskip(
-  "torch", reason="PyTorch is not installed: pip install torch"
-)
 
 RNG = np.random.default_rng(0)
 
@@ -44,7 +42,9 @@ def test_standardised_convolution_group_norm_and_relu(stride):
     y = convolve(x, layers.standardise(w), stride)
     pool = normalise.Pool(False, groups=4)
     flat = y.reshape(len(x), -1, 8)
-    y = normalise.normalise(flat, scale, offset, None, pool, layers.EPSILON)[0]
+    y, *_ = normalise.normalise(
+      flat, scale, offset, None, pool=pool, eps=layers.EPSILON
+    )
     return jax.nn.relu(y.reshape(cotangent.shape))
 
   y, backward = jax.vjp(ours, *map(jnp.float32, (x, w, scale, offset)))
@@ -78,3 +78,49 @@ def test_standardised_linear_layer():
   assert_close(y, expected)
   for gradient, argument in zip(gradients, (tx, tw), strict=True):
     assert_close(gradient, argument.grad)
+
+
+TORCH_NORMS = {
+  "batch": lambda x, scale, offset: torch.nn.functional.batch_norm(
+    x, None, None, scale, offset, training=True, eps=layers.EPSILON
+  ),
+  "group": lambda x, *affine: torch.nn.functional.group_norm(
+    x, 4, *affine, layers.EPSILON
+  ),
+  "layer": lambda x, *affine: torch.nn.functional.group_norm(
+    x, 1, *affine, layers.EPSILON
+  ),
+  "instance": lambda x, scale, offset: torch.nn.functional.instance_norm(
+    x, weight=scale, bias=offset, eps=layers.EPSILON
+  ),
+  "affine": lambda x, scale, offset: x * scale[:, None, None] + offset[:, None, None],
+  "none": lambda x, scale, offset: x,
+}
+
+
+@pytest.mark.parametrize("kind", TORCH_NORMS)
+def test_norms_and_their_gradients(kind):
+  x, cotangent = RNG.normal(3.0, 2.0, (5, 4, 6, 8)), RNG.normal(size=(5, 4, 6, 8))
+  scale, offset = RNG.normal(size=8), RNG.normal(size=8)
+  norm = hk.transform_with_state(
+    lambda x: layers.Layers(kind, groups=4).norm(name="norm")(x, True)
+  )
+  params, state = norm.init(jax.random.key(0), jnp.float32(x))
+
+  def ours(x, scale, offset):
+    given = {module: {"scale": scale, "offset": offset} for module in params}
+    return norm.apply(given, state, None, x)[0]
+
+  y, backward = jax.vjp(ours, *map(jnp.float32, (x, scale, offset)))
+  gradients = backward(jnp.float32(cotangent))
+
+  tx, *affine = map(tensor, (x, scale, offset))
+  expected = TORCH_NORMS[kind](tx.permute(0, 3, 1, 2), *affine).permute(0, 2, 3, 1)
+  expected.backward(torch.tensor(cotangent))
+
+  assert_close(y, expected)
+  for gradient, argument in zip(gradients, (tx, *affine), strict=True):
+    if kind == "none" and argument is not tx:
+      assert not gradient.any()
+    else:
+      assert_close(gradient, argument.grad)

@@ -12,7 +12,7 @@ from tests import tiny
 SYSTEMS = {
   "bn": "byol",
   "gn-ws": "byol_gn_ws",
-  "none": "no_norm",
+  "none": "norm_ablation:none-none-none",
   "raft": "raft",
   "byol-prime": "byol_prime",
 }

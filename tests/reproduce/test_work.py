@@ -69,13 +69,13 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
 ):
   program('echo "$@"\necho what went wrong\nexit 1')
   made_up.keep_run(tmp_path, "bn", 1, 0.5)
-  assert work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None, 1) == []
+  assert work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None) == []
   assert not (tmp_path / "logs").exists()
   # A folder of another config has a summary, and is refused.
   made_up.write_run(tmp_path, "bn", 2, 0.5)
   failing = [arms.Run("bn", 2), arms.Run("bn", 3)]
   names = ["bn-seed2", "bn-seed3"]
-  assert work.train(failing, tmp_path, tmp_path, "images", 1) == names
+  assert work.train(failing, tmp_path, tmp_path, "images") == names
   asked = (tmp_path / "logs" / "bn-seed2.txt").read_text()
   assert asked.startswith("-m byol_jax.main --config=configs/byol.py:evidence ")
   assert "--config.data.data_dir=images" in asked
@@ -98,7 +98,7 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
   )
   monkeypatch.setattr(work, "_cores", lambda: set(cores[:2]))
   runs = [made_up.write_run(tmp_path, "bn", seed, 0.5) for seed in (1, 2)]
-  work.train(runs, tmp_path, tmp_path, None, 2)
+  work.train(runs, tmp_path, tmp_path, None, jobs=2)
   assert len(results.read(tmp_path)["bn"]) == 2
   shares = {path.read_text().split()[-1] for path in meeting.iterdir()}
   assert shares == {str(core) for core in cores[:2]}
@@ -120,7 +120,7 @@ def test_interrupted_runs_save_and_no_other_begins(tmp_path, program):
   try:
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-      work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None, 1)
+      work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
     thread.join()
   finally:
     signal.signal(signal.SIGINT, before)
@@ -135,12 +135,12 @@ def test_what_cannot_be_kept_ends_all(tmp_path, program, monkeypatch):
   program("exit 0")
   monkeypatch.setattr(results, "keep", full)
   with pytest.raises(OSError, match="no space left"):
-    work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None, 1)
+    work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
 
 
 def test_more_jobs_than_cores_are_refused(tmp_path):
   with pytest.raises(UserError, match=r"--jobs=10000: this machine has cores for 1 to"):
-    work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None, 10_000)
+    work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None, jobs=10_000)
   assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,240 @@
+"""Prepared sets, read back as they were written."""
+
+import pathlib
+import pickle
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from byol_jax.data import images, sources, tfds_sets
+from byol_jax.errors import UserError
+from tests import prepared
+
+# Written by tensorflow-datasets itself, where it happens to lie beside the clone.
+REAL = pathlib.Path(__file__).parents[3] / "shared" / "tfds"
+
+TEXT = tfds.features.Text()
+LABEL = tfds.features.ClassLabel(names=["cat", "dog", "owl"])
+
+
+def _open(data_dir, name="cifar10"):
+  return tfds_sets.open_dataset(name, str(data_dir))
+
+
+def _noise(*shape):
+  return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("block", [1, 5, 512])
+def test_images_and_labels_are_those_that_were_written(cifar10, block, monkeypatch):
+  monkeypatch.setattr(tfds_sets, "_BLOCK", block)
+  dataset = _open(cifar10.data_dir)
+  assert dataset.sizes == {"train": 12, "test": 6}
+  for split in dataset.sizes:
+    source = dataset.split(split)
+    np.testing.assert_array_equal(source.images, cifar10.images[split])
+    assert source.labels.tolist() == cifar10.labels[split]
+    assert (source.num_classes, source.channels) == (10, 3)
+
+
+@pytest.mark.parametrize(
+  ("spec", "parts"),
+  [
+    ("train[4:9]", [("train", 4, 9)]),  # from the first shard to the third
+    ("train[-25%:]", [("train", 9, 12)]),
+    ("train[11:]+test[3:5]", [("train", 11, 12), ("test", 3, 5)]),
+    ("all", [("train", 0, 12), ("test", 0, 6)]),
+  ],
+)
+def test_slices_run_over_shards_and_splits(cifar10, spec, parts):
+  source = _open(cifar10.data_dir).split(spec)
+  for found, written in (
+    (source.images, cifar10.images),
+    (source.labels, cifar10.labels),
+  ):
+    expected = [written[split][first:last] for split, first, last in parts]
+    np.testing.assert_array_equal(found, np.concatenate(expected))
+
+
+@pytest.mark.parametrize("name", ["cifar10:3.0.2", "cifar10:3.*.*"])
+def test_a_version_may_be_named(cifar10, name):
+  assert len(_open(cifar10.data_dir, name).split("test")) == 6
+
+
+if REAL.is_dir():
+
+  def test_what_tensorflow_datasets_itself_wrote_is_read():
+    split = "train[49900:]+test[5:10]"
+    source = _open(REAL).split(split)
+    examples = tfds.data_source("cifar10", split=split, data_dir=REAL, download=False)
+    expected = np.stack([example["image"] for example in examples])
+    np.testing.assert_array_equal(source.images, expected)
+    assert source.labels.tolist() == [example["label"] for example in examples]
+
+
+def test_streaming_gives_the_same_images_also_once_pickled(cifar10, monkeypatch):
+  in_memory = _open(cifar10.data_dir).split("train[:11]")
+  assert isinstance(in_memory, sources.ArraySource)
+  monkeypatch.setattr(tfds_sets, "_MEMORY_LIMIT", 11 * 32 * 32 * 3 - 1)
+  streaming = _open(cifar10.data_dir).split("train[:11]")
+  assert isinstance(streaming, tfds_sets.RecordSource)
+  for source in (streaming, pickle.loads(pickle.dumps(streaming))):
+    assert (len(source), source.channels, source.num_classes) == (11, 3, 10)
+    for i in range(11):
+      np.testing.assert_array_equal(source[i][0], in_memory[i][0])
+      assert source[i][1] == in_memory[i][1]
+      assert type(source[i][1]) is int
+
+
+# A user's own sets: known by their files alone, without a builder.
+
+
+def _write_own(data_dir, features, examples, **options):
+  prepared.write(
+    data_dir / "own_set" / "1.0.0", features, {"train": examples}, **options
+  )
+  return _open(data_dir, "own_set")
+
+
+def test_images_of_many_sizes_are_decoded_as_they_are_read(tmp_path):
+  written = [_noise(9, 14, 3), _noise(20, 6, 3)]
+  examples = [[{"image": prepared.encode(image), "label": 2}] for image in written]
+  features = {"image": tfds.features.Image(), "label": LABEL}
+  source = _write_own(tmp_path, features, examples).split("train")
+  assert isinstance(source, tfds_sets.RecordSource)
+  assert (len(source), source.channels, source.num_classes) == (2, 3, 3)
+  for i, image in enumerate(written):
+    np.testing.assert_array_equal(source[i][0], image)
+    assert source[i][1] == 2
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_images_and_those_with_alpha(tmp_path, channels):
+  image = _noise(6, 6, channels)
+  example = {"image": prepared.encode(image.squeeze()), "label": 0}
+  features = {"image": tfds.features.Image(shape=(6, 6, channels)), "label": LABEL}
+  source = _write_own(tmp_path, features, [[example]]).split("train")
+  np.testing.assert_array_equal(source.images, image[None])
+  assert source.channels == channels
+
+
+def test_features_of_other_names_are_those_that_the_set_declares(tmp_path):
+  image = _noise(6, 6, 3)
+  features = {
+    "first": tfds.features.Image(shape=(6, 6, 3)),
+    "picture": tfds.features.Image(shape=(6, 6, 3)),
+    "animal": LABEL,
+  }
+  png = prepared.encode(image)
+  example = {"first": prepared.encode(0 * image), "picture": png, "animal": 1}
+  dataset = _write_own(
+    tmp_path, features, [[example]], supervised=("picture", "animal")
+  )
+  found, label = dataset.split("train")[0]
+  np.testing.assert_array_equal(found, image)
+  assert label == 1
+
+
+def test_a_set_without_labels(tmp_path):
+  features = {"image": tfds.features.Image(shape=(6, 6, 3)), "label": TEXT}
+  png = prepared.encode(_noise(6, 6, 3))
+  examples = [[{"image": png, "label": b"a cat"}] * 2]
+  source = _write_own(tmp_path, features, examples).split("train")
+  assert source.num_classes is None
+  assert source.labels.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+  "features",
+  [
+    {"label": LABEL},
+    {"image": TEXT, "label": LABEL},
+    {"image": tfds.features.Image(shape=(6, 6, 3), dtype=np.uint16), "label": LABEL},
+  ],
+  ids=["no image", "text", "16 bits"],
+)
+def test_a_set_without_8_bit_images(tmp_path, features):
+  with pytest.raises(UserError, match="own_set has no 8-bit image feature"):
+    _write_own(tmp_path, features, [[{"label": 0}]])
+
+
+def test_an_image_of_another_kind_than_declared_is_named_as_it_is_read(tmp_path):
+  features = {"image": tfds.features.Image(shape=(6, 6, 4)), "label": LABEL}
+  examples = [[{"image": prepared.encode(_noise(6, 6, 3)), "label": 0}]]
+  with pytest.raises(UserError, match=r"has 3 channels of uint8, .* says 4"):
+    _write_own(tmp_path, features, examples).split("train")
+
+
+# Errors
+
+
+def test_a_split_that_is_not_there(cifar10):
+  dataset = _open(cifar10.data_dir)
+  for read in (dataset.split, dataset.check):
+    with pytest.raises(UserError, match=r"it has train \(12 images\), test \(6 "):
+      read("validation")
+
+
+def test_checking_a_split_opens_no_image(cifar10, monkeypatch):
+  monkeypatch.setattr(images, "decode", None)
+  _open(cifar10.data_dir).check("train[:50%]")
+
+
+def test_tfrecord_alone_is_refused(tmp_path):
+  prepared.write_cifar10(tmp_path, "tfrecord")
+  command = f"prepare --name=cifar10 --data_dir={tmp_path}"
+  with pytest.raises(UserError, match=f"is tfrecord only.*{command}$"):
+    _open(tmp_path)
+
+
+def test_a_set_that_is_not_in_the_default_folder(tmp_path, monkeypatch):
+  monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+  with pytest.raises(UserError, match=r"the default data_dir: .* --name=cifar100$"):
+    tfds_sets.open_dataset("cifar100", None)
+
+
+def test_the_folder_may_begin_with_the_users_home(cifar10, monkeypatch):
+  monkeypatch.setenv("HOME", str(cifar10.data_dir))
+  assert _open("~").sizes == {"train": 12, "test": 6}
+
+
+def test_a_folder_that_does_not_exist(tmp_path):
+  with pytest.raises(UserError, match="nowhere does not exist"):
+    _open(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated"])
+def test_a_damaged_shard_is_one_line(tmp_path, damage):
+  prepared.write_cifar10(tmp_path)
+  folder = tmp_path / prepared.CIFAR10_VERSION
+  shard = min(folder.glob("*train.array_record*"))
+  if damage == "missing":
+    shard.unlink()
+  else:
+    content = shard.read_bytes()
+    shard.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
+  with pytest.raises(
+    UserError, match=r"files are damaged or incomplete \(.+\): prepare"
+  ):
+    _open(tmp_path).split("train")
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+def test_a_damaged_description_is_one_line(tmp_path, file):
+  prepared.write_cifar10(tmp_path)
+  (tmp_path / prepared.CIFAR10_VERSION / file).write_text("{")
+  with pytest.raises(UserError, match=r"damaged or incomplete \(cifar10 in /.*"):
+    _open(tmp_path)
+
+
+@pytest.mark.parametrize("file_format", ["riegeli", "parquet"])
+def test_formats_that_cannot_be_read_are_not_said_to_be_convertible(
+  tmp_path, file_format
+):
+  prepared.write_cifar10(tmp_path)
+  path = tmp_path / prepared.CIFAR10_VERSION / "dataset_info.json"
+  path.write_text(path.read_text().replace("array_record", file_format))
+  message = f"is {file_format} only: prepare it as array_record in another folder"
+  with pytest.raises(UserError, match=message):
+    _open(tmp_path)

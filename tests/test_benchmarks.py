@@ -1,0 +1,100 @@
+"""Modules beside the library: importing one does nothing, and none reaches inside."""
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+_IMPORT = """
+import contextlib, importlib, json, os, sys
+import chex, cv2, grain, haiku, jax, matplotlib, optax, scipy.stats
+import ml_collections.config_flags, orbax.checkpoint, tensorflow_datasets
+from absl import flags
+with contextlib.suppress(ImportError):
+  import torch
+
+def state():
+  backend = matplotlib.rcParams._get_backend_or_none()
+  return {"flags": list(flags.FLAGS), "backend": backend, "env": dict(os.environ)}
+
+before = state()
+for module in sys.argv[1:]:
+  importlib.import_module(module)
+print(json.dumps([before, state()]))
+"""
+
+
+def files(*packages):
+  return [path for name in packages for path in sorted((ROOT / name).glob("*.py"))]
+
+
+def test_imports_define_no_flag_and_choose_nothing():
+  modules = [
+    f"{path.parent.name}.{path.stem}" for path in files("benchmarks", "reproduce")
+  ]
+  if not importlib.util.find_spec("torch"):
+    modules.remove("benchmarks.torch_twin")
+  command = [sys.executable, "-c", _IMPORT, *modules]
+  found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+  before, after = json.loads(found.stdout)
+  assert after == before
+
+
+# What NamedTuples give to everyone.
+_PUBLIC = {"_asdict", "_field_defaults", "_fields", "_make", "_replace"}
+
+
+def is_private(name):
+  return name.startswith("_") and not name.startswith("__") and name not in _PUBLIC
+
+
+def private_names(source):
+  """The library's private names that a module's source has."""
+  imported, found = set(), []
+  nodes = list(ast.walk(ast.parse(source)))
+  for node in nodes:
+    if isinstance(node, ast.Import):
+      for alias in node.names:
+        if alias.name.partition(".")[0] == "byol_jax":
+          imported.add(alias.asname or "byol_jax")
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("byol_jax"):
+      imported |= {alias.asname or alias.name for alias in node.names}
+      found += [alias.name for alias in node.names if is_private(alias.name)]
+  for node in nodes:
+    if isinstance(node, ast.Attribute) and is_private(node.attr):
+      root = node.value
+      while isinstance(root, ast.Attribute):
+        root = root.value
+      if isinstance(root, ast.Name) and root.id in imported:
+        found.append(ast.unparse(node))
+  return found
+
+
+@pytest.mark.parametrize(
+  ("source", "found"),
+  [
+    ("from byol_jax.run import loop\nloop._Monitor()", ["loop._Monitor"]),
+    ("from byol_jax.run import loop as l\nl.Monitor._since", ["l.Monitor._since"]),
+    ("import byol_jax.run.loop\nbyol_jax.run.loop._x", ["byol_jax.run.loop._x"]),
+    ("def f():\n  from byol_jax.optim import _mask", ["_mask"]),
+    ("from byol_jax.run import loop\nloop.Monitor()\nself._x\nloop.__name__", []),
+    ("from byol_jax.data.views import View\nView._fields\nimport os\nos._exit", []),
+  ],
+)
+def test_private_names_are_found(source, found):
+  assert private_names(source) == found
+
+
+@pytest.mark.parametrize(
+  "path",
+  files("benchmarks", "configs", "experiments", "reproduce"),
+  ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_the_librarys_private_names_stay_inside(path):
+  assert private_names(path.read_text()) == []
