@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -187,15 +187,15 @@ def _from_json(found: Mapping[str, Any]) -> Description:
 
 def _find(run: str | Path, which: str | int) -> dict[str, Any]:
   """What is in encoder.json; made up from config.json for a run that is older."""
-  checkpoint = stored.choose(run, which)[0]
+  checkpoints = stored.choose(run, which)
   # checkpoints/STEP of a run, a folder of steps, or a step that was moved.
-  folders = [*checkpoint.parents[1::-1], checkpoint]
+  folders = [*checkpoints[0].parents[1::-1], checkpoints[0]]
   for folder in folders:
     if (folder / FILE).exists():
       return _checked_description(folder / FILE)
   for folder in folders:
     if (folder / "config.json").exists():
-      return _of_older_run(folder / "config.json", checkpoint)
+      return _of_older_run(folder / "config.json", checkpoints)
   raise UserError(f"{folders[0]} has no {FILE}: is it the folder of a pretraining run?")
 
 
@@ -211,7 +211,7 @@ def _checked_description(path: Path) -> dict[str, Any]:
   return found
 
 
-def _of_older_run(path: Path, checkpoint: Path) -> dict[str, Any]:
+def _of_older_run(path: Path, checkpoints: Sequence[Path]) -> dict[str, Any]:
   """The description of a run of version 0.1, which wrote no encoder.json."""
   config = read_json(path)
   if config.get("experiment") != "pretrain":
@@ -219,7 +219,7 @@ def _of_older_run(path: Path, checkpoint: Path) -> dict[str, Any]:
   with _damage(path):
     network, data = config["encoder"], config["data"]
     first = f"online:res_net{network['depth']}/~/initial_conv:w"
-    *_, channels, _ = stored.shape(checkpoint, first)
+    *_, channels, _ = stored.shape(checkpoints, first)
     form = ImageForm(
       size=data["size"],
       channels=channels,

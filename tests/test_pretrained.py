@@ -257,7 +257,9 @@ def test_a_damaged_description_is_refused(copy, text):
   ("change", "message"),
   [
     ({"experiment": "linear_eval"}, "is not the folder of a pretraining run"),
-    ({"encoder": {"depth": 10}}, r"config\.json is damaged"),
+    ({"encoder": {"depth": 10}}, "the encoder has no setting 'norm'"),
+    ({"encoder": {"norm": "batch"}}, r"config\.json is damaged .*depth"),
+    ({"data": {"size": 16}}, r"config\.json is damaged .*mean"),
   ],
 )
 def test_a_config_of_something_else_is_refused(copy, change, message):

@@ -9,6 +9,7 @@ Read by TensorStore, which Orbax writes with: where a file is damaged, Orbax's o
 reader leaves a stack trace for every array on the console.
 """
 
+import contextlib
 import json
 import textwrap
 import zlib
@@ -184,17 +185,20 @@ def read(folder: Path, template: State, part: Callable[[str], str]) -> State:
   return jax.tree.unflatten(jax.tree.structure(template), arrays)
 
 
-def shape(folder: Path, name: str) -> tuple[int, ...]:
-  """The shape of one array of a checkpoint, without reading it.
+def shape(folders: Sequence[Path], name: str) -> tuple[int, ...]:
+  """The shape of an array in the first of some checkpoints that can be opened.
 
   Raises:
-    UserError: it is not there, or the checkpoint is damaged.
+    UserError: it is in none of them.
   """
-  try:
-    [array] = _open(_store(folder), [name])
-  except Exception as error:
-    raise UserError(f"{folder} has no {name}, or it is damaged") from error
-  return tuple(array.shape)
+  for folder in folders:
+    with contextlib.suppress(Exception):  # Damaged files fail in many ways.
+      [array] = _open(_store(folder), [name])
+      return tuple(array.shape)
+  raise UserError(
+    f"no checkpoint in {folders[0].parent} can be used; step {folders[0].name}: it is"
+    f" damaged, or has no {name}; use another folder"
+  )
 
 
 def named(tree: Any) -> dict[str, Any]:
