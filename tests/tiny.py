@@ -43,7 +43,7 @@ def config(system: str = "byol_gn_ws", **train) -> ml_collections.ConfigDict:
   for head in (config.projector, config.predictor):
     head.update(hidden=16, outputs=8, groups=2)
   # Instance norm needs more than the one pixel that is left of 16.
-  size = 64 if config.encoder.norm == "instance" else 16
+  size = 36 if config.encoder.norm == "instance" else 16
   config.data.update(train="train[:64]", size=size)
   config.probe.update(
     train="train[:64]",

@@ -59,7 +59,7 @@ class RunDir:
       Whether the run is a new one; False on all hosts but the first.
 
     Raises:
-      UserError: it holds the run of another config, is in use by another process,
+      UserError: it holds the run of another config, is in use by another run,
         or cannot be written.
     """
     if not self._writes:

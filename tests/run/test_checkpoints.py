@@ -1,3 +1,5 @@
+"""Writing the state of a run, and restoring it."""
+
 import gc
 import os
 import re
@@ -9,64 +11,22 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import orbax.checkpoint as ocp
 import pytest
 
 from byol_jax.errors import UserError
 from byol_jax.run.checkpoints import Checkpoints
-from byol_jax.run.stored import load
-
-CONV = "res_net18/~/block_group_0/~/block_0/~/conv_0"
-
-
-class State(NamedTuple):
-  online: dict
-  online_stats: dict
-  optimiser: tuple
-  step: jax.Array
-
-
-def make_state(seed=0, width=4):
-  rng = np.random.default_rng(seed)
-  online = {
-    CONV: {"w": jnp.asarray(rng.normal(size=(3, 3, width)), jnp.float32)},
-    CONV.replace("conv_0", "conv_1"): {"w": jnp.ones((1, 1, 2))},
-    "predictor/~/linear.1": {"b": jnp.asarray(rng.normal(size=5), jnp.bfloat16)},
-  }
-  optimiser = optax.chain(optax.trace(0.9), optax.scale_by_adam()).init(online)
-  stats = {"norm/~/mean_ema": {"counter": jnp.int32(seed), "hidden": jnp.zeros(3)}}
-  return State(online, stats, optimiser, jnp.int32(seed))
-
-
-def assert_bit_exact(actual, expected):
-  chex.assert_trees_all_equal_structs(actual, expected)
-  chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
-  for ours, theirs in zip(
-    jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True
-  ):
-    assert isinstance(ours, np.ndarray)
-    assert ours.tobytes() == np.asarray(theirs).tobytes()
-
-
-@pytest.fixture
-def saved(tmp_path):
-  """A run's folder with checkpoints of make_state(10) and make_state(20)."""
-  save(tmp_path / "checkpoints", 10, 20)
-  return tmp_path
-
-
-def save(directory, *steps, keep=3):
-  checkpoints = Checkpoints(directory, keep)
-  for step in steps:
-    checkpoints.save(step, make_state(step))
-  checkpoints.close()
+from tests.run.states import (
+  CONV,
+  assert_bit_exact,
+  damage,
+  make_state,
+  truncate_arrays,
+)
 
 
 def restore(directory, template=None):
@@ -137,17 +97,6 @@ def test_saving_a_step_again_leaves_it(saved):
   assert_bit_exact(restore(saved / "checkpoints")[1], make_state(20))
 
 
-def damage(path, how):
-  if how == "missing":
-    path.unlink()
-  elif how == "truncated":
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-  else:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 @pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
 def test_no_damaged_file_goes_unnoticed(saved, how, tmp_path):
   """Damage to any file either changes nothing or costs one checkpoint."""
@@ -161,11 +110,6 @@ def test_no_damaged_file_goes_unnoticed(saved, how, tmp_path):
     assert_bit_exact(state, make_state(step))
     fallbacks += step == 10
   assert fallbacks >= 3
-
-
-def truncate_arrays(folder):
-  for path in folder.rglob("d/*"):
-    damage(path, "truncated")
 
 
 def test_a_damaged_checkpoint_is_replaced_and_reported(saved, caplog):
@@ -233,68 +177,12 @@ def test_a_broken_score_costs_the_score_alone(tmp_path):
   again.close()
 
 
-@pytest.mark.parametrize("path", ["", "checkpoints", "checkpoints/20"])
-def test_load_finds_the_newest(saved, path):
-  step, state = load(saved / path, make_state())
-  assert step == 20
-  assert_bit_exact(state, make_state(20))
-
-
-def test_load_reads_one_step_and_a_part_of_the_state(saved):
-  def part(state):  # one field, and one network of another
-    encoder = {key: v for key, v in state.online.items() if "res_net18" in key}
-    return {"online": encoder, "online_stats": state.online_stats}
-
-  step, state = load(saved / "checkpoints" / "10", part(make_state()))
-  assert step == 10
-  assert_bit_exact(state, part(make_state(10)))
-
-
-def test_load_leaves_the_run_alone(saved):
-  unfinished = saved / "checkpoints" / "30.orbax-checkpoint-tmp"
-  unfinished.mkdir()
-  truncate_arrays(saved / "checkpoints" / "20")
-  assert load(saved, make_state())[0] == 10
-  assert {path.name for path in (saved / "checkpoints").iterdir()} == {
-    "10", "20", unfinished.name,
-  }  # fmt: skip
-
-
-def without_one_conv(state):
-  online = {key: v for key, v in state.online.items() if not key.endswith("conv_1")}
-  return state._replace(online=online)
-
-
 def test_restore_wants_the_whole_state(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(1, make_state())
   with pytest.raises(UserError, match="has no place here"):
     checkpoints.restore(make_state()._replace(online_stats={}, online={}))
   checkpoints.close()
-
-
-def with_new_layer(state):
-  return state._replace(online={**state.online, "new": {"w": jnp.zeros(1)}})
-
-
-@pytest.mark.parametrize(
-  ("change", "message"),
-  [
-    (lambda _: make_state(width=5), rf"{CONV}:w is float32\[3, 3, 4\] there and"),
-    (lambda s: s._replace(step=jnp.float32(0)), r"step is int32\[\] there and float"),
-    (with_new_layer, "online:new:w is not in the checkpoint"),
-    (without_one_conv, "conv_1:w of the checkpoint has no place here"),
-  ],
-)
-def test_load_names_the_first_difference(saved, change, message):
-  with pytest.raises(UserError, match=message):
-    load(saved, change(make_state()))
-
-
-@pytest.mark.parametrize("path", ["nowhere", "."])
-def test_load_without_checkpoints(tmp_path, path):
-  with pytest.raises(UserError, match=r"no checkpoint at .*: give the folder"):
-    load(tmp_path / path, make_state())
 
 
 def test_orbax_is_quiet_and_others_are_heard(saved, caplog):
