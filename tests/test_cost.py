@@ -143,7 +143,7 @@ def test_a_norm_keeps_its_input_alone(pool):
   reference = ones if pool.over_batch else None
 
   def norm(x):
-    return normalise.normalise(x, ones, ones, reference, pool, 1e-5)[0]
+    return normalise.normalise(x, ones, ones, reference, pool=pool, eps=1e-5)[0]
 
   assert [shape for shape in kept(norm, x) if len(shape) == 3 and shape[1] > 1] == [
     x.shape

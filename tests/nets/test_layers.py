@@ -132,9 +132,9 @@ def test_group_norm_equals_haikus():
   ("kind", "groups", "shape", "message"),
   [
     ("group", 3, (2, 4, 4, 8), "8 channels do not divide into 3 groups"),
-    ("instance", 1, (2, 8), "leaves zero"),
-    ("group", 8, (2, 8), "leaves zero"),
-    ("instance", 1, (2, 1, 1, 8), "leaves zero"),
+    ("instance", 1, (2, 8), "would leave nothing but zeros"),
+    ("group", 8, (2, 8), "would leave nothing but zeros"),
+    ("instance", 1, (2, 1, 1, 8), "would leave nothing but zeros"),
     ("wrong", 1, (2, 8), "unknown norm 'wrong'"),
   ],
 )

@@ -42,7 +42,7 @@ def test_a_network_starts_as_haikus_init_would_have_it():
   blank = jnp.zeros((1, 16, 16, 3))
   haikus = hk.transform_with_state(lambda *args: build()(*args)).init
   expected = jax.jit(haikus, static_argnums=2)(jax.random.key(7), blank, True)
-  found = model._initialiser(build)(jax.random.key(7), images())
+  found = model._initialiser(lambda *args: build()(*args))(jax.random.key(7), images())
   assert not jax.tree.all(jax.tree.map(lambda x: not x.any(), found[0]))
   chex.assert_trees_all_close(found, expected, atol=1e-6)
 
@@ -55,19 +55,50 @@ def test_outputs_and_their_shapes():
   assert not stats
 
 
-def test_target_and_encoder_need_their_own_modules_alone():
+def test_the_target_needs_its_own_modules_alone():
   networks = make("batch")
   params, stats = networks.init(jax.random.key(0), images())
   outputs, _ = networks.online(params, stats, images(), True)
   target, target_stats = networks.target(
     model.target_part(params), model.target_part(stats), images(), True
   )
-  embedding, _ = networks.encoder(
-    model.encoder_part(params), model.encoder_part(stats), images(), True
-  )
   chex.assert_trees_all_close(target, outputs.projection)
-  chex.assert_trees_all_close(embedding, outputs.embedding)
   assert {m.split("/")[0] for m in target_stats} == {"res_net10", "projector"}
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_the_encoder_alone_is_that_of_the_whole(norm):
+  networks = make(norm)
+  params, stats = networks.init(jax.random.key(0), images())
+  _, stats = networks.online(params, stats, images(), True)
+  outputs, _ = networks.online(params, stats, images(), False)
+  alone = model.make_encoder(ENCODER | {"norm": norm})
+  shapes = jax.eval_shape(alone.init, jax.random.key(0), images())
+  parts = [
+    {module: tree[module] for module in of_encoder}
+    for tree, of_encoder in zip((params, stats), shapes, strict=True)
+  ]
+  chex.assert_trees_all_equal_shapes_and_dtypes(parts, list(shapes))
+  chex.assert_trees_all_close(alone.embed(*parts, images()), outputs.embedding)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"norms": "batch"}, "the encoder cannot be built: .*norms"),
+    ({"norm": None}, "unknown norm None"),
+  ],
+)
+def test_a_description_of_something_else_is_refused(change, message):
+  network = model.make_encoder(ENCODER | change)
+  with pytest.raises(UserError, match=message):
+    jax.eval_shape(network.init, jax.random.key(0), images())
+
+
+def test_a_description_that_lacks_something_is_refused():
+  less = {key: value for key, value in ENCODER.items() if key != "groups"}
+  with pytest.raises(UserError, match="the encoder has no setting 'groups': add it"):
+    jax.eval_shape(model.make_encoder(less).init, jax.random.key(0), images())
 
 
 def test_the_classifier_sends_no_gradient_into_the_encoder():

@@ -45,7 +45,7 @@ def reference_of(pool, channels):
 def test_equals_the_definition(pool):
   x, scale, offset = inputs()
   y, _, _ = normalise(
-    *map(jnp.float32, (x, scale, offset)), reference_of(pool, 8), pool, EPS
+    *map(jnp.float32, (x, scale, offset)), reference_of(pool, 8), pool=pool, eps=EPS
   )
   np.testing.assert_allclose(y, by_hand(x, scale, offset, pool), atol=2e-6)
 
@@ -68,7 +68,7 @@ def test_gradient_equals_automatic_differentiation(pool):
     return jnp.sum(weight * jnp.square(y))
 
   def ours(x, scale, offset):
-    y, _, _ = normalise(x, scale, offset, reference_of(pool, 8), pool, EPS)
+    y, _, _ = normalise(x, scale, offset, reference_of(pool, 8), pool=pool, eps=EPS)
     return jnp.sum(weight * jnp.square(y))
 
   grads, expected = (
@@ -81,7 +81,9 @@ def test_gradient_equals_automatic_differentiation(pool):
 def test_a_large_mean_costs_no_accuracy(pool):
   x, scale, offset = inputs(mean=300.0)
   reference = jnp.full(8, 299.0) if pool.over_batch else None
-  y, _, _ = normalise(*map(jnp.float32, (x, scale, offset)), reference, pool, EPS)
+  y, _, _ = normalise(
+    *map(jnp.float32, (x, scale, offset)), reference, pool=pool, eps=EPS
+  )
   # float32 alone rounds 300 to 3e-5.
   np.testing.assert_allclose(y, by_hand(x, scale, offset, pool), atol=2e-4)
 
@@ -89,7 +91,7 @@ def test_a_large_mean_costs_no_accuracy(pool):
 def test_moments_are_those_of_the_batch():
   x, scale, offset = inputs()
   _, mean, variance = normalise(
-    *map(jnp.float32, (x, scale, offset)), jnp.ones(8), POOLS["batch"], EPS
+    *map(jnp.float32, (x, scale, offset)), jnp.ones(8), pool=POOLS["batch"], eps=EPS
   )
   np.testing.assert_allclose(mean[0, 0], x.mean((0, 1)), atol=1e-6)
   np.testing.assert_allclose(variance[0, 0], x.var((0, 1)), rtol=1e-5)
@@ -98,7 +100,12 @@ def test_moments_are_those_of_the_batch():
 def test_bfloat16_in_and_out_with_float32_moments():
   x, scale, offset = inputs()
   y, mean, _ = normalise(
-    jnp.bfloat16(x), jnp.float32(scale), jnp.float32(offset), None, POOLS["group"], EPS
+    jnp.bfloat16(x),
+    jnp.float32(scale),
+    jnp.float32(offset),
+    None,
+    pool=POOLS["group"],
+    eps=EPS,
   )
   assert (y.dtype, mean.dtype) == (jnp.bfloat16, jnp.float32)
   np.testing.assert_allclose(

@@ -298,6 +298,7 @@ def test_two_hosts_need_no_shared_file_system(tmp_path):
     jax.distributed.initialize(f"localhost:{port}", 2, int(rank))
     from byol_jax.run.checkpoints import Checkpoints
     from byol_jax.run.stored import load
+    from byol_jax import parallel
     from byol_jax.errors import UserError
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
     everywhere = NamedSharding(Mesh(jax.devices(), "devices"), PartitionSpec())
@@ -322,6 +323,11 @@ def test_two_hosts_need_no_shared_file_system(tmp_path):
         assert found[key].dtype == value.dtype
         assert found[key].shape == value.shape
         assert found[key].tobytes() == value.tobytes(), (key, found[key])
+    text = "übersetzt " * 100
+    def read():
+      assert rank == "0"
+      return text
+    assert parallel.text_from_first_host(read) == text
     try:
       load(path, {"absent": np.zeros(1)})
     except UserError as error:
