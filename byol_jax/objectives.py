@@ -137,7 +137,9 @@ def info_nce(
   return 4 + 2 * temperature * _contrast(outputs, axis, temperature, beta)
 
 
-def _contrast(outputs, axis, temperature, beta):
+def _contrast(
+  outputs: Outputs, axis: str | None, temperature: float, beta: float
+) -> jax.Array:
   """-S / temperature + beta log(sum over the others), both directions added."""
   (q1, q2), (z1, z2) = jax.tree.map(l2_normalise, outputs)
   all1, all2 = (_gather(z, axis) for z in (z1, z2))
