@@ -13,6 +13,7 @@ import logging as python_logging
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -58,11 +59,19 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
   """Parses the flags; what is wrong with them becomes one line."""
   try:
     rest = flags.FLAGS(argv)
-  except AttributeError as error:
+  except UserError:
+    raise
+  except (AttributeError, KeyError) as error:
+    if _is_of_config_file(error):
+      raise _failed_config(error) from error
     # The hint brings the closing quote.
     raise UserError(f"the config has no setting '{_hint(error)}") from error
   except (flags.Error, TypeError, ValueError) as error:
-    raise UserError(" ".join(str(error).split())) from error
+    # Of a file that failed, ml_collections hands on the whole stack trace as text.
+    text = str(error).strip().rpartition("\n")[2] if "Traceback" in str(error) else ""
+    raise UserError(text or " ".join(str(error).split())) from error
+  except Exception as error:
+    raise _failed_config(error) from error
   if rest[1:]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
   if not given.config.present:
@@ -70,7 +79,24 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
   return rest
 
 
-def _hint(error: AttributeError) -> str:
+def _is_of_config_file(error: Exception) -> bool:
+  """Whether it was raised by the code of a config, not by a flag that sets a value."""
+  frames = traceback.extract_tb(error.__traceback__)
+  return any(frame.name == "get_config" for frame in frames) or "module" in str(error)
+
+
+def _failed_config(error: Exception) -> UserError:
+  text = " ".join(str(error).split())
+  lines = [
+    f" (line {frame.lineno} of {frame.filename})"
+    for frame in traceback.extract_tb(error.__traceback__)
+    if frame.name == "get_config"
+  ]
+  where = lines[-1] if lines else ""
+  return UserError(f"the config failed: {type(error).__name__}: {text}{where}")
+
+
+def _hint(error: AttributeError | KeyError) -> str:
   """ml_collections' name and advice, which arrive as the text of a text."""
   return str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"")
 
@@ -135,7 +161,10 @@ def _experiment(config: ConfigDict) -> ModuleType:
 def _show_views(experiment: ModuleType, config: ConfigDict, folder: Path) -> Path:
   if not hasattr(experiment, "show_views"):
     raise UserError(f"{config.experiment} augments no images: leave out --show_views")
-  return experiment.show_views(config, folder)
+  try:
+    return experiment.show_views(config, folder)
+  except OSError as error:
+    raise UserError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def _set_up_logging() -> None:

@@ -243,6 +243,13 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
+def _holds(valid: Valid, value: Any) -> bool:
+  try:
+    return bool(valid.holds(value))
+  except TypeError:  # A text where there should be a number, or the other way round.
+    return False
+
+
 def make_loss(
   name: str, axis: str | None = None, **settings: Any
 ) -> Callable[[Outputs], jax.Array]:
@@ -260,9 +267,9 @@ def make_loss(
   try:
     inspect.signature(objective.loss).bind(None, axis, **settings)
   except TypeError as error:
-    raise UserError(f"objective {name!r}: {error}; remove that setting") from error
+    raise UserError(f"objective.{name}: {error}; correct its settings") from error
   for setting, valid in objective.settings.items():
-    if setting in settings and not valid.holds(settings[setting]):
+    if setting in settings and not _holds(valid, settings[setting]):
       raise UserError(
         f"objective.{name}.{setting} is {settings[setting]!r}: give {valid.words}"
       )

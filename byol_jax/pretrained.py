@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ class ImageForm(NamedTuple):
     size: pixels a side of the central crop, resized.
     channels: 1, 3 or 4.
     mean: of the standardisation of pixels in [0, 1], one value a channel or one.
-    std: likewise.
+    std: likewise, above 0.
     crop: the crop's share of the image's shorter side, in (0, 1].
   """
 
@@ -45,6 +46,27 @@ class ImageForm(NamedTuple):
   mean: tuple[float, ...]
   std: tuple[float, ...]
   crop: float
+
+  def check(self) -> None:
+    """Raises UserError if a field is outside of its range."""
+    for name in ("size", "channels"):
+      value = getattr(self, name)
+      if type(value) is not int or value < 1:
+        raise UserError(f"{name} of images is {value!r}: give a whole number above 0")
+    for name in ("mean", "std"):
+      values = getattr(self, name)
+      if not all(map(_is_finite, values)) or len(values) not in (1, self.channels):
+        raise UserError(
+          f"{name} of images is {values}: give {self.channels} numbers, or one for all"
+        )
+    if min(self.std) <= 0:
+      raise UserError(f"std of images is {self.std}: give numbers above 0")
+    if not (_is_finite(self.crop) and 0 < self.crop <= 1):
+      raise UserError(f"eval_fraction of images is {self.crop}: give a share in (0, 1]")
+
+
+def _is_finite(value: Any) -> bool:
+  return isinstance(value, int | float) and math.isfinite(value)
 
 
 class Description(NamedTuple):
@@ -70,14 +92,21 @@ class Encoder:
     stats: its running statistics; empty without batch norm.
     description: its network, and what it sees of an image.
     step: updates that it was trained for.
-    network: its functions.
   """
 
   params: hk.Params = dataclasses.field(repr=False)
   stats: hk.State = dataclasses.field(repr=False)
   description: Description
   step: int
-  network: model.EncoderNetwork = dataclasses.field(repr=False)
+
+  def __getstate__(self) -> dict[str, Any]:
+    """The fields, without what is made from them: functions cannot be pickled."""
+    return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+  @functools.cached_property
+  def network(self) -> model.EncoderNetwork:
+    """Its functions."""
+    return model.make_encoder(self.description.network, self.description.precision)
 
   def __call__(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """Features of images, each by itself.
@@ -98,7 +127,9 @@ class Encoder:
     """
     form = self.description.image
     images = _checked(images, form.channels)
-    batch_size = min(max(batch_size, 1), max(len(images), 1))
+    if type(batch_size) is not int or batch_size < 1:
+      raise UserError(f"batch_size is {batch_size!r}: give a whole number above 0")
+    batch_size = min(batch_size, max(len(images), 1))
     # The last batch is filled up, so that one program serves all.
     crop = np.zeros((batch_size, form.size, form.size, form.channels), np.uint8)
     features = [np.zeros((0, self.features), np.float32)]
@@ -166,7 +197,7 @@ def load_encoder(
   )
   step, found = stored.load(run, {"online": params, "online_stats": stats}, which)
   params, stats = jax.device_put((found["online"], found["online_stats"]))
-  return Encoder(params, stats, description, step, network)
+  return Encoder(params, stats, description, step)
 
 
 def to_json(description: Description) -> dict[str, Any]:
@@ -182,31 +213,36 @@ def to_json(description: Description) -> dict[str, Any]:
 def _from_json(found: Mapping[str, Any]) -> Description:
   image = found["image"]
   form = ImageForm(**image | {key: tuple(image[key]) for key in ("mean", "std")})
-  return Description(found["network"], found["precision"], form)
+  form.check()
+  return Description({**found["network"]}, found["precision"], form)
 
 
 def _find(run: str | Path, which: str | int) -> dict[str, Any]:
   """What is in encoder.json; made up from config.json for a run that is older."""
   checkpoints = stored.choose(run, which)
   # checkpoints/STEP of a run, a folder of steps, or a step that was moved.
-  folders = [*checkpoints[0].parents[1::-1], checkpoints[0]]
-  for folder in folders:
+  for folder in (checkpoints[0], *checkpoints[0].parents[:2]):
     if (folder / FILE).exists():
       return _checked_description(folder / FILE)
-  for folder in folders:
     if (folder / "config.json").exists():
       return _of_older_run(folder / "config.json", checkpoints)
-  raise UserError(f"{folders[0]} has no {FILE}: is it the folder of a pretraining run?")
+  raise UserError(
+    f"{checkpoints[0]} has no {FILE} beside it: copy it there from the folder of the"
+    " pretraining run"
+  )
 
 
 def _checked_description(path: Path) -> dict[str, Any]:
   found = read_json(path)
+  number = found.get("format")
+  if type(number) is int and number > FORMAT:
+    raise UserError(
+      f"{path} is of format {number}, and this byol_jax reads up to {FORMAT}: install a"
+      " newer one"
+    )
   with _damage(path):
-    if found["format"] > FORMAT:
-      raise UserError(
-        f"{path} is of format {found['format']}, and this byol_jax reads up to"
-        f" {FORMAT}: install a newer one"
-      )
+    if number != FORMAT:
+      raise ValueError(f"format is {number!r}")
     _from_json(found)
   return found
 
@@ -227,7 +263,9 @@ def _of_older_run(path: Path, checkpoints: Sequence[Path]) -> dict[str, Any]:
       std=data["std"],
       crop=data["eval_fraction"],
     )
-    return to_json(Description(network, config["train"]["precision"], form))
+    description = to_json(Description(network, config["train"]["precision"], form))
+    _from_json(description)
+    return description
 
 
 @contextlib.contextmanager
@@ -237,10 +275,17 @@ def _damage(path: Path) -> Iterator[None]:
     yield
   except (KeyError, TypeError, ValueError) as error:
     raise UserError(f"{path} is damaged ({error!r}): restore it") from error
+  except UserError as error:
+    raise UserError(f"{path}: {error}") from error
 
 
 def _checked(images: np.ndarray, channels: int) -> np.ndarray:
-  images = np.asarray(images)
+  try:
+    images = np.asarray(images)
+  except ValueError as error:  # A list of images of several sizes.
+    raise UserError(
+      "images are of several sizes: give them one by one, as image[None]"
+    ) from error
   if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
     raise UserError(
       f"images are {images.dtype}{list(images.shape)}: give uint8 [N, H, W, C], pixels"

@@ -5,13 +5,13 @@ from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from byol_jax import features, parallel
 from byol_jax.data import batches, colour, datasets, sources, views
-from byol_jax.errors import check_at_least
+from byol_jax.errors import UserError, check_at_least
+from byol_jax.pretrained import ImageForm
 
 
 class Inputs:
@@ -32,14 +32,22 @@ class Inputs:
     self._sources: dict[str, sources.Source] = {}
     train = config.train
     check_at_least(1, train__accumulate=train.accumulate)
+    check_at_least(0, data__workers=self._data.workers, seed=config.seed)
     parallel.check_batch_size("train.batch_size", train.batch_size, train.accumulate)
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     self._dataset = datasets.open_dataset(self._data.name, self._data.data_dir)
     for split in splits:
-      self._dataset.check(split)
+      if self._dataset.check(split) < 2:
+        raise UserError(f"the split {split!r} has one image: give two or more")
     self.train = self.source(self._data.train)
-    # Mean and standard deviation must fit the channels.
-    jax.eval_shape(self.standardise, jnp.zeros(self.image_shape))
+    self.image = ImageForm(
+      self._data.size,
+      self.train.channels,
+      mean=tuple(self._data.mean),
+      std=tuple(self._data.std),
+      crop=self._data.eval_fraction,
+    )
+    self.image.check()
 
   def source(self, split: str) -> sources.Source:
     """A split of the data set, opened once."""
@@ -55,7 +63,7 @@ class Inputs:
   @property
   def image_shape(self) -> tuple[int, int, int]:
     """Height, width and channels of what the networks see."""
-    return (self._data.size, self._data.size, self.train.channels)
+    return (self.image.size, self.image.size, self.image.channels)
 
   def batches(
     self, views: Sequence[views.View], first_step: int

@@ -103,12 +103,9 @@ class Pretrain:
 
   def encoder_description(self) -> pretrained.Description:
     """What someone needs to know who uses the encoder elsewhere."""
-    data, (*_, channels) = self.config.data, self.inputs.image_shape
-    form = pretrained.ImageForm(
-      data.size, channels, tuple(data.mean), tuple(data.std), data.eval_fraction
-    )
     network = self.config.encoder.to_dict()
-    return pretrained.Description(network, self.config.train.precision, form)
+    precision = self.config.train.precision
+    return pretrained.Description(network, precision, self.inputs.image)
 
   # What a run starts from, sees and does.
 

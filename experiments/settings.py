@@ -1,5 +1,6 @@
 """Whether a config has the settings of its experiment, and no others."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,9 +17,9 @@ def check(config: ConfigDict, example: ConfigDict) -> None:
   it to check.
 
   Raises:
-    UserError: naming the first setting that is missing or unknown.
+    UserError: naming the first setting that is missing, unknown or of another type.
   """
-  wanted, there = list(_names(example.to_dict())), list(_names(config.to_dict()))
+  wanted, there = dict(_settings(example.to_dict())), dict(_settings(config.to_dict()))
   for name in wanted:
     if name not in there:
       raise UserError(
@@ -32,13 +33,35 @@ def check(config: ConfigDict, example: ConfigDict) -> None:
         " name: take it out, or correct its name"
       )
 
+  for name, value in wanted.items():
+    if not _is_like(there[name], value):
+      raise UserError(
+        f"the config's {name} is {there[name]!r}: give a value such as {value!r}"
+      )
 
-def _names(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-  """A section's settings, each before those in it."""
+
+def _settings(
+  section: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+  """A section's settings with their values, {} for a section, each before its own."""
   for key, value in section.items():
     is_section = isinstance(value, Mapping)
     if is_section and "name" in section:
       continue
-    yield f"{prefix}{key}"
+    yield f"{prefix}{key}", {} if is_section else value
     if is_section:
-      yield from _names(value, f"{prefix}{key}.")
+      yield from _settings(value, f"{prefix}{key}.")
+
+
+def _is_like(value: Any, example: Any) -> bool:
+  """Whether a value has the type of an example; None stands for a text, or nothing."""
+  if example is None:
+    return value is None or isinstance(value, str)
+  if isinstance(example, bool | int | str):
+    return type(value) is type(example)
+  if isinstance(example, float):
+    return type(value) in (int, float) and math.isfinite(value)
+  if isinstance(example, tuple | list):
+    is_list = isinstance(value, tuple | list)
+    return is_list and all(_is_like(one, example[0]) for one in value)
+  return isinstance(value, Mapping)

@@ -112,6 +112,16 @@ MISTAKES = {
   "unknown preset": ((f"{CONFIG}:nope",), "unknown preset 'nope'; choose one of"),
   "unknown key": ((CONFIG, "--config.train.stepz=1"), "no setting.*stepz.*steps"),
   "wrong type": ((CONFIG, "--config.train.steps=many"), "steps=many"),
+  "unknown section": ((CONFIG, "--config.trian.steps=1"), "no setting 'trian'"),
+  "no width": ((CONFIG, "--config.encoder.width=0.0"), "encoder.width is 0.0: give"),
+  "no size": ((CONFIG, "--config.data.size=0"), "size of images is 0: give"),
+  "texts": (
+    (CONFIG, "--config.data.mean=('a',)"),
+    "data.mean is .*: give a value",
+  ),
+  "no spread": ((CONFIG, "--config.data.std=(0.0,)"), "std of images is .*above 0"),
+  "wide crop": ((CONFIG, "--config.data.eval_fraction=1.5"), r"is 1.5: give .* \(0, 1"),
+  "one image": ((CONFIG, "--config.probe.test=test[:1]"), "has one image: give two"),
   "unknown flag": ((CONFIG, "--wrokdir=x"), "wrokdir"),
   "stray argument": ((CONFIG, "train"), "unexpected argument 'train'"),
   "unknown data": ((CONFIG, "--config.data.name=cifar11"), "did you mean cifar10"),
@@ -196,6 +206,19 @@ BROKEN = {
     "config.experiment = 'inputs'",
     "there is no experiment 'inputs'; choose one of",
   ),
+  "a text for a number": (
+    "config.train = dict(config.train, steps='5')",
+    "steps is '5'",
+  ),
+  "a text for a flag": (
+    "config.train = dict(config.train, remat='no')",
+    "is 'no': give",
+  ),
+  "no number": ("config.target.tau = float('nan')", "target.tau is nan: give a value"),
+  "a section as a text": ("config = config.to_dict() and None", "names no experiment"),
+  "failing": ("1 / 0", r"the config failed: ZeroDivisionError: .*line 6 of .*broken"),
+  "not Python": ("for", "the config failed: SyntaxError"),
+  "not there": ("import nowhere", "the config failed: ModuleNotFoundError: .*nowhere"),
   "nothing": ("config = None", r"broken\.py names no experiment"),
 }
 

@@ -361,7 +361,7 @@ def test_an_invalid_setting_is_named_with_what_it_must_be(name, setting):
   [
     ("moco", {}, "unknown objective 'moco'; choose one of byol,"),
     ("byol", {"normalise": "l1"}, r"byol\.normalise is 'l1': give one of l2, layer,"),
-    ("byol", {"alpha": 1.0}, "'byol': .* unexpected keyword argument 'alpha'"),
+    ("byol", {"alpha": 1.0}, "byol: .* unexpected keyword argument 'alpha'"),
     ("raft", {"alpha": 0.0, "beta": 1.0}, r"raft\.alpha is 0\.0: give more than 0"),
     ("raft", {"alpha": 1.0, "beta": -1.0}, r"raft\.beta is -1\.0: give 0 or more"),
     ("simclr", {"temperature": 0.0}, r"simclr\.temperature is 0\.0: give more than 0"),

@@ -1,6 +1,7 @@
 """The encoder of a run: what it gives is what the run's own evaluation saw."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -118,7 +119,6 @@ def test_any_size_is_cropped_as_in_evaluation(run):
     encoder.stats,
     encoder.description._replace(image=encoder.description.image._replace(crop=1.0)),
     encoder.step,
-    encoder.network,
   )
   np.testing.assert_allclose(encoder(images), whole(middle), atol=1e-6)
 
@@ -189,6 +189,32 @@ def test_grey_images_give_a_grey_encoder(tmp_path, monkeypatch):
     encoder = byol_jax.load_encoder(tmp_path / "run")
     assert encoder.description.image.channels == 1
     assert encoder(noise(2, 16, 16, 1)).shape == (2, 64)
+
+
+def test_it_can_be_sent_to_another_process(run):
+  encoder = byol_jax.load_encoder(run[0])
+  images = noise(2, 16, 16, 3)
+  expected = encoder(images)  # its programs stay behind
+  copy = pickle.loads(pickle.dumps(encoder))
+  np.testing.assert_array_equal(copy(images), expected)
+  assert copy.description == encoder.description
+
+
+def test_a_path_may_go_up_and_down(run, monkeypatch):
+  monkeypatch.chdir(run[0] / "checkpoints")
+  assert byol_jax.load_encoder("..").step == 4
+  assert byol_jax.load_encoder(f"../../{run[0].name}/checkpoints/./4").step == 4
+
+
+@pytest.mark.parametrize("size", [0, -1, None, 2.5, "2"])
+def test_a_batch_size_that_is_none_is_refused(run, size):
+  with pytest.raises(UserError, match=r"batch_size is .*: give a whole number"):
+    byol_jax.load_encoder(run[0])(noise(2, 16, 16, 3), batch_size=size)
+
+
+def test_images_of_several_sizes_are_refused(run):
+  with pytest.raises(UserError, match=r"of several sizes: give them one by one"):
+    byol_jax.load_encoder(run[0])([noise(8, 8, 3), noise(9, 8, 3)])
 
 
 # What can be wrong with a folder.
@@ -269,9 +295,55 @@ def test_a_config_of_something_else_is_refused(copy, change, message):
     byol_jax.load_encoder(copy)
 
 
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"size": 0}, "size of images is 0"),
+    ({"size": 16.0}, "size of images is 16.0"),
+    ({"size": None}, "size of images is None"),
+    ({"channels": "3"}, "channels of images is '3'"),
+    ({"mean": ["a", "b", "c"]}, "mean of images is"),
+    ({"mean": [0.5, 0.5]}, "mean of images is .*: give 3 numbers, or one for all"),
+    ({"std": [0.2, 0.2, 0.0]}, "std of images is .*: give numbers above 0"),
+    ({"std": [0.2, 0.2, float("nan")]}, "std of images is"),
+    ({"crop": 1.5}, r"eval_fraction of images is 1.5: give a share in \(0, 1\]"),
+    ({"crop": None}, "eval_fraction of images is None"),
+    ({"colour": 1}, r"encoder\.json is damaged .*colour"),
+  ],
+)
+def test_images_that_cannot_be_are_refused(copy, change, message):
+  encoder = byol_jax.load_encoder(GOLDEN / "run")
+  found = pretrained.to_json(encoder.description)
+  found["image"] |= change
+  (copy / "encoder.json").write_text(json.dumps(found))
+  with pytest.raises(UserError, match=message):
+    byol_jax.load_encoder(copy)
+
+
+def test_the_nearest_description_counts(copy):
+  for folder, mean in ((copy, 0.1), (copy / "checkpoints" / "4", 0.4)):
+    found = pretrained.to_json(byol_jax.load_encoder(GOLDEN / "run").description)
+    found["image"]["mean"] = [mean]
+    (folder / "encoder.json").write_text(json.dumps(found))
+  assert byol_jax.load_encoder(copy, 4).description.image.mean == (0.4,)
+  assert byol_jax.load_encoder(copy, 2).description.image.mean == (0.1,)
+
+
+def test_a_checkpoint_by_another_name(copy):
+  (copy / "checkpoints" / "4").rename(copy / "mine")
+  with pytest.raises(UserError, match=r"mine is a checkpoint: rename it to its step"):
+    byol_jax.load_encoder(copy / "mine")
+
+
+@pytest.mark.parametrize("run", [None, "", 5, b"x", ["x"]])
+def test_what_is_no_path_is_refused(run):
+  with pytest.raises(UserError):
+    byol_jax.load_encoder(run)
+
+
 def test_without_any_description_it_is_refused(copy):
   (copy / "config.json").unlink()
-  with pytest.raises(UserError, match=r"has no encoder\.json"):
+  with pytest.raises(UserError, match=r"has no encoder\.json beside it: copy it there"):
     byol_jax.load_encoder(copy)
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from byol_jax.data import splits
+from byol_jax.errors import UserError
 
 NO_LABEL = -1
 
@@ -38,8 +39,9 @@ class Dataset(Protocol):
   def sizes(self) -> Mapping[str, int]:
     """Name of each split -> number of its images; asking opens no image."""
 
-  def check(self, spec: str) -> None:
-    """Raises UserError where `split` would for want of images; opens none."""
+  def check(self, spec: str) -> int:
+    """The number of images of a split; opens none, and raises UserError as `split`."""
+    ...
 
   def split(self, spec: str) -> Source:
     """Opens a split.
@@ -79,19 +81,36 @@ class ArrayDataset:
   """Splits in memory: {split: (uint8[N, H, W, C], int[N])}.
 
   Labels count from 0; -1 is none.
+
+  Raises:
+    UserError: an array has another form.
   """
 
   name: str
   arrays: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+  def __post_init__(self) -> None:
+    for split, (images, labels) in self.arrays.items():
+      if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
+        raise UserError(
+          f"the images of {self.name}, {split}, are {images.dtype}{list(images.shape)}:"
+          " give uint8 [N, H, W, C], pixels from 0 to 255"
+        )
+      whole = np.issubdtype(labels.dtype, np.integer)
+      if not whole or labels.shape != images.shape[:1] or labels.min(initial=0) < -1:
+        raise UserError(
+          f"the labels of {self.name}, {split}, are {labels.dtype}{list(labels.shape)}:"
+          f" give {len(images)} whole numbers, -1 for no label"
+        )
 
   @property
   def sizes(self) -> dict[str, int]:
     """Name of each split -> number of its images."""
     return {split: len(labels) for split, (_, labels) in self.arrays.items()}
 
-  def check(self, spec: str) -> None:
-    """Checks a split; see `Dataset.check`."""
-    splits.resolve(self.name, spec, self.sizes)
+  def check(self, spec: str) -> int:
+    """Counts the images of a split; see `Dataset.check`."""
+    return splits.count(self.name, spec, self.sizes)
 
   def split(self, spec: str) -> ArraySource:
     """Opens a split; see `Dataset.split`."""

@@ -24,10 +24,7 @@ def resolve(
   Raises:
     UserError: there is no such split, or nothing in it.
   """
-  shards = {
-    split: [size] if isinstance(size, int) else list(size)
-    for split, size in sizes.items()
-  }
+  shards = {split: _files(size) for split, size in sizes.items()}
   totals = {split: sum(lengths) for split, lengths in shards.items()}
   infos = tfds.core.SplitDict(
     tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=0)
@@ -45,3 +42,14 @@ def resolve(
       " such as 'train[:10%]' or 'train[100:]'"
     )
   return parts
+
+
+def count(name: str, spec: str, sizes: Mapping[str, int | Sequence[int]]) -> int:
+  """The number of images of a split; see `resolve`."""
+  parts = resolve(name, spec, sizes)
+  return sum(len(range(sum(_files(sizes[split])))[part]) for split, part in parts)
+
+
+def _files(size: int | Sequence[int]) -> list[int]:
+  """The number of images in each file of a split."""
+  return [size] if isinstance(size, int) else list(size)

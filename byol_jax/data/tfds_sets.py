@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,6 +31,7 @@ from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
 
+_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
 _BLOCK = 512  # records read and decoded together on the way to memory
 
@@ -109,9 +111,9 @@ class RecordDataset:
     infos = self._builder.info.splits.items()
     return {split: list(info.shard_lengths) for split, info in infos}
 
-  def check(self, spec: str) -> None:
-    """Checks a split; see `Dataset.check`."""
-    splits.resolve(self.name, spec, self._shards)
+  def check(self, spec: str) -> int:
+    """Counts the images of a split; see `Dataset.check`."""
+    return splits.count(self.name, spec, self._shards)
 
   def split(self, spec: str) -> Source:
     """Opens a split; see `Dataset.split`.
@@ -191,10 +193,13 @@ def find_builder(
     return builder_from_files(name, data_dir=data_dir)
   except (tfds.core.DatasetNotFoundError, FileNotFoundError):
     registered = tfds.list_builders(with_community_datasets=False)
-  except (json.JSONDecodeError, json_format.ParseError) as error:
+  except (json.JSONDecodeError, json_format.ParseError, OSError, TypeError) as error:
     where = f"{name} in {data_dir or 'the default data_dir'}"
     raise _damaged(f"{where}: {textwrap.shorten(str(error), 200)}") from error
   except ValueError as error:
+    if _NAME.fullmatch(name):
+      where = f"{name} in {data_dir or 'the default data_dir'}"
+      raise _damaged(f"{where}: {textwrap.shorten(str(error), 200)}") from error
     raise UserError(
       f"{name!r} is no data set's name: write name[/config][:version]"
     ) from error

@@ -56,6 +56,9 @@ class MLP(hk.Module):
     name, depth = self.name, self.depth
     if depth < 0:
       raise UserError(f"{name}.depth is {depth}; give 0 or more")
+    for size in ("hidden", "outputs"):
+      if getattr(self, size) < 1:
+        raise UserError(f"{name}.{size} is {getattr(self, size)}; give 1 or more")
     if depth < 2 and self.layers.norm_kind != "none":
       raise UserError(
         f"{name}.depth {depth} has no place for a norm: set {name}.norm=none too"

@@ -181,7 +181,7 @@ def _component(
 
 
 def _dtype(precision: str) -> jnp.dtype:
-  if precision not in PRECISIONS:
+  if not isinstance(precision, str) or precision not in PRECISIONS:
     raise UserError(
       f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
     )

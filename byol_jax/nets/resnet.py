@@ -173,11 +173,13 @@ class ResNet(hk.Module):
     Raises:
       UserError: for a depth or stem that is in no table.
     """
-    super().__init__(name or f"res_net{depth}")
     if depth not in SHAPES:
       raise UserError(f"no ResNet of depth {depth}; choose one of {list(SHAPES)}")
     if stem not in STEMS:
       raise UserError(f"unknown stem {stem!r}; choose one of {', '.join(STEMS)}")
+    if not 64 * width > 0.5:
+      raise UserError(f"encoder.width is {width}: give more than 1/128")
+    super().__init__(name or f"res_net{depth}")
     blocks, bottleneck = SHAPES[depth]
     kernel, stride, self.max_pool = STEMS[stem]
     channels = round(64 * width)

@@ -28,6 +28,7 @@ from absl import logging
 from byol_jax import parallel
 from byol_jax.errors import UserError
 from byol_jax.run import stored
+from byol_jax.run.folder import absolute
 
 State = TypeVar("State")
 
@@ -64,7 +65,7 @@ class Checkpoints:
   """
 
   def __init__(self, directory: str | Path, keep: int = 3):
-    self.directory = Path(directory).absolute()
+    self.directory = absolute(directory)
     self._manager: ocp.CheckpointManager | None = None
     if not parallel.is_first_host():
       return

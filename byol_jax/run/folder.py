@@ -37,7 +37,7 @@ class RunDir:
   """
 
   def __init__(self, path: str | os.PathLike[str], writes: bool = True):
-    self.path = Path(path).expanduser().absolute()
+    self.path = absolute(path)
     self.checkpoints = self.path / "checkpoints"
     self.figures = self.path / "figures"
     self._metrics = self.path / "metrics.jsonl"
@@ -45,6 +45,7 @@ class RunDir:
     self._writes = writes
     self._tensorboard: SummaryWriter | None = None
     self._unlock: Callable[[], object] | None = None
+    self._closed = False
 
   def __enter__(self) -> "RunDir":
     return self
@@ -65,7 +66,9 @@ class RunDir:
     if not self._writes:
       return False
     try:
-      return self._claim(resolved(config))
+      new = self._claim(resolved(config))
+      self._closed = False
+      return new
     except OSError as error:
       raise UserError(
         f"cannot use {self.path} as the run's folder: {error.strerror}; choose"
@@ -109,13 +112,19 @@ class RunDir:
     return unlock
 
   def close(self) -> None:
-    """Lets go of the folder: another run may claim it."""
+    """Lets go of the folder: another run may claim it, and this one writes no more."""
+    self._closed = True
     if self._tensorboard is not None:
       self._tensorboard.close()
       self._tensorboard = None
     if self._unlock is not None:
       self._unlock()
       self._unlock = None
+
+  def _may_write(self) -> bool:
+    if self._closed:
+      raise RuntimeError(f"{self.path} was closed: claim it again")
+    return self._writes
 
   def rewind(self, step: int) -> dict[str, Any]:
     """Drops what was logged after a step, which is about to be done again.
@@ -124,7 +133,7 @@ class RunDir:
       The last record that is left, {} if none is.
     """
     records = [r for r in self.records() if r["step"] <= step]
-    if self._writes:
+    if self._may_write():
       lines = "".join(json.dumps(record) + "\n" for record in records)
       _replace(self._metrics, lines)
       self._tensorboard = SummaryWriter(
@@ -134,7 +143,7 @@ class RunDir:
 
   def log(self, step: int, scalars: Mapping[str, float]) -> None:
     """Appends one line to metrics.jsonl, and the same to TensorBoard."""
-    if not self._writes:
+    if not self._may_write():
       return
     assert self._tensorboard is not None, "rewind comes first"
     with self._metrics.open("a") as file:
@@ -149,21 +158,34 @@ class RunDir:
       return []
     # A run that was killed may leave half a line behind.
     whole = self._metrics.read_text().rpartition("\n")[0]
-    return [json.loads(line) for line in whole.splitlines()]
+    records = []
+    for number, line in enumerate(whole.splitlines(), 1):
+      try:
+        records.append(json.loads(line))
+      except ValueError as error:
+        raise UserError(
+          f"{self._metrics} is damaged in line {number}: delete that line"
+        ) from error
+    return records
 
   def write_encoder(self, description: Mapping[str, Any]) -> None:
     """Writes encoder.json, with which the encoder can be used elsewhere."""
-    if self._writes:
+    if self._may_write():
       write_json(self.path / "encoder.json", description)
 
   def write_summary(self, summary: Mapping[str, Any]) -> None:
     """Writes summary.json, which marks the run as complete."""
-    if self._writes:
+    if self._may_write():
       write_json(self._summary, summary)
 
   def read_summary(self) -> dict[str, Any] | None:
     """The summary of a complete run, None for any other."""
     return read_json(self._summary) if self._summary.exists() else None
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+  """A path without "~" and "..", the latter of which TensorStore refuses."""
+  return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def read_json(path: Path) -> dict[str, Any]:

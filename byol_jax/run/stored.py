@@ -11,6 +11,7 @@ reader leaves a stack trace for every array on the console.
 
 import contextlib
 import json
+import os
 import textwrap
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from absl import logging
 
 from byol_jax import parallel
 from byol_jax.errors import UserError
+from byol_jax.run.folder import absolute
 
 State = TypeVar("State")
 
@@ -65,9 +67,13 @@ def choose(path: str | Path, which: str | int = "newest") -> list[Path]:
   Raises:
     UserError: there is none.
   """
-  path = Path(path).expanduser().absolute()
+  if not isinstance(path, str | os.PathLike):
+    raise UserError(f"{path!r} is no path: give the folder of a run")
+  path = absolute(path)
   folders = [path] if is_checkpoint(path) else step_folders(path / "checkpoints")
   folders = folders or step_folders(path)
+  if not folders and (path / STATE).is_dir():
+    raise UserError(f"{path} is a checkpoint: rename it to its step, such as 1000")
   if not folders:
     raise UserError(
       f"no checkpoint at {path}: give the folder of a run, its checkpoints "

@@ -65,3 +65,23 @@ def test_no_label_is_no_class(labels, classes):
   nothing = (IMAGES[:0], LABELS[:0])
   arrays = {"train": (IMAGES[:2], np.array(labels)), "empty": nothing}
   assert sources.ArrayDataset("tiny", arrays).split("train").num_classes == classes
+
+
+@pytest.mark.parametrize(
+  ("images", "labels", "message"),
+  [
+    (IMAGES / 255, LABELS, r"images of tiny, train, are float64\[8, 5, 7, 3\]: give u"),
+    (IMAGES[..., 0], LABELS, r"uint8\[8, 5, 7\]: give uint8 \[N, H, W, C\]"),
+    (IMAGES[:, :0], LABELS, r"uint8\[8, 0, 7, 3\]"),
+    (IMAGES, LABELS + 0.5, r"labels of tiny, train, are float64\[8\]: give 8 whole"),
+    (IMAGES, LABELS[:7], r"int64\[7\]: give 8 whole numbers"),
+    (IMAGES, LABELS - 2, r"-1 for no label"),
+  ],
+)
+def test_arrays_of_another_form_are_refused(images, labels, message):
+  with pytest.raises(UserError, match=message):
+    sources.ArrayDataset("tiny", {"train": (images, labels)})
+
+
+def test_images_are_counted(dataset):
+  assert dataset.check("train[1:]+test") == 7

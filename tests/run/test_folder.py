@@ -132,6 +132,28 @@ def test_a_damaged_config_is_one_line(run_dir):
     run_dir.claim(config())
 
 
+def test_what_was_let_go_of_is_not_written_to(run_dir):
+  run_dir.rewind(0)
+  run_dir.close()
+  for write in (
+    lambda: run_dir.log(1, {}),
+    lambda: run_dir.rewind(0),
+    lambda: run_dir.write_summary({}),
+    lambda: run_dir.write_encoder({}),
+  ):
+    with pytest.raises(RuntimeError, match="was closed"):
+      write()
+  run_dir.claim(config())
+  run_dir.write_summary({"x": 1})
+  assert run_dir.read_summary() == {"x": 1}
+
+
+def test_a_damaged_line_is_named(run_dir):
+  (run_dir.path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+  with pytest.raises(UserError, match=r"metrics\.jsonl is damaged in line 2: delete"):
+    run_dir.records()
+
+
 def test_other_hosts_write_nothing(tmp_path):
   folder = RunDir(tmp_path / "run", writes=False)
   folder.claim(config())
