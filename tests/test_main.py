@@ -143,7 +143,10 @@ MISTAKES = {
     (CONFIG, "--config.probe.test=tset"),
     r"nothing for the split 'tset': it has train \(",
   ),
-  "wrong mean": ((CONFIG, "--config.data.mean=(0.5,0.5)"), "mean has 2 values"),
+  "wrong mean": (
+    (CONFIG, "--config.data.mean=(0.5,0.5)"),
+    "mean of images is .*: give 3",
+  ),
   "too few norms": (
     ("--config=configs/norm_ablation.py:bn-none",),
     "'bn-none' does not name the norms of encoder, projector, predictor",
