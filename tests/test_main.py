@@ -113,15 +113,6 @@ MISTAKES = {
   "unknown key": ((CONFIG, "--config.train.stepz=1"), "no setting.*stepz.*steps"),
   "wrong type": ((CONFIG, "--config.train.steps=many"), "steps=many"),
   "unknown section": ((CONFIG, "--config.trian.steps=1"), "no setting 'trian'"),
-  "no width": ((CONFIG, "--config.encoder.width=0.0"), "encoder.width is 0.0: give"),
-  "no size": ((CONFIG, "--config.data.size=0"), "size of images is 0: give"),
-  "texts": (
-    (CONFIG, "--config.data.mean=('a',)"),
-    "data.mean is .*: give a value",
-  ),
-  "no spread": ((CONFIG, "--config.data.std=(0.0,)"), "std of images is .*above 0"),
-  "wide crop": ((CONFIG, "--config.data.eval_fraction=1.5"), r"is 1.5: give .* \(0, 1"),
-  "one image": ((CONFIG, "--config.probe.test=test[:1]"), "has one image: give two"),
   "unknown flag": ((CONFIG, "--wrokdir=x"), "wrokdir"),
   "stray argument": ((CONFIG, "train"), "unexpected argument 'train'"),
   "unknown data": ((CONFIG, "--config.data.name=cifar11"), "did you mean cifar10"),
@@ -133,11 +124,6 @@ MISTAKES = {
     (CONFIG, "--config.train.batch_size=10", "--config.train.accumulate=4"),
     "train.batch_size is 10: give a multiple of 4",
   ),
-  "indivisible groups": (
-    (CONFIG, "--config.encoder.groups=5"),
-    "channels do not divide into 5 groups",
-  ),
-  "unknown norm": ((CONFIG, "--config.projector.norm=btach"), "unknown norm 'btach'"),
   "unknown optimiser": ((CONFIG, "--config.optimiser.name=lamb"), "optimiser 'lamb'"),
   "unknown split": (
     (CONFIG, "--config.probe.test=tset"),
@@ -151,15 +137,6 @@ MISTAKES = {
     ("--config=configs/norm_ablation.py:bn-none",),
     "'bn-none' does not name the norms of encoder, projector, predictor",
   ),
-  "predictor's norm in SimCLR": (
-    ("--config=configs/simclr.py", "--config.predictor.norm=batch"),
-    "predictor.depth 0 has no place for a norm",
-  ),
-  "RAFT without a teacher": (
-    ("--config=configs/raft.py", "--config.target.kind=online"),
-    "raft needs a target network: set target.kind=ema",
-  ),
-  "unknown objective": ((CONFIG, "--config.objective.name=x"), "unknown objective 'x'"),
   "no steps": ((CONFIG, "--config.train.steps=0"), "train.steps is 0: give 1"),
   "no time": (
     (CONFIG, "--config.checkpoint.every_minutes=-1.0"),
@@ -194,9 +171,6 @@ def test_mistakes_are_one_line_and_write_nothing(tmp_path):
 # What may be wrong with a config file of one's own: a line of it, and the answer.
 BROKEN = {
   "no section": ("del config.train", "config has no train, and pretrain needs it"),
-  "no setting": ("del config.probe.test", "config has no probe.test, and pretrain"),
-  "misspelt": ("config.train.stepz = 5", "has a setting train.stepz, and pretrain has"),
-  "of a view": ("config.views.view1.spin = 1.0", "a setting views.view1.spin, and"),
   "no experiment": (
     "del config.experiment",
     r"broken\.py names no experiment: set config.experiment to one of linear_eval, p",
@@ -209,16 +183,6 @@ BROKEN = {
     "config.experiment = 'inputs'",
     "there is no experiment 'inputs'; choose one of",
   ),
-  "a text for a number": (
-    "config.train = dict(config.train, steps='5')",
-    "steps is '5'",
-  ),
-  "a text for a flag": (
-    "config.train = dict(config.train, remat='no')",
-    "is 'no': give",
-  ),
-  "no number": ("config.target.tau = float('nan')", "target.tau is nan: give a value"),
-  "a section as a text": ("config = config.to_dict() and None", "names no experiment"),
   "failing": ("1 / 0", r"the config failed: ZeroDivisionError: .*line 6 of .*broken"),
   "not Python": ("for", "the config failed: SyntaxError"),
   "not there": ("import nowhere", "the config failed: ModuleNotFoundError: .*nowhere"),
