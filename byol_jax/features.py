@@ -41,7 +41,8 @@ def extract(
     batch_size: images at a time, over all devices.
 
   Returns:
-    What `forward` gives, and "label", [images, ...] each, on every host.
+    What `forward` gives, "label" and "index", [images, ...] each, on every host.
+    Images that cannot be read are left out: "index" says which are there.
   """
   found: dict[str, list[np.ndarray]] = {}
   for batch in _eval_batches(source, size, crop, batch_size):
@@ -59,7 +60,7 @@ def gathered(
 
   def on_device(params: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     outputs = forward(params, batch)
-    return parallel.gather(outputs | {k: batch[k] for k in ("label", "mask")})
+    return parallel.gather(outputs | {k: batch[k] for k in ("label", "index", "mask")})
 
   return parallel.pmap(on_device)
 
@@ -75,7 +76,7 @@ def of_encoder(
     batch_size: images at a time, over all devices.
 
   Returns:
-    "embedding" float32 [images, D] and "label" [images], on every host.
+    "embedding" float32 [images, D], "label" and "index" [images], on every host.
 
   Raises:
     UserError: the images have other channels, or the devices cannot share a batch.

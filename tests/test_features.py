@@ -61,7 +61,8 @@ def test_extract_shows_a_network_every_image_once_in_order(count, batch_size):
     crop=0.75,
     batch_size=batch_size,
   )
-  assert found.keys() == {"sums", "largest", "label"}
+  assert found.keys() == {"sums", "largest", "label", "index"}
+  assert found["index"].tolist() == list(range(count))
   assert found["label"].tolist() == source.labels
   crops = np.stack([cropped(image, 8, 0.75) for image in source.images])
   np.testing.assert_allclose(found["sums"], crops.sum((1, 2)) * 0.5, rtol=1e-6)

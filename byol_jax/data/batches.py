@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from byol_jax.data import crops
-from byol_jax.data.sources import NO_LABEL, Source
+from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 from byol_jax.data.views import View
 from byol_jax.errors import UserError
 
@@ -58,10 +58,13 @@ def train_batches(
 
   Yields:
     'view1', 'view2', ...: uint8[b, size, size, C]; 'label': int32[b], -1 where
-    the source has none; 'position': int32[b], the place in the global batch.
+    the source has none; 'position': int32[b], the place in the global batch;
+    'unreadable': int32[b], the image that could not be read, in whose place the next
+    one that can is shown, -1 for none.
 
   Raises:
     UserError: batch_size cannot be divided by hosts.
+    Unreadable: no image can be read.
   """
   share = _share(batch_size, hosts)
   load = functools.partial(
@@ -98,7 +101,8 @@ def eval_batches(
 
   Yields:
     'image': uint8[b, size, size, C]; 'label': int32[b], -1 where there is none;
-    'mask': bool[b], False for padding.
+    'index': int32[b], the image's place in the source; 'mask': bool[b], False for
+    padding and for images that cannot be read.
 
   Raises:
     UserError: batch_size cannot be divided by hosts.
@@ -202,13 +206,28 @@ def train_chunk(
   crop_shape = (count, size, size, source.channels)
   cropped = [np.empty(crop_shape, np.uint8) for _ in views]
   labels = np.empty(count, np.int32)
+  unreadable = np.full(count, -1, np.int32)
   for i in range(count):
     epoch, place = divmod(first + i, len(source))
-    image, labels[i] = source[int(permutation(seed, epoch, len(source))[place])]
+    index = int(permutation(seed, epoch, len(source))[place])
+    found, (image, labels[i]) = _next_readable(source, index)
+    if found != index:
+      unreadable[i] = index
     for v, view in enumerate(views):
       cropped[v][i] = crops.random_crop_flip(image, uniforms[v][i], size, view)
   named = {f"view{v}": images for v, images in enumerate(cropped, start=1)}
-  return named | {"label": labels, "position": positions.astype(np.int32)}
+  position = positions.astype(np.int32)
+  return named | {"label": labels, "position": position, "unreadable": unreadable}
+
+
+def _next_readable(source: Source, first: int) -> tuple[int, tuple[np.ndarray, int]]:
+  """The first image from `first` on, cyclically, that can be read, and its index."""
+  for index in range(first, first + len(source)):
+    try:
+      return index % len(source), source[index % len(source)]
+    except Unreadable as error:
+      reason = error
+  raise reason
 
 
 def _eval_chunk(
@@ -225,9 +244,14 @@ def _eval_chunk(
   images = np.zeros((len(indices), size, size, source.channels), np.uint8)
   labels = np.full(len(indices), NO_LABEL, np.int32)
   for i, index in enumerate(indices[mask].tolist()):
-    image, labels[i] = source[index]
+    try:
+      image, labels[i] = source[index]
+    except Unreadable:
+      mask[i] = False
+      continue
     images[i] = crops.central_crop(image, size, crop)
-  return {"image": images, "label": labels, "mask": mask}
+  index = indices.astype(np.int32)
+  return {"image": images, "label": labels, "index": index, "mask": mask}
 
 
 # Raw Philox output never changes between versions of numpy, while the methods of

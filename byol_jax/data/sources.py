@@ -12,6 +12,10 @@ from byol_jax.errors import UserError
 NO_LABEL = -1
 
 
+class Unreadable(Exception):
+  """One image of a source cannot be read, and says why; the others can."""
+
+
 class Source(Protocol):
   """Images with labels, read at random; threads may read at the same time."""
 
@@ -25,7 +29,15 @@ class Source(Protocol):
 
   def __len__(self) -> int: ...
   def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    """Returns (uint8[H, W, C], label); the label is -1 where there is none."""
+    """Returns (uint8[H, W, C], label); the label is -1 where there is none.
+
+    Raises:
+      Unreadable: it is damaged, and can be left out.
+    """
+
+  def name(self, index: int) -> str:
+    """What the image is called: its path in a folder of images, else its number."""
+    ...
 
 
 class Dataset(Protocol):
@@ -74,6 +86,10 @@ class ArraySource:
 
   def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
     return self.images[index], int(self.labels[index])
+
+  def name(self, index: int) -> str:
+    """The image's number."""
+    return str(index)
 
 
 @dataclasses.dataclass(frozen=True)

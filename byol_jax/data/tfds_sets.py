@@ -54,6 +54,10 @@ class RecordSource:
       example = self.records[index]
     return self._decode(example)
 
+  def name(self, index: int) -> str:
+    """The image's number in the split."""
+    return str(index)
+
   def read(self, indices: range) -> Iterator[tuple[np.ndarray, int]]:
     """Several images, read together."""
     with _reading():

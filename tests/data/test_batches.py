@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from byol_jax.data import batches
+from byol_jax.data import batches, sources
 from byol_jax.data.sources import ArraySource
 from byol_jax.data.views import View
 from byol_jax.errors import UserError
@@ -81,12 +81,13 @@ def test_worker_processes_change_nothing():
 
 def test_shapes_types_and_positions():
   batch = _train(_noise(21), host=1, hosts=2)[0]
-  assert batch.keys() == {"view1", "view2", "label", "position"}
+  assert batch.keys() == {"view1", "view2", "label", "position", "unreadable"}
   for view in (batch["view1"], batch["view2"]):
     chex.assert_shape(view, (4, 6, 6, 3))
     assert view.dtype == np.uint8
   assert batch["label"].dtype == batch["position"].dtype == np.int32
   assert batch["position"].tolist() == [4, 5, 6, 7]
+  assert batch["unreadable"].tolist() == [-1, -1, -1, -1]
 
 
 @pytest.mark.parametrize("batch_size", [4, 10, 32, 127, 192])
@@ -219,3 +220,43 @@ def test_errors_of_the_source_reach_the_caller():
   source = _Damaged(np.zeros((9, 4, 4, 1), np.uint8), np.zeros(9, int), 1)
   with pytest.raises(UserError, match="cannot be decoded"):
     _one_batch(source, [WHOLE], batch_size=8)
+
+
+class _Holey(ArraySource):
+  """Some of its images cannot be read."""
+
+  holes = frozenset({0, 3, 4, 8})
+
+  def __getitem__(self, index):
+    if index in self.holes:
+      raise sources.Unreadable("torn")
+    return super().__getitem__(index)
+
+
+def test_images_that_cannot_be_read_are_replaced_in_training_and_left_out_after_it():
+  pixels = np.arange(9, dtype=np.uint8)[:, None, None, None]
+  source = _Holey(np.broadcast_to(pixels, (9, 4, 4, 1)), np.arange(9), 9)
+  (batch,) = batches.train_batches(
+    source, [WHOLE], size=4, batch_size=9, seed=0, steps=range(1)
+  )
+  planned = batches.permutation(0, 0, 9)
+  instead = {0: 1, 3: 5, 4: 5, 8: 1}
+  shown = [instead.get(index, index) for index in planned]
+  np.testing.assert_array_equal(batch["view1"][:, 0, 0, 0], shown)
+  np.testing.assert_array_equal(batch["label"], shown)
+  np.testing.assert_array_equal(
+    batch["unreadable"], [index if index in instead else -1 for index in planned]
+  )
+
+  (batch,) = batches.eval_batches(source, size=4, crop=1.0, batch_size=10)
+  np.testing.assert_array_equal(batch["index"][batch["mask"]], [1, 2, 5, 6, 7])
+  np.testing.assert_array_equal(batch["label"][batch["mask"]], [1, 2, 5, 6, 7])
+
+
+def test_a_source_of_nothing_readable_says_why():
+  source = _Holey(np.zeros((1, 4, 4, 1), np.uint8), np.zeros(1, int), 1)
+  run = batches.train_batches(
+    source, [WHOLE], size=4, batch_size=2, seed=0, steps=range(1)
+  )
+  with pytest.raises(sources.Unreadable, match="torn"):
+    next(run)
