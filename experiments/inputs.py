@@ -10,8 +10,8 @@ import numpy as np
 
 from byol_jax import features, parallel
 from byol_jax.data import batches, colour, datasets, sources, views
+from byol_jax.description import ImageForm
 from byol_jax.errors import UserError, check_at_least
-from byol_jax.pretrained import ImageForm
 
 
 class Inputs:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import byol_jax
+from byol_jax import description as describe
 from byol_jax import features, parallel, pretrained
 from byol_jax.errors import UserError
 from byol_jax.run import loop, stored
@@ -56,7 +57,7 @@ def test_an_older_runs_description_is_that_of_its_config():
   config = json.loads((GOLDEN / "run" / "config.json").read_text())
   assert encoder.description.network == config["encoder"]
   assert encoder.description.precision == "float32"
-  assert encoder.description.image == pretrained.ImageForm(
+  assert encoder.description.image == describe.ImageForm(
     16, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0
   )
 
@@ -313,7 +314,7 @@ def test_a_config_of_something_else_is_refused(copy, change, message):
 )
 def test_images_that_cannot_be_are_refused(copy, change, message):
   encoder = byol_jax.load_encoder(GOLDEN / "run")
-  found = pretrained.to_json(encoder.description)
+  found = describe.to_json(encoder.description)
   found["image"] |= change
   (copy / "encoder.json").write_text(json.dumps(found))
   with pytest.raises(UserError, match=message):
@@ -322,7 +323,7 @@ def test_images_that_cannot_be_are_refused(copy, change, message):
 
 def test_the_nearest_description_counts(copy):
   for folder, mean in ((copy, 0.1), (copy / "checkpoints" / "4", 0.4)):
-    found = pretrained.to_json(byol_jax.load_encoder(GOLDEN / "run").description)
+    found = describe.to_json(byol_jax.load_encoder(GOLDEN / "run").description)
     found["image"]["mean"] = [mean]
     (folder / "encoder.json").write_text(json.dumps(found))
   assert byol_jax.load_encoder(copy, 4).description.image.mean == (0.4,)
