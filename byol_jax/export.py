@@ -5,8 +5,8 @@
 
 --to says what is written:
 
-torch        a folder for PyTorch and for model hubs: weights under torchvision's names, a
-             model.py that needs torch alone, a config and a model card
+torch        a folder for PyTorch and for model hubs: weights under torchvision's names,
+             a model.py that needs torch alone, a config and a model card
 safetensors  one file that says itself what it is; byol_jax.load_encoder opens it
 jax          one file, a program of jax.export, which runs without this package
 
@@ -16,6 +16,7 @@ checkpoint of BYOL that DeepMind published (.pkl).
 """
 
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -121,6 +122,7 @@ def _of_pickled_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 def _main(argv: Sequence[str]) -> None:
+  logging.getLogger("jax").setLevel(logging.ERROR)
   if len(argv) > 1:
     raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
   given = flags.FLAGS

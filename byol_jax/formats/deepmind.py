@@ -1,13 +1,14 @@
 """DeepMind's published checkpoints of BYOL: pickles, of which nothing is run.
 
-A checkpoint is a dict of `experiment_state`, `step` and `rng`; the state is a named tuple
-with `online_params` and `online_state`, Haiku's two-level mappings module -> name -> array
-(google-deepmind/deepmind-research, byol/utils/checkpointing.py and byol_experiment.py). It
-was written by dill in protocol 2, which notes the fields of named tuples with them.
+A checkpoint is a dict of `experiment_state`, `step` and `rng`; the state is a named
+tuple with `online_params` and `online_state`, Haiku's two-level mappings module -> name
+-> array (google-deepmind/deepmind-research, byol/utils/checkpointing.py and
+byol_experiment.py). It was written by dill, which may note the fields of named tuples
+with them.
 
-A pickle is a program that may call anything it names. The unpickler here knows the names
-in `_admitted` and stops at any other; what it gives for them makes containers and arrays
-of numbers, and imports nothing.
+A pickle is a program that may call anything it names. The unpickler here knows the
+names in `_admitted` and stops at any other; what it gives for them makes containers and
+arrays of numbers, and imports nothing.
 """
 
 import collections
@@ -22,7 +23,6 @@ import numpy as np
 from byol_jax.description import Description
 from byol_jax.errors import UserError
 from byol_jax.formats import saved, torchvision
-from byol_jax.nets.resnet import SHAPES
 from byol_jax.pretrained import Encoder, shapes
 from byol_jax.run import stored
 
@@ -93,12 +93,9 @@ def _network(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Any]:
     len({name.split("/")[2] for name in arrays if name.startswith(f"block_group_{i}/")})
     for i in range(4)
   ]
-  shape = (tuple(blocks), "block_group_0/~/block_0/~/conv_2:w" in arrays)
-  depths = [depth for depth, known in SHAPES.items() if known == shape]
-  if not depths:
-    raise UserError(f"{path} has {blocks} blocks: no ResNet here has")
+  bottleneck = "block_group_0/~/block_0/~/conv_2:w" in arrays
   return {
-    "depth": depths[0],
+    "depth": torchvision.depth(blocks, bottleneck, path),
     "width": arrays["initial_conv:w"].shape[-1] / 64,
     "stem": "imagenet",
     "norm": "batch",

@@ -37,14 +37,16 @@ tags:
 
 # {title}
 
-An image encoder, pretrained without labels by [BYOL](https://arxiv.org/abs/2006.07733) and
-exported by byol_jax {version}. It maps an image to {features} features.
+An image encoder, pretrained without labels by
+[BYOL](https://arxiv.org/abs/2006.07733) and exported by byol_jax {version}. It maps an
+image to {features} features.
 
 ```python
 import model  # the file beside this one; it needs torch alone
 
 encoder = model.load()
-features = encoder(encoder.preprocess(images))  # uint8 [N, {channels}, H, W] -> [N, {features}]
+# uint8 [N, {channels}, H, W] -> float32 [N, {features}]
+features = encoder(encoder.preprocess(images))
 ```
 
 | | |
@@ -57,8 +59,8 @@ features = encoder(encoder.preprocess(images))  # uint8 [N, {channels}, H, W] ->
 | sees | the central {crop:.1%} of the shorter side, at {size} x {size} pixels |
 | mean, std | {mean}, {std} of pixels in [0, 1] |
 
-What it was trained on, how well it does and under which licence it may be used is not in the
-weights: say so here before you publish it.
+What it was trained on, how well it does and under which licence it may be used is not
+in the weights: say so here before you publish it.
 """
 
 
@@ -89,7 +91,7 @@ def is_one(path: Path) -> bool:
 
 
 def read(folder: Path) -> Encoder:
-  """Reads an encoder back; one with weight standardisation comes back with plain weights.
+  """Reads an encoder back; where weights were standardised, it comes with plain ones.
 
   Raises:
     UserError: the folder is damaged, or of a newer version.

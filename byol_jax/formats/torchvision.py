@@ -5,7 +5,7 @@ Group norm and the others lie where torchvision has batch norm, as with its own
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,9 @@ _TWINS = {
 _MANY = 1_000_000  # updates of averages whose number is not known
 _PATH = re.compile(r"res_net\d+/~/(.*?)((?:/~/(?:mean|var)_ema)?:[a-z]+)")
 
-# What torchvision's networks are trained on. At 32 n + 1 pixels a side "SAME" padding is
-# torchvision's: an odd number of pixels comes to every stride.
-IMAGE = ImageForm(
-  size=225,
-  channels=3,
-  mean=(0.485, 0.456, 0.406),
-  std=(0.229, 0.224, 0.225),
-  crop=0.875,
-)
+# What torchvision's networks are trained on, but for 224 pixels. At 32 n + 1 pixels a
+# side "SAME" padding is torchvision's, as every stride meets an odd number of pixels.
+IMAGE = ImageForm(225, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop=0.875)
 
 
 def key_of(path: str) -> tuple[str, tuple[int, ...]]:
@@ -142,8 +136,12 @@ def network_of(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Any]:
   stems = {stem.kernel: name for name, stem in STEMS.items()}
   if kernel not in stems:
     raise UserError(f"{path} has a first convolution of {kernel} x {kernel} pixels")
+  blocks = [
+    len({key.split(".")[1] for key in arrays if key.startswith(f"layer{stage}.")})
+    for stage in (1, 2, 3, 4)
+  ]
   return {
-    "depth": _depth(arrays, path),
+    "depth": depth(blocks, "layer1.0.conv3.weight" in arrays, path),
     "width": channels / 64,
     "stem": stems[kernel],
     "norm": _norm(arrays, path),
@@ -152,18 +150,18 @@ def network_of(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Any]:
   }
 
 
-def _depth(arrays: Mapping[str, np.ndarray], path: Path) -> int:
-  counts = [
-    len({key.split(".")[1] for key in arrays if key.startswith(f"layer{stage}.")})
-    for stage in (1, 2, 3, 4)
-  ]
-  shape = (tuple(counts), "layer1.0.conv3.weight" in arrays)
-  for depth, known in SHAPES.items():
-    if shape == known:
-      return depth
-  kind = "bottleneck" if shape[1] else "basic"
+def depth(blocks: Sequence[int], bottleneck: bool, path: Path) -> int:
+  """The depth of a ResNet with these numbers of blocks in its four stages.
+
+  Raises:
+    UserError: there is none.
+  """
+  for known, shape in SHAPES.items():
+    if (tuple(blocks), bottleneck) == shape:
+      return known
+  kind = "bottleneck" if bottleneck else "basic"
   raise UserError(
-    f"{path} has {', '.join(map(str, counts))} {kind} blocks in its four stages: no"
+    f"{path} has {', '.join(map(str, blocks))} {kind} blocks in its four stages: no"
     f" ResNet of depth {', '.join(map(str, SHAPES))} has"
   )
 

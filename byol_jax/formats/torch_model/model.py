@@ -45,11 +45,11 @@ class ResNet(nn.Module):
   """A ResNet without a classifier: images in, the pooled output of its last block out.
 
   Args:
-    architecture: blocks of the four stages, whether they are bottlenecks, channels of
-      the first convolution and of the images, its kernel, stride and whether max-pooling
-      follows; the kind of norm and its number of groups.
-    image: what it sees of an image: size in pixels, mean and std of the standardisation,
-      and the share of the shorter side that the central crop takes.
+    architecture: blocks of the four stages, and whether they are bottlenecks; channels
+      of the first convolution, its kernel, its stride, and whether max-pooling follows;
+      the kind of norm and its number of groups.
+    image: what it sees of an image: channels, size in pixels, mean and std of the
+      standardisation, and the share of the shorter side that the central crop takes.
   """
 
   def __init__(self, architecture: dict[str, Any], image: dict[str, Any]):
