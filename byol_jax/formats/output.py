@@ -41,6 +41,5 @@ def new(path: str | os.PathLike[str]) -> Iterator[Path]:
       yield unfinished
       unfinished.replace(target)
   except OSError as error:
-    raise UserError(
-      f"cannot write {target}: {error.strerror or error}; choose another place"
-    ) from error
+    why = f"{error.strerror}: {error.filename}" if error.filename else error
+    raise UserError(f"cannot write {target} ({why}); choose another place") from error

@@ -52,7 +52,9 @@ def write(
   step: int,
 ) -> None:
   """Writes an encoder; see `pretrained.Encoder.save`."""
-  arrays = stored.named(jax.device_get({**params, **stats}))
+  leaves = stored.named(jax.device_get({**params, **stats}))
+  # The writer takes bytes as they lie in memory: not those of a transposed view.
+  arrays = {name: np.array(leaf, order="C") for name, leaf in leaves.items()}
   metadata = {
     ENCODER: json.dumps(describe.to_json(description)),
     "step": str(step),

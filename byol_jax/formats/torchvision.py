@@ -127,12 +127,14 @@ def network_of(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Any]:
   Raises:
     UserError: it cannot be told, or is none of ours.
   """
-  if "conv1.weight" not in arrays:
+  first = arrays.get("conv1.weight", np.zeros(0))
+  if first.ndim != 4:
     some = ", ".join(sorted(arrays)[:3])
     raise UserError(
-      f"{path} has no conv1.weight, as torchvision's ResNets have; it has {some}"
+      f"{path} has no conv1.weight [O, I, H, W], as torchvision's ResNets have; it has"
+      f" {some}"
     )
-  channels, _, kernel, _ = arrays["conv1.weight"].shape
+  channels, _, kernel, _ = first.shape
   stems = {stem.kernel: name for name, stem in STEMS.items()}
   if kernel not in stems:
     raise UserError(f"{path} has a first convolution of {kernel} x {kernel} pixels")
