@@ -19,7 +19,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +104,8 @@ def _of_torchvision(arrays: dict[str, np.ndarray], path: Path) -> Encoder:
   if channels != image.channels:
     raise UserError(f"{path} is of images with {channels} channels: of 3 can be read")
   description = Description(network, "float32", image)
-  return Encoder(*torchvision.fit(arrays, shapes(description), path), description, 0)
+  params, stats = torchvision.fit(arrays, shapes(description), path)
+  return Encoder(params, stats, description, step=0)
 
 
 def _of_pickled_torch(path: Path) -> dict[str, np.ndarray]:
@@ -115,10 +116,15 @@ def _of_pickled_torch(path: Path) -> dict[str, np.ndarray]:
 
   try:
     found = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: tensor.numpy() for name, tensor in found.items()}
   except Exception as error:  # Damaged and malicious files fail in many ways.
     why = str(error).strip().partition("\n")[0]
-    raise UserError(f"{path} holds no weights alone ({why})") from error
+    raise UserError(f"{path} holds more than weights, or is damaged ({why})") from error
+  if not isinstance(found, Mapping):
+    raise UserError(f"{path} holds no state_dict")
+  if not all(isinstance(value, torch.Tensor) for value in found.values()):
+    some = ", ".join(map(str, list(found)[:5]))
+    raise UserError(f"{path} holds {some}: save its state_dict by itself")
+  return {name: tensor.detach().numpy() for name, tensor in found.items()}
 
 
 def _main(argv: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ import functools
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import haiku as hk
@@ -156,12 +155,13 @@ def load_encoder(
     description = description._replace(precision=precision)
   params, stats = shapes(description)
   if is_file:
-    step, (params, stats) = saved.load(Path(path), (params, stats))
+    step, (params, stats) = saved.load(absolute(path), (params, stats))
   else:
     template = {"online": params, "online_stats": stats}
-    step, state = stored.load(path, template, which)
+    step, state = stored.load(absolute(path), template, which)
     params, stats = state["online"], state["online_stats"]
-  return Encoder(*jax.device_put((params, stats)), description, step)
+  params, stats = jax.device_put((params, stats))
+  return Encoder(params, stats, description, step)
 
 
 def shapes(description: Description) -> tuple[hk.Params, hk.State]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import byol_jax
 from byol_jax import export
@@ -85,16 +86,24 @@ def test_a_run_that_has_lost_its_checkpoints(tmp_path):
     export.export(run, "torch", tmp_path / "out")
 
 
-@pytest.mark.parametrize("content", [b"", b"no torch file", None])
-def test_files_of_torch_that_hold_something_else(content, tmp_path):
-  import torch
-
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"", r"holds more than weights, or is damaged \("),
+    (b"no torch file", r"holds more than weights, or is damaged \("),
+    (torch.nn.Linear(2, 2), r"holds more than weights, or is damaged \("),
+    ({"epoch": 3, "state_dict": {}}, "holds epoch, state_dict: save its state_dict by"),
+    (torch.zeros(3), "holds no state_dict"),
+    ({"fc.weight": torch.zeros(3)}, "has no conv1.weight"),
+  ],
+)
+def test_files_of_torch_that_hold_something_else(content, message, tmp_path):
   path = tmp_path / "resnet.pth"
-  if content is None:
-    torch.save(torch.nn.Linear(2, 2), path)  # code, not weights
-  else:
+  if isinstance(content, bytes):
     path.write_bytes(content)
-  with pytest.raises(UserError, match=r"resnet.pth holds no weights alone \("):
+  else:
+    torch.save(content, path)
+  with pytest.raises(UserError, match=message):
     export.read(path)
 
 

@@ -68,7 +68,8 @@ def read(path: Path) -> Encoder:
     # Haiku's batch norm has [1, 1, 1, C].
     if name in found and found[name].size == np.prod(leaf.shape):
       found[name] = found[name].reshape(leaf.shape)
-  return Encoder(*saved.in_structure(template, found, path), description, step)
+  params, stats = saved.in_structure(template, found, path)
+  return Encoder(params, stats, description, step)
 
 
 def _encoder_arrays(tree: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -77,7 +78,7 @@ def _encoder_arrays(tree: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarr
   Its first convolution may be called "initial_conv_1", as where a class that is derived
   from Haiku's ResNet makes that layer anew.
   """
-  found = {}
+  found: dict[str, np.ndarray] = {}
   for module, values in tree.items():
     match = re.fullmatch(r"\w*res_?net\w*/~/(.*)", module)
     if match:
@@ -127,14 +128,14 @@ class _Unpickler(pickle.Unpickler):
     if (module, name) in admitted:
       return admitted[module, name]
     if name in _STATES and module.split(".")[0] in ("byol", "optax", "__main__"):
-      return collections.namedtuple(name, _STATES[name])  # type: ignore[misc]
+      return collections.namedtuple(name, _STATES[name])
     raise _Refused(f"{module}.{name}")
 
 
 def _admitted() -> dict[tuple[str, str], Callable[..., Any]]:
   """New values each time, as a pickle may set attributes of those written in Python."""
-  reconstruct = np.zeros(0).__reduce__()[0]
-  scalar = np.float32(0).__reduce__()[0]
+  reconstruct: Any = np.zeros(0).__reduce__()[0]
+  scalar: Any = np.float32(0).__reduce__()[0]
 
   def encode(text: str, encoding: str) -> bytes:  # bytes, in protocol 2
     if encoding != "latin1":
@@ -143,7 +144,7 @@ def _admitted() -> dict[tuple[str, str], Callable[..., Any]]:
 
   def named_tuple(name: str, fields: Sequence[str], module: str) -> type:
     del name, module
-    return collections.namedtuple("State", fields)  # type: ignore[misc]
+    return collections.namedtuple("State", fields)
 
   def device_array(
     make: Callable[..., np.ndarray], arguments: tuple, state: Any, kind: Any

@@ -96,7 +96,7 @@ def load(path: Path, template: Any) -> tuple[int, Any]:
   Raises:
     UserError: it is damaged, or does not fit its own description.
   """
-  found = parallel.from_first_host(lambda: _load(absolute(path), template), template)
+  found = parallel.from_first_host(lambda: _load(path, template), template)
   assert found is not None
   return found
 

@@ -159,7 +159,7 @@ def states(network, **changes):
   [
     (
       {"conv1.weight": None},
-      "has no conv1.weight, as torchvision's ResNets have; it has",
+      r"has no conv1.weight \[O, I, H, W\], as torchvision's",
     ),
     (
       {"layer3.1.bn2.bias": None},

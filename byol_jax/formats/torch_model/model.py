@@ -73,7 +73,8 @@ class ResNet(nn.Module):
     x = F.relu(self.bn1(self.conv1(images)))
     if self.max_pool:
       x = F.max_pool2d(pad_same(x, 3, 2, -torch.inf), 3, 2)
-    x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+    for i in (1, 2, 3, 4):
+      x = getattr(self, f"layer{i}")(x)
     return x.mean((2, 3))
 
   def preprocess(self, images: torch.Tensor) -> torch.Tensor:
@@ -125,7 +126,7 @@ class Block(nn.Module):
       self.add_module(f"conv{i}", Conv(before, outputs, kernel, step))
       self.add_module(f"bn{i}", norm(architecture, outputs))
       before = outputs
-    self.downsample = nn.Identity()
+    self.downsample: nn.Module = nn.Identity()
     if first and (stride > 1 or inputs != self.outputs):
       self.downsample = nn.Sequential(
         Conv(inputs, self.outputs, 1, stride), norm(architecture, self.outputs)
