@@ -147,7 +147,7 @@ def load_encoder(
       damaged, or by a newer version.
   """
   if not path:
-    raise UserError("name the run or the file whose encoder is wanted")
+    raise UserError("name the run whose encoder is wanted")
   text = parallel.text_from_first_host(lambda: json.dumps(_find(path, which)))
   is_file, found = json.loads(text)
   description = describe.from_json(found)
