@@ -21,6 +21,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import app, flags
@@ -83,18 +84,29 @@ def read(path: str | os.PathLike[str], which: str | int = "newest") -> Encoder:
   Raises:
     UserError: it is in none of these forms, or it is damaged.
   """
+  if not path or not isinstance(path, str | os.PathLike):
+    return load_encoder(path, which)  # which says what is wrong
   file = absolute(path)
-  if torch_folder.is_one(file):
-    return torch_folder.read(file)
-  if not file.is_file():
+  if not file.exists():
+    raise UserError(f"{file} does not exist: name a run, a folder or a file")
+  if not file.is_file() and not torch_folder.is_one(file):
     return load_encoder(path, which)
-  if file.suffix == ".pkl":
-    return deepmind.read(file)
-  if file.suffix in (".pth", ".pt"):
-    return _of_torchvision(_of_pickled_torch(file), file)
-  if saved.ENCODER in saved.read_metadata(file):
-    return load_encoder(path, which)
-  return _of_torchvision(saved.read(file), file)
+  if which != "newest":
+    raise UserError(f"{file} is no run, and has one encoder: leave out which={which!r}")
+  return _of_one(file)
+
+
+def _of_one(path: Path) -> Encoder:
+  """Opens what is neither a run nor a checkpoint of one."""
+  if path.is_dir():
+    return torch_folder.read(path)
+  if path.suffix == ".pkl":
+    return deepmind.read(path)
+  if path.suffix in (".pth", ".pt"):
+    return _of_torchvision(_of_pickled_torch(path), path)
+  if saved.ENCODER in saved.read_metadata(path):
+    return load_encoder(path)
+  return _of_torchvision(saved.read(path), path)
 
 
 def _of_torchvision(arrays: dict[str, np.ndarray], path: Path) -> Encoder:
@@ -117,14 +129,21 @@ def _of_pickled_torch(path: Path) -> dict[str, np.ndarray]:
   try:
     found = torch.load(path, map_location="cpu", weights_only=True)
   except Exception as error:  # Damaged and malicious files fail in many ways.
-    why = str(error).strip().partition("\n")[0]
-    raise UserError(f"{path} holds more than weights, or is damaged ({why})") from error
+    raise UserError(
+      f"{path} is damaged, or holds code, which was not run: save its state_dict alone"
+    ) from error
   if not isinstance(found, Mapping):
     raise UserError(f"{path} holds no state_dict")
   if not all(isinstance(value, torch.Tensor) for value in found.values()):
     some = ", ".join(map(str, list(found)[:5]))
-    raise UserError(f"{path} holds {some}: save its state_dict by itself")
-  return {name: tensor.detach().numpy() for name, tensor in found.items()}
+    raise UserError(f"{path} holds {some}: save its state_dict alone")
+  return {name: _to_numpy(tensor) for name, tensor in found.items()}
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+  """Of a torch.Tensor; floating point as float32, as numpy has no bfloat16."""
+  tensor = tensor.detach()
+  return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def _main(argv: Sequence[str]) -> None:
@@ -136,7 +155,8 @@ def _main(argv: Sequence[str]) -> None:
     encoder = export(given.encoder, given.to, given.out, given.which)
   except UserError as error:
     sys.exit(f"byol_jax: {error}")
-  print(f"{given.out}: {encoder.description.network}, step {encoder.step}")
+  network, _, image = encoder.description
+  print(f"{given.out}: {network}, step {encoder.step}; sees {image}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ def test_from_form_to_form(features, tmp_path):
   export.export(
     tmp_path / "folder" / "model.safetensors", "torch", tmp_path / "again", "newest"
   )
+  with pytest.raises(
+    UserError, match="is no run, and has one encoder: leave out which"
+  ):
+    export.read(tmp_path / "folder", "best")
   found = byol_jax.load_encoder(tmp_path / "encoder.safetensors")
   np.testing.assert_allclose(found(images), expected, atol=1e-4)
   assert found.step == 4
@@ -60,10 +64,12 @@ def test_a_mistake_is_one_line(tmp_path, monkeypatch):
   ("encoder", "to", "message"),
   [
     (RUN, "onnx", "there is no form 'onnx': choose one of torch, safetensors, jax"),
-    (RUN.parent / "none", "torch", "no checkpoint at .*none"),
+    (RUN.parent / "none", "torch", "none does not exist: name a run"),
     (RUN.parent, "torch", "no checkpoint at .*golden"),
     (RUN / "config.json", "torch", "config.json is no whole file in the format of"),
-    ("none.pkl", "torch", "no checkpoint at .*none.pkl"),
+    ("none.pkl", "torch", "none.pkl does not exist: name a run"),
+    (None, "torch", "name the run whose encoder is wanted"),
+    (5, "torch", "5 is no path"),
   ],
 )
 def test_what_cannot_be_read(encoder, to, message, tmp_path):
@@ -89,10 +95,13 @@ def test_a_run_that_has_lost_its_checkpoints(tmp_path):
 @pytest.mark.parametrize(
   ("content", "message"),
   [
-    (b"", r"holds more than weights, or is damaged \("),
-    (b"no torch file", r"holds more than weights, or is damaged \("),
-    (torch.nn.Linear(2, 2), r"holds more than weights, or is damaged \("),
-    ({"epoch": 3, "state_dict": {}}, "holds epoch, state_dict: save its state_dict by"),
+    (b"", "is damaged, or holds code, which was not run"),
+    (b"no torch file", "is damaged, or holds code, which was not run"),
+    (torch.nn.Linear(2, 2), "is damaged, or holds code, which was not run"),
+    (
+      {"epoch": 3, "state_dict": {}},
+      "holds epoch, state_dict: save its state_dict alone",
+    ),
     (torch.zeros(3), "holds no state_dict"),
     ({"fc.weight": torch.zeros(3)}, "has no conv1.weight"),
   ],

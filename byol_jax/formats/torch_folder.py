@@ -100,7 +100,10 @@ def read(folder: Path) -> Encoder:
   description = describe.from_json(describe.checked(config, folder / CONFIG))
   arrays = saved.read(folder / WEIGHTS)
   params, stats = torchvision.fit(arrays, shapes(description), folder / WEIGHTS)
-  return Encoder(params, stats, description, int(config.get("step", 0)))
+  step = config.get("step")
+  if type(step) is not int:
+    raise UserError(f"{folder / CONFIG} is damaged (step is {step!r}): restore it")
+  return Encoder(params, stats, description, step)
 
 
 def _config(encoder: Encoder) -> dict[str, Any]:
@@ -135,8 +138,9 @@ def _card(encoder: Encoder) -> str:
     width=network["width"],
     stem=network["stem"],
     norm=f"{norm}, {network['groups']} groups" if norm == "group" else norm,
-    folded="weight standardisation is folded in" * bool(network["standardised"])
-    or "as they were trained",
+    folded="weight standardisation is folded in"
+    if network["standardised"]
+    else "as they were trained",
     step=encoder.step,
     precision=precision,
     crop=image.crop,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from byol_jax.description import ImageForm
@@ -99,26 +100,34 @@ def fit(arrays: Mapping[str, np.ndarray], template: Any, path: Path) -> Any:
   Raises:
     UserError: one is missing, has another shape, or has no place.
   """
-  left = dict.fromkeys(arrays.keys() - {"fc.weight", "fc.bias"})
-  found = {}
+  found, left = {}, arrays.keys() - {"fc.weight", "fc.bias"}
   for name, leaf in stored.named({**template[0], **template[1]}).items():
     key, axes = key_of(name)
-    array = arrays.get(key)
-    if array is None and not axes:
-      array = np.array(_MANY)
-    if array is None:
-      raise UserError(f"{path} has no {key}: it is another network, or a part of one")
-    shape = tuple(leaf.shape[axis] for axis in axes)
-    if array.shape != shape:
-      raise UserError(
-        f"{path} has {key} of shape {list(array.shape)}, and ResNets that can be read"
-        f" have {list(shape)}"
-      )
-    left.pop(key, None)
+    array = _fitting(arrays, key, tuple(leaf.shape[axis] for axis in axes), path)
     found[name] = np.transpose(array, np.argsort(axes)).astype(leaf.dtype)
+    left.discard(key)
   for key in sorted(left):
     raise UserError(f"{path} has {key}, for which there is no place")
   return saved.in_structure(template, found, path)
+
+
+def _fitting(
+  arrays: Mapping[str, np.ndarray], key: str, shape: tuple[int, ...], path: Path
+) -> np.ndarray:
+  """The array of that name and shape."""
+  if key not in arrays and not shape:  # the older files have no counters
+    return np.array(_MANY)
+  if key not in arrays:
+    raise UserError(f"{path} has no {key}: it is another network, or a part of one")
+  array = arrays[key]
+  if array.shape != shape:
+    raise UserError(
+      f"{path} has {key} of shape {list(array.shape)}, and ResNets that can be read"
+      f" have {list(shape)}"
+    )
+  if shape and not jnp.issubdtype(array.dtype, jnp.floating):
+    raise UserError(f"{path} has {key} in {array.dtype}: floating point can be read")
+  return array
 
 
 def network_of(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Any]:

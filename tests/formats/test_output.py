@@ -41,8 +41,17 @@ def test_nothing_is_overwritten(tmp_path):
   for path in (tmp_path, tmp_path / "file", tmp_path / "link"):
     with pytest.raises(UserError, match="is there already: choose another name"):
       output.check_new(path)
-  with pytest.raises(UserError, match="name the file"):
-    output.check_new("")
+
+
+@pytest.mark.parametrize("path", ["", None, 5, b"file"])
+def test_what_is_no_path(path):
+  with pytest.raises(UserError, match="is no path: name the file or the folder to be"):
+    output.check_new(path)
+
+
+def test_a_name_that_is_too_long(tmp_path):
+  with pytest.raises(UserError, match=r"cannot write .* \(File name too long"):
+    output.check_new(tmp_path / ("x" * 300))
 
 
 def test_a_place_that_cannot_be_written(tmp_path):

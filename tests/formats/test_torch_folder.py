@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -158,6 +159,16 @@ def test_a_norm_that_the_network_lacks(tmp_path, encoder):
   with pytest.raises(UserError, match=r"norm 'rms' is not in the network for torch"):
     torch_folder.write(other, tmp_path / "out")
   assert not list(tmp_path.iterdir())
+
+
+def test_a_config_without_its_step(folder, tmp_path):
+  shutil.copytree(folder, tmp_path / "copy")
+  config = tmp_path / "copy" / "config.json"
+  config.write_text(json.dumps(json.loads(config.read_text()) | {"step": None}))
+  with pytest.raises(
+    UserError, match=r"config\.json is damaged \(step is None\): rest"
+  ):
+    torch_folder.read(tmp_path / "copy")
 
 
 def test_a_folder_without_its_config(folder, tmp_path):

@@ -177,6 +177,7 @@ def states(network, **changes):
     ({"conv1.weight": np.zeros((8, 3, 5, 5))}, "first convolution of 5 x 5"),
     ({"bn1.running_mean": None}, "norms without running statistics"),
     ({"conv1.weight": np.zeros((8, 4, 7, 7))}, "images with 4 channels"),
+    ({"bn1.bias": np.zeros(8, np.int8)}, "bn1.bias in int8: floating point can be"),
     ({"conv1.weight": np.zeros(3)}, r"has no conv1.weight \[O, I, H, W\]"),
   ],
 )
