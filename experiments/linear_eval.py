@@ -13,13 +13,13 @@ import numpy as np
 import optax
 
 from byol_jax import features, optim, parallel
-from byol_jax.data import views
+from byol_jax.data import datasets, views
 from byol_jax.errors import UserError
 from byol_jax.pretrained import ImageForm, load_encoder
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
-from experiments import optimisers, settings
+from experiments import dial, optimisers, settings
 from experiments.inputs import Inputs
 
 Scalars = dict[str, jax.Array]
@@ -49,11 +49,14 @@ class LinearEval:
 
   def __init__(self, config: ml_collections.ConfigDict):
     """Opens the data and reads the encoder; writes nothing."""
-    settings.check(config, linear_eval.get_config())
+    example = linear_eval.get_config()
+    example.train.epochs = 1.0
+    settings.check(config, example, {"train.epochs"})
     if not config.pretrained:
       raise UserError("name the run to evaluate, as in --config.pretrained=FOLDER")
-    self.config = config
-    self.inputs = Inputs(config, [config.data.test])
+    dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+    self.config = config = dial.with_steps(config, dataset)
+    self.inputs = Inputs(config, dataset, [config.data.test])
     if not self.inputs.classes:
       raise UserError(f"{config.data.name} has no labels to evaluate with")
     self.view = views.from_settings(config.view)
@@ -154,9 +157,11 @@ def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   experiment = LinearEval(config)
   loop.check(config)
   with run_dir:
-    if run_dir.claim(config):
+    if run_dir.claim(experiment.config, experiment.inputs.dataset.listing()):
+      run_dir.write_skipped(experiment.inputs.unreadable)
       experiment.show_views(run_dir.figures)
-    return loop.run(experiment, config, run_dir)
+    experiment.inputs.on_unreadable = run_dir.write_skipped
+    return loop.run(experiment, experiment.config, run_dir)
 
 
 def show_views(config: ml_collections.ConfigDict, folder: Path) -> Path:

@@ -4,16 +4,19 @@ config.json         the resolved config
 encoder.json        of a pretraining run: see `byol_jax.pretrained`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
+images.txt.gz       the images, or splits, that a resumed run has to find again
+skipped.tsv         images that could not be read, and why, if there are any
 checkpoints/        see `byol_jax.run.stored`
 figures/*.png       curves and augmentations
 tensorboard/        the same scalars for TensorBoard
 """
 
 import fcntl
+import gzip
 import json
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,15 @@ from byol_jax.errors import UserError
 
 # What may change between two starts of one run, as it changes nothing that the
 # run learns.
-OPERATIONAL = ("log", "checkpoint", "data.workers", "data.data_dir")
+OPERATIONAL = (
+  "log",
+  "checkpoint",
+  "data.workers",
+  "data.data_dir",
+  "data.max_unreadable",
+)
+# Settings that later versions added: what an older run, which lacks them, had.
+ADDED = {"train.epochs": None}
 
 
 class RunDir:
@@ -42,6 +53,7 @@ class RunDir:
     self.figures = self.path / "figures"
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
+    self._images = self.path / "images.txt.gz"
     self._writes = writes
     self._tensorboard: SummaryWriter | None = None
     self._unlock: Callable[[], object] | None = None
@@ -53,20 +65,31 @@ class RunDir:
   def __exit__(self, *error: object) -> None:
     self.close()
 
-  def claim(self, config: ml_collections.ConfigDict) -> bool:
+  def read_config(self) -> dict[str, Any] | None:
+    """The config of the run that is there, None if there is none."""
+    path = self.path / "config.json"
+    return read_json(path) if path.exists() else None
+
+  def claim(
+    self, config: ml_collections.ConfigDict, images: Sequence[str] = ()
+  ) -> bool:
     """Creates the folder for a config, or finds that it is this config's.
+
+    Args:
+      config: of the run.
+      images: what it is trained on, as `data.sources.Dataset.listing` has it.
 
     Returns:
       Whether the run is a new one; False on all hosts but the first.
 
     Raises:
-      UserError: it holds the run of another config, is in use by another run,
-        or cannot be written.
+      UserError: it holds the run of another config or of other images, is in use by
+        another run, or cannot be written.
     """
     if not self._writes:
       return False
     try:
-      new = self._claim(resolved(config))
+      new = self._claim(resolved(config), images)
       self._closed = False
       return new
     except OSError as error:
@@ -75,7 +98,7 @@ class RunDir:
         " another --workdir"
       ) from error
 
-  def _claim(self, config: dict[str, Any]) -> bool:
+  def _claim(self, config: dict[str, Any], images: Sequence[str]) -> bool:
     saved = self.path / "config.json"
     new = not saved.exists()
     if not new and (differing := differences(read_json(saved), config)):
@@ -89,11 +112,34 @@ class RunDir:
       raise UserError(
         f"{self.path} is not empty and holds no run; choose another --workdir"
       )
+    if not new:
+      self._check_images(images)
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
       self._unlock = self._lock()
     write_json(saved, config)
+    if images and not self._images.exists():
+      self._images.write_bytes(gzip.compress("\n".join(images).encode(), mtime=0))
     return new
+
+  def _check_images(self, images: Sequence[str]) -> None:
+    """Raises UserError if the images are others than those the run began with."""
+    if not images or not self._images.exists():
+      return
+    before = gzip.decompress(self._images.read_bytes()).decode().split("\n")
+    new, gone = (
+      sorted(set(a) - set(b)) for a, b in ((images, before), (before, images))
+    )
+    if new or gone:
+      changes = [
+        f"{len(lines)} {what} (such as {lines[0].replace(chr(9), ', ')})"
+        for what, lines in (("new", new), ("gone", gone))
+        if lines
+      ]
+      raise UserError(
+        f"the images have changed since {self.path} began: {', '.join(changes)}; put"
+        " them back, or choose another --workdir"
+      )
 
   def _lock(self) -> Callable[[], object]:
     """Locks the folder; what is returned unlocks it."""
@@ -173,6 +219,12 @@ class RunDir:
     if self._may_write():
       write_json(self.path / "encoder.json", description)
 
+  def write_skipped(self, unreadable: Mapping[str, str]) -> None:
+    """Writes skipped.tsv, path and reason a line; nothing if all could be read."""
+    if unreadable and self._may_write():
+      rows = [f"{_in_one_line(p)}\t{_in_one_line(r)}\n" for p, r in unreadable.items()]
+      _replace(self.path / "skipped.tsv", "".join(rows))
+
   def write_summary(self, summary: Mapping[str, Any]) -> None:
     """Writes summary.json, which marks the run as complete."""
     if self._may_write():
@@ -214,8 +266,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def _replace(path: Path, text: str) -> None:
   temporary = path.with_suffix(path.suffix + ".tmp")
-  temporary.write_text(text)
+  temporary.write_bytes(os.fsencode(text))  # names of files have any bytes
   temporary.replace(path)
+
+
+def _in_one_line(text: str) -> str:
+  return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -233,7 +289,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
   """Names of the settings in which two configs differ and which matter."""
-  first, second = _flat(one), _flat(other)
+  first, second = ADDED | _flat(one), ADDED | _flat(other)
   missing = object()
   return sorted(
     name
