@@ -105,7 +105,8 @@ def measure(config: Config, dataset: Dataset) -> Facts:
   source = dataset.split(config.data.train)
   if len(source) < _FEWEST:
     raise UserError(
-      f"{dataset.name} has {len(source)} images to train on: give {_FEWEST} or more"
+      f"{dataset.name} has too few images to train on ({len(source)}): give {_FEWEST} or"
+      " more"
     )
   side, mean, std = _sample(source)
   device = jax.local_devices()[0]
@@ -245,10 +246,10 @@ def _crop_area(config: Config, facts: Facts) -> Choice:
 
 def _batch_size(config: Config, facts: Facts) -> Choice:
   most = 256 * facts.devices if facts.accelerated else 128
-  size = 1 << int(math.log2(max(min(most, facts.images // 2, 4096), 2)))
-  size = max(size // facts.devices, 2) * facts.devices
-  what = f"{facts.devices} devices" if facts.accelerated else "a CPU"
-  return size, f"for {what} and {facts.images} images"
+  of_device = max(min(most, facts.images // 2, 4096) // facts.devices, 2)
+  size = facts.devices << int(math.log2(of_device))
+  kind = "accelerators" if facts.accelerated else "CPU devices"
+  return size, f"for {facts.devices} {kind} and {facts.images} images"
 
 
 def _accumulate(config: Config, facts: Facts) -> Choice:
@@ -269,9 +270,8 @@ def _epochs(config: Config, facts: Facts) -> Choice:
     epochs = min(max(_IMAGES / facts.images, 100), 1000)
     return float(round(epochs)), f"{facts.images} images: between 100 and 1000"
   seen = _CPU_IMAGES * facts.cores / 2 * min((64 / config.data.size) ** 2, 2)
-  epochs = max(seen / facts.images, 1)
-  about = f"{seen:.0f} images are what {facts.cores} cores do in a quarter of an hour"
-  return round(epochs, 2), about
+  epochs = min(max(seen / facts.images, 1), 1000)
+  return round(epochs, 2), f"{facts.cores} cores see {seen:.0f} images in 15 minutes"
 
 
 def _steps(config: Config, images: int) -> Choice:

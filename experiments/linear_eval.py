@@ -19,7 +19,7 @@ from byol_jax.pretrained import ImageForm, load_encoder
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
-from experiments import dial, optimisers, settings
+from experiments import dial, inputs, optimisers, settings
 from experiments.inputs import Inputs
 
 Scalars = dict[str, jax.Array]
@@ -47,7 +47,7 @@ class State(NamedTuple):
 class LinearEval:
   """Trains a linear classifier on the encoder of a pretraining run."""
 
-  def __init__(self, config: ml_collections.ConfigDict):
+  def __init__(self, config: ml_collections.ConfigDict, run_dir: RunDir | None = None):
     """Opens the data and reads the encoder; writes nothing."""
     example = linear_eval.get_config()
     example.train.epochs = 1.0
@@ -55,6 +55,8 @@ class LinearEval:
     if not config.pretrained:
       raise UserError("name the run to evaluate, as in --config.pretrained=FOLDER")
     dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+    if run_dir:
+      inputs.check_folder(run_dir, dataset)
     self.config = config = dial.with_steps(config, dataset)
     self.inputs = Inputs(config, dataset, [config.data.test])
     if not self.inputs.classes:
@@ -154,8 +156,8 @@ class LinearEval:
 
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates, or goes on with it; the summary."""
-  experiment = LinearEval(config)
-  loop.check(config)
+  experiment = LinearEval(config, run_dir)
+  loop.check(experiment.config)
   with run_dir:
     if run_dir.claim(experiment.config, experiment.inputs.dataset.listing()):
       run_dir.write_skipped(experiment.inputs.unreadable)
