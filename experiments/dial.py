@@ -105,8 +105,8 @@ def measure(config: Config, dataset: Dataset) -> Facts:
   source = dataset.split(config.data.train)
   if len(source) < _FEWEST:
     raise UserError(
-      f"{dataset.name} has too few images to train on ({len(source)}): give {_FEWEST} or"
-      " more"
+      f"{dataset.name} has too few images to train on ({len(source)}): give {_FEWEST}"
+      " or more"
     )
   side, mean, std = _sample(source)
   device = jax.local_devices()[0]
