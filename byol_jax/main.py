@@ -107,6 +107,7 @@ def _main(given: _Flags, argv: list[str]) -> None:
   _set_up_logging()
   host.tune()
   from byol_jax import parallel
+  from byol_jax.run import provenance
   from byol_jax.run.folder import RunDir
 
   if given.distributed.value:
@@ -114,7 +115,8 @@ def _main(given: _Flags, argv: list[str]) -> None:
   _set_up_compilation_cache()
   config = _config(given)
   experiment = _experiment(config)
-  run_dir = RunDir(given.workdir.value or _default_workdir(), parallel.is_first_host())
+  workdir = given.workdir.value or _default_workdir()
+  run_dir = RunDir(workdir, parallel.is_first_host(), provenance.start())
   if given.show_views.value:
     print(_show_views(experiment, config, run_dir.figures))
     return

@@ -1,6 +1,7 @@
 """The folder of a run: a contract that scripts can rely on.
 
 config.json         the resolved config
+starts.jsonl        a line for each start that trained: see `byol_jax.run.provenance`
 encoder.json        of a pretraining run: see `byol_jax.pretrained`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
@@ -13,7 +14,7 @@ import fcntl
 import json
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,24 @@ class RunDir:
   any more.
   """
 
-  def __init__(self, path: str | os.PathLike[str], writes: bool = True):
+  def __init__(
+    self,
+    path: str | os.PathLike[str],
+    writes: bool = True,
+    start: Mapping[str, Any] | None = None,
+  ):
+    """Takes the folder, and touches nothing.
+
+    Args:
+      path: of the folder.
+      writes: whether this host writes.
+      start: of this process, as `provenance.start` has it, for starts.jsonl.
+    """
     self.path = absolute(path)
+    self._start = start
     self.checkpoints = self.path / "checkpoints"
     self.figures = self.path / "figures"
+    self._starts = self.path / "starts.jsonl"
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
     self._writes = writes
@@ -93,6 +108,8 @@ class RunDir:
     if self._unlock is None:
       self._unlock = self._lock()
     write_json(saved, config)
+    if self._start and not self._summary.exists():
+      _write_lines(self._starts, [*self.starts(), self._start])
     return new
 
   def _lock(self) -> Callable[[], object]:
@@ -134,8 +151,7 @@ class RunDir:
     """
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():
-      lines = "".join(json.dumps(record) + "\n" for record in records)
-      _replace(self._metrics, lines)
+      _write_lines(self._metrics, records)
       self._tensorboard = SummaryWriter(
         str(self.path / "tensorboard"), purge_step=step + 1
       )
@@ -154,19 +170,11 @@ class RunDir:
 
   def records(self) -> list[dict[str, Any]]:
     """All complete lines of metrics.jsonl."""
-    if not self._metrics.exists():
-      return []
-    # A run that was killed may leave half a line behind.
-    whole = self._metrics.read_text().rpartition("\n")[0]
-    records = []
-    for number, line in enumerate(whole.splitlines(), 1):
-      try:
-        records.append(json.loads(line))
-      except ValueError as error:
-        raise UserError(
-          f"{self._metrics} is damaged in line {number}: delete that line"
-        ) from error
-    return records
+    return _lines(self._metrics, "step")
+
+  def starts(self) -> list[dict[str, Any]]:
+    """All complete lines of starts.jsonl; none of a run of version 0.2 or before."""
+    return _lines(self._starts, "started")
 
   def write_encoder(self, description: Mapping[str, Any]) -> None:
     """Writes encoder.json, with which the encoder can be used elsewhere."""
@@ -210,6 +218,30 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
   """Writes a JSON object, replacing the file in one go."""
   _replace(path, json.dumps(value, indent=2) + "\n")
+
+
+def _lines(path: Path, key: str) -> list[dict[str, Any]]:
+  """The whole lines of a file, a JSON object with `key` in each."""
+  if not path.exists():
+    return []
+  # A run that was killed may leave half a line behind.
+  whole = path.read_bytes().decode(errors="replace").split("\n")[:-1]
+  found = []
+  for number, line in enumerate(whole, 1):
+    try:
+      value = json.loads(line)
+      if not isinstance(value, dict) or key not in value:
+        raise ValueError(f"no JSON object with {key!r}")
+    except ValueError as error:
+      raise UserError(
+        f"{path} is damaged in line {number}: delete that line"
+      ) from error
+    found.append(value)
+  return found
+
+
+def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+  _replace(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _replace(path: Path, text: str) -> None:
