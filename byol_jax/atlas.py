@@ -1,9 +1,11 @@
 """Figures of an embedding: a map with thumbnails, and sheets of nearest images.
 
-Images are uint8 [..., size, size, C], all of one size, C = 1, 3 or 4. Figures are saved
+Images are uint8 [..., size, size, C], all of one size. Figures are saved
 with `figure.savefig(path)`; a pixel of an image is then a pixel of the file.
 """
 
+import contextlib
+import functools
 import importlib
 import itertools
 import math
@@ -22,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from byol_jax.data import crops
-from byol_jax.data.sources import NO_LABEL, Source, Unreadable
+from byol_jax.data.sources import NO_LABEL, Source, Unreadable, read
 from byol_jax.errors import UserError
 
 _DPI = 100
@@ -50,21 +52,19 @@ def thumbnails(source: Source, indices: Sequence[int], size: int = 64) -> np.nda
 
   An image that can no longer be read is black.
   """
+  scale_for = functools.partial(crops.central_scale, size=size, fraction=1.0)
   found = np.zeros((len(indices), size, size, source.channels), np.uint8)
   for place, index in enumerate(indices):
-    try:
-      found[place] = thumbnail(source[int(index)][0], size)
-    except Unreadable:
-      continue
+    with contextlib.suppress(Unreadable):
+      found[place] = thumbnail(read(source, int(index), scale_for)[0], size)
   return found
 
 
 def thumbnail(image: np.ndarray, size: int = 64) -> np.ndarray:
   """The central square of an image uint8 [H, W, C], resized: [size, size, C]."""
   square = crops.central_crop(image, min(image.shape[:2]), 1.0)
-  # Means of areas where pixels become fewer, and plain squares where they become more.
-  shrinks = len(square) > size
-  how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+  # Means of areas where pixels become fewer, plain squares where they become more.
+  how = cv2.INTER_AREA if len(square) > size else cv2.INTER_NEAREST
   resized = cv2.resize(square, (size, size), interpolation=how)
   return resized.reshape(size, size, -1)  # OpenCV drops a single channel
 
@@ -258,11 +258,9 @@ def _canvas(
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-  """Grey is repeated; what is transparent shows white paper."""
-  if image.shape[-1] < 4:
-    return np.broadcast_to(image, (*image.shape[:2], 3))
-  alpha = image[..., 3:] / 255
-  return (image[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+  """Grey is repeated; of more than three channels the first three are shown."""
+  shown = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+  return np.broadcast_to(shown, (*image.shape[:2], 3))
 
 
 def _sheet(canvas: np.ndarray, title: str, right: int = 0) -> tuple[Figure, Axes]:
