@@ -6,11 +6,10 @@ with `figure.savefig(path)`; a pixel of an image is then a pixel of the file.
 
 import contextlib
 import functools
-import importlib
+import importlib.util
 import itertools
 import math
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -47,7 +46,9 @@ _ROWS = 2**14  # embeddings whose covariance is summed at a time
 _LEAST = 5  # images of which t-SNE and UMAP make a map
 
 
-def thumbnails(source: Source, indices: Sequence[int], size: int = 64) -> np.ndarray:
+def thumbnails(
+  source: Source, indices: Sequence[int] | np.ndarray, size: int = 64
+) -> np.ndarray:
   """The central squares of some images, resized: uint8 [n, size, size, C].
 
   An image that can no longer be read is black.
@@ -79,17 +80,24 @@ def project(embedding: np.ndarray, method: str = "pca") -> np.ndarray:
       embeddings scaled to length 1.
 
   Raises:
-    UserError: there is no such method, its package is not installed, or there are too
-      few images for it.
+    UserError: see `check_method`; or there are too few images for it.
   """
-  if method not in METHODS:
-    raise UserError(f"there is no map {method!r}: choose one of {', '.join(METHODS)}")
+  check_method(method)
   if method != "pca" and len(embedding) < _LEAST:
     raise UserError(
       f"{method} needs at least {_LEAST} images, and there are {len(embedding)}:"
       " choose pca"
     )
   return METHODS[method](embedding).astype(np.float32)
+
+
+def check_method(method: str) -> None:
+  """Raises UserError if there is no such method, or its package is not installed."""
+  if method not in METHODS:
+    raise UserError(f"there is no map {method!r}: choose one of {', '.join(METHODS)}")
+  module, package = _PACKAGES.get(method, ("numpy", "numpy"))
+  if importlib.util.find_spec(module) is None:
+    raise UserError(f"{method} needs {package}: pip install {package}, or choose pca")
 
 
 def _pca(embedding: np.ndarray) -> np.ndarray:
@@ -108,30 +116,23 @@ def _pca(embedding: np.ndarray) -> np.ndarray:
 
 
 def _tsne(embedding: np.ndarray) -> np.ndarray:
-  manifold = _imported("sklearn.manifold", "tsne", "scikit-learn")
+  from sklearn.manifold import TSNE
+
   perplexity = min(30, (len(embedding) - 1) / 3)
-  tsne = manifold.TSNE(perplexity=perplexity, init="pca", random_state=0)
+  tsne = TSNE(perplexity=perplexity, init="pca", random_state=0)
   return tsne.fit_transform(_of_length_1(embedding))
 
 
 def _umap(embedding: np.ndarray) -> np.ndarray:
-  umap = _imported("umap", "umap", "umap-learn")
-  near = min(15, len(embedding) - 1)
-  return umap.UMAP(n_neighbors=near, random_state=0).fit_transform(
-    _of_length_1(embedding)
-  )
+  from umap import UMAP
+
+  umap = UMAP(n_neighbors=min(15, len(embedding) - 1), random_state=0)
+  return umap.fit_transform(_of_length_1(embedding))
 
 
 METHODS = {"pca": _pca, "tsne": _tsne, "umap": _umap}
-
-
-def _imported(module: str, method: str, package: str) -> ModuleType:
-  try:
-    return importlib.import_module(module)
-  except ImportError as error:
-    raise UserError(
-      f"{method} needs {package}: pip install {package}, or choose pca"
-    ) from error
+# Those that are not built in: what is imported, and what is installed for it.
+_PACKAGES = {"tsne": ("sklearn", "scikit-learn"), "umap": ("umap", "umap-learn")}
 
 
 def _of_length_1(embedding: np.ndarray) -> np.ndarray:

@@ -93,6 +93,10 @@ class Blocks:
       temporary.replace(path)
     self._waiting, self.done, self._since = [], end, time.monotonic()
 
+  def count(self) -> int:
+    """Number of images that have features."""
+    return self.done - len(self.left_out())
+
   def left_out(self) -> list[int]:
     """Places of the images that could not be read."""
     with self._reading():

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from absl import logging
 
@@ -64,7 +63,7 @@ def write_features(
   split = split or "+".join(dataset.sizes)
   source = dataset.split(split)
   class_names = tuple(getattr(dataset, "class_names", ()))
-  batch_size = min(batch_size, _multiple_of_devices(len(source)))
+  batch_size = min(batch_size, parallel.device_multiple(len(source)))
   features.check(encoder, source, batch_size)
   about_encoder = _described(encoder)
   settings = {
@@ -78,7 +77,7 @@ def write_features(
       "byol_jax": byol_jax.__version__,
       "commit": provenance.commit(),
       "encoder": about_encoder,
-      "images": {"set": dataset.name, "split": split},
+      "images": {"set": dataset.name, "split": split, "count": blocks[0].count()},
       "left_out": dict(dataset.unreadable) | _left_out(source, blocks[0]),
       **(notes or {}),
     }
@@ -186,9 +185,3 @@ def _fingerprint(
       image, label = source[index]
       total.update(f"{index} {label} {image.shape}".encode() + image.tobytes())
   return total.hexdigest()
-
-
-def _multiple_of_devices(count: int) -> int:
-  """A number of images, or a few more, such that devices have equal shares."""
-  devices = jax.device_count()
-  return -(-count // devices) * devices
