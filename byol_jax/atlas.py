@@ -22,8 +22,8 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from byol_jax.data import crops
-from byol_jax.data.sources import NO_LABEL, Source, Unreadable, read
+from byol_jax.data import batches, crops
+from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 from byol_jax.errors import UserError
 
 _DPI = 100
@@ -57,7 +57,7 @@ def thumbnails(
   found = np.zeros((len(indices), size, size, source.channels), np.uint8)
   for place, index in enumerate(indices):
     with contextlib.suppress(Unreadable):
-      found[place] = thumbnail(read(source, int(index), scale_for)[0], size)
+      found[place] = thumbnail(batches.read(source, int(index), scale_for)[0], size)
   return found
 
 

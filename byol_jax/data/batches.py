@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from byol_jax.data import crops
-from byol_jax.data.sources import NO_LABEL, Source, Unreadable, read
+from byol_jax.data.sources import NO_LABEL, Reducible, Source, Unreadable
 from byol_jax.data.views import View
 from byol_jax.errors import UserError
 
@@ -224,6 +224,15 @@ def train_chunk(
   named = {f"view{v}": images for v, images in enumerate(cropped, start=1)}
   position = positions.astype(np.int32)
   return named | {"label": labels, "position": position, "unreadable": unreadable}
+
+
+def read(
+  source: Source, index: int, scale_for: Callable[[int, int], int]
+) -> tuple[np.ndarray, int]:
+  """An image and its label, reduced if it can be and may be."""
+  if isinstance(source, Reducible):
+    return source.reduced(index, scale_for)
+  return source[index]
 
 
 def _next_readable(

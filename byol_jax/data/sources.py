@@ -56,15 +56,6 @@ class Reducible(Source, Protocol):
     ...
 
 
-def read(
-  source: Source, index: int, scale_for: Callable[[int, int], int]
-) -> tuple[np.ndarray, int]:
-  """An image and its label, reduced if it can be and may be; see `Reducible`."""
-  if isinstance(source, Reducible):
-    return source.reduced(index, scale_for)
-  return source[index]
-
-
 class Dataset(Protocol):
   """A set of images by its splits."""
 
