@@ -18,7 +18,7 @@ from absl import flags
 from byol_jax import commands
 
 # What a flag without a value stands for.
-_BARE = {"--map": "--map=pca", "--duplicates": "--duplicates=0.98"}
+_BARE = {"--map": "--map=pca", "--duplicates": "--duplicates=0.998"}
 
 
 def _define_flags() -> None:

@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,14 +98,13 @@ class Blocks:
 
   def left_out(self) -> list[int]:
     """Places of the images that could not be read."""
-    with self._reading():
-      blocks = map(_left_out, self._blocks())
-      return np.concatenate([np.zeros(0, int), *blocks]).tolist()
+    found = [files.read_column(block, "left_out") for block in self._blocks()]
+    return np.concatenate([np.zeros(0, int), *found]).tolist()
 
   def join(self, class_names: Sequence[str], provenance: Mapping[str, Any]) -> None:
     """Makes the file of all blocks, and removes the folder."""
     unfinished = self._folder / f"unfinished{self._out.suffix}"
-    with self._reading(), self._writing():
+    with self._writing():
       files.write(unfinished, self._blocks(), class_names, provenance)
       with unfinished.open("rb") as file:
         os.fsync(file.fileno())
@@ -158,18 +156,3 @@ class Blocks:
         f"cannot write {self._folder}: {error.strerror or error}; put that right, and"
         " the same command goes on"
       ) from error
-
-  @contextlib.contextmanager
-  def _reading(self) -> Iterator[None]:
-    try:
-      yield
-    except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-      raise UserError(
-        f"a block in {self._folder} is damaged ({error}): delete it, and the same"
-        " command goes on"
-      ) from error
-
-
-def _left_out(block: Path) -> np.ndarray:
-  with np.load(block, allow_pickle=False) as arrays:
-    return arrays["left_out"]

@@ -26,6 +26,16 @@ from byol_jax.run.folder import absolute
 
 COLUMNS = ("embedding", "path", "label")
 
+# What NumPy, zipfile and Arrow raise on a file that is damaged or something else.
+_DAMAGE = (
+  OSError,
+  EOFError,
+  KeyError,
+  ValueError,
+  zipfile.BadZipFile,
+  pa.ArrowException,
+)
+
 
 class Features(NamedTuple):
   """What a file of features holds.
@@ -98,16 +108,25 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     return _READERS[found.suffix](found)
   except FileNotFoundError as error:
     raise UserError(f"{found} is not there") from error
-  except (
-    OSError,
-    ValueError,
-    KeyError,
-    zipfile.BadZipFile,
-    pa.ArrowException,
-  ) as error:
+  except _DAMAGE as error:
     cause = " ".join(str(error).split())[:100]
     raise UserError(
       f"{found} is damaged, or holds no features ({cause}): write it anew"
+    ) from error
+
+
+def read_column(block: Path, name: str) -> np.ndarray:
+  """An array of a block.
+
+  Raises:
+    UserError: the block is damaged.
+  """
+  try:
+    with np.load(block, allow_pickle=False) as arrays:
+      return arrays[name]
+  except _DAMAGE as error:
+    raise UserError(
+      f"{block} is damaged ({error}): delete it, and the same command goes on"
     ) from error
 
 
@@ -131,7 +150,7 @@ def _write_column(file: IO[bytes], name: str, blocks: Sequence[Path]) -> None:
   """Writes one array of all blocks, as `np.save` would."""
   shapes, dtypes = [], []
   for block in blocks:
-    array = _column(block, name)
+    array = read_column(block, name)
     shapes.append(array.shape)
     dtypes.append(array.dtype)
   dtype = np.result_type(*dtypes)  # of texts, the widest
@@ -142,12 +161,7 @@ def _write_column(file: IO[bytes], name: str, blocks: Sequence[Path]) -> None:
   }
   np.lib.format.write_array_header_1_0(file, header)
   for block in blocks:
-    file.write(_column(block, name).astype(dtype).tobytes())
-
-
-def _column(block: Path, name: str) -> np.ndarray:
-  with np.load(block, allow_pickle=False) as arrays:
-    return arrays[name]
+    file.write(read_column(block, name).astype(dtype).tobytes())
 
 
 def _read_npz(path: Path) -> Features:
@@ -164,8 +178,10 @@ def _read_npz(path: Path) -> Features:
 def _write_parquet(
   path: Path, blocks: Sequence[Path], class_names: list[str], provenance: str
 ) -> None:
-  are_utf8 = all(_is_utf8(name) for b in blocks for name in _column(b, "path").tolist())
-  size = _column(blocks[0], "embedding").shape[1]
+  are_utf8 = all(
+    _is_utf8(name) for b in blocks for name in read_column(b, "path").tolist()
+  )
+  size = read_column(blocks[0], "embedding").shape[1]
   schema = pa.schema(
     {
       "embedding": pa.list_(pa.float32(), size),
@@ -176,12 +192,12 @@ def _write_parquet(
   )
   with pq.ParquetWriter(path, schema) as writer:
     for block in blocks:
-      names = _column(block, "path").tolist()
-      flat = pa.array(_column(block, "embedding").reshape(-1))
+      paths = read_column(block, "path").tolist()
+      flat = pa.array(read_column(block, "embedding").reshape(-1))
       columns = [
         pa.FixedSizeListArray.from_arrays(flat, size),
-        pa.array(names if are_utf8 else map(os.fsencode, names), schema.types[1]),
-        pa.array(_column(block, "label"), pa.int32()),
+        pa.array(paths if are_utf8 else map(os.fsencode, paths), schema.types[1]),
+        pa.array(read_column(block, "label"), pa.int32()),
       ]
       writer.write_table(pa.table(columns, schema))
 
