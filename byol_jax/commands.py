@@ -1,6 +1,7 @@
 """What our commands have in common; they alone set anything for their process."""
 
 import errno
+import io
 import logging as python_logging
 import os
 import signal
@@ -51,6 +52,8 @@ def run(main: Callable[[], None], argv: list[str]) -> None:
     main: the command, called once its flags are parsed.
     argv: name and arguments.
   """
+  if isinstance(sys.stdout, io.TextIOWrapper):  # names of files have any bytes
+    sys.stdout.reconfigure(errors="surrogateescape")
   try:
     app.run(lambda _: main(), argv, flags_parser=_parsed)
   except UserError as error:

@@ -1,6 +1,8 @@
 """Maps and sheets: what is shown where, looked up in the pixels of the figures."""
 
 import importlib.util
+import sys
+import types
 
 import cv2
 import matplotlib
@@ -46,13 +48,36 @@ def test_few_images_or_features_have_a_map_too(shape):
     assert (cells >= 0).any()
 
 
-@pytest.mark.parametrize("count", [5, 60])
-def test_tsne_separates_what_is_apart(count):
-  centres = np.repeat([[1.0, 0, 0], [0, 1.0, 0]], [count // 2, count - count // 2], 0)
+@pytest.mark.slow  # its threads wait for each other where cores are busy
+def test_tsne_keeps_apart_what_is_apart():
+  centres = np.repeat([[9.0, 0, 0], [0, 9.0, 0]], 5, axis=0)
   noise = np.random.default_rng(0).normal(size=centres.shape)
-  points = atlas.project((centres + 0.01 * noise).astype(np.float32), "tsne")
-  assert points.shape == (count, 2)
-  assert np.isfinite(points).all()
+  points = atlas.project((centres + noise).astype(np.float32), "tsne")
+  distances = np.linalg.norm(points[:, None] - points, axis=-1)
+  assert distances[:5, :5].max() < distances[:5, 5:].min()
+
+
+@pytest.mark.parametrize(
+  ("method", "name"), [("tsne", "sklearn.manifold.TSNE"), ("umap", "umap.UMAP")]
+)
+def test_other_methods_are_given_what_is_of_length_1(monkeypatch, method, name):
+  class Flat:
+    def __init__(self, **settings):
+      assert settings["random_state"] == 0
+      assert settings.get("perplexity", settings.get("n_neighbors")) < 6
+
+    def fit_transform(self, embedding):
+      np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, rtol=1e-6)
+      return embedding[:, :2].astype(np.float64)
+
+  module, _, kind = name.rpartition(".")
+  monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{kind: Flat}))
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+  embedding = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+  lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
+  found = atlas.project(embedding, method)
+  np.testing.assert_allclose(found, (embedding / lengths)[:, :2], rtol=1e-5)
+  assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize(
