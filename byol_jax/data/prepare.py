@@ -9,6 +9,7 @@ The images of a folder are reduced once: see `prepare_folder`.
 """
 
 import importlib.util
+import logging as python_logging
 import os
 import pathlib
 import signal
@@ -138,6 +139,8 @@ def _main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
   logging.set_verbosity(logging.INFO)
+  line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+  logging.get_absl_handler().setFormatter(line)
   try:
     print(_prepare(flags.FLAGS))
   except UserError as error:
