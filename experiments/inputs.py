@@ -1,5 +1,6 @@
 """The images of a config's data set, as an experiment needs them."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 from absl import logging
 
 from byol_jax import features, parallel
-from byol_jax.data import batches, colour, datasets, sources, views
+from byol_jax.data import batches, colour, sources, views
 from byol_jax.data.batches import Batch
+from byol_jax.data.folder import FolderDataset
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.pretrained import ImageForm
+from byol_jax.run.folder import RunDir
 
 
 class Inputs:
@@ -142,16 +145,6 @@ class Inputs:
         " remove them, or allow more"
       )
 
-  def check_place(self, run: Path) -> None:
-    """Raises UserError if a run's folder lies among the images."""
-    if self._data.name in datasets.FOLDERS and run.resolve().is_relative_to(
-      Path(self.dataset.name).resolve()
-    ):
-      raise UserError(
-        f"{run} lies among the images of {self.dataset.name}: choose a --workdir"
-        " outside of it"
-      )
-
   def standardise(self, images: jax.Array) -> jax.Array:
     """Images in [0, 1] as the networks want them."""
     return colour.standardise(images, self._data.mean, self._data.std)
@@ -180,3 +173,23 @@ class Inputs:
     return features.pixels(
       self.source(split), self._data.size, self._data.eval_fraction
     )
+
+
+def check_folder(run_dir: RunDir, dataset: sources.Dataset) -> dict[str, Any] | None:
+  """Looks whether a run may use a folder for images.
+
+  Returns:
+    The config of the run that is there, None for a new one; the same on all hosts.
+
+  Raises:
+    UserError: the folder lies among the images, or its run began with others.
+  """
+  if isinstance(dataset, FolderDataset):
+    images, run = Path(dataset.name).resolve(), run_dir.path.resolve()
+    if run.is_relative_to(images):
+      raise UserError(
+        f"{run} lies among the images of {images}: choose a --workdir outside of them"
+      )
+  run_dir.check_images(dataset.listing())
+  saved = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_config()))
+  return json.loads(saved)

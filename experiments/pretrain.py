@@ -1,8 +1,7 @@
 """Self-supervised pretraining: BYOL and its relatives."""
 
 import functools
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from byol_jax.nets import bn_init, model
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import presets
-from experiments import dial, evaluation, optimisers, settings, systems
+from experiments import dial, evaluation, inputs, optimisers, settings, systems
 from experiments.inputs import Inputs
 
 Batch = dict[str, jax.Array]
@@ -53,19 +52,18 @@ class State(NamedTuple):
 class Pretrain:
   """The pretraining of a system as one config describes it."""
 
-  def __init__(
-    self, config: ml_collections.ConfigDict, saved: Mapping[str, Any] | None = None
-  ):
+  def __init__(self, config: ml_collections.ConfigDict, run_dir: RunDir | None = None):
     """Opens the data and builds the networks; compiles and writes nothing.
 
     Args:
       config: of the run; what it leaves open is chosen here.
-      saved: config.json of a run that goes on, whose choices are kept.
+      run_dir: its folder; if the run is there already, its choices are kept.
     """
     example = presets.get(None)
     example.train.epochs = 1.0
     settings.check(config, example, {"data.train", *dial.CHOICES})
     dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+    saved = inputs.check_folder(run_dir, dataset) if run_dir else None
     self.config = config = dial.fill(config, dataset, saved)
     self.inputs = Inputs(config, dataset, list(config.probe.values()))
     train = config.train
@@ -326,11 +324,9 @@ def _init_and_step_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Pretrains, or goes on with it; the summary."""
-  saved = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_config()))
-  experiment = Pretrain(config, json.loads(saved))
+  experiment = Pretrain(config, run_dir)
   config = experiment.config
   loop.check(config)
-  experiment.inputs.check_place(run_dir.path)
   with run_dir:
     new = run_dir.claim(config, experiment.inputs.dataset.listing())
     run_dir.write_skipped(experiment.inputs.unreadable)

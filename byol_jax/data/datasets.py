@@ -12,8 +12,6 @@ DATASETS: dict[str, Callable[[str | None], Dataset]] = {
   "unlabelled_folder": folder.open_unlabelled,
 }
 
-FOLDERS = ("folder", "unlabelled_folder")  # those whose `data_dir` holds the images
-
 
 def open_dataset(name: str, data_dir: str | None) -> Dataset:
   """Opens a data set; images are read when a split of it is opened.

@@ -70,26 +70,50 @@ class RunDir:
     path = self.path / "config.json"
     return read_json(path) if path.exists() else None
 
+  def check_images(self, listing: Sequence[str]) -> None:
+    """Looks whether a run that is there began with the same images.
+
+    Args:
+      listing: what it would be trained on; see `data.sources.Dataset.listing`.
+
+    Raises:
+      UserError: it began with others.
+    """
+    if not self._writes or not self._images.exists():
+      return
+    before = gzip.decompress(self._images.read_bytes()).decode().split("\n")
+    new, gone = set(listing) - set(before), set(before) - set(listing)
+    changes = [
+      f"{len(lines)} {what} (such as {min(lines).split()[0]})"
+      for what, lines in (("new or changed", new), ("gone or changed", gone))
+      if lines
+    ]
+    if changes:
+      raise UserError(
+        f"the images have changed since {self.path} began: {', '.join(changes)}; put"
+        " them back, or choose another --workdir"
+      )
+
   def claim(
-    self, config: ml_collections.ConfigDict, images: Sequence[str] = ()
+    self, config: ml_collections.ConfigDict, listing: Sequence[str] = ()
   ) -> bool:
     """Creates the folder for a config, or finds that it is this config's.
 
     Args:
       config: of the run.
-      images: what it is trained on, as `data.sources.Dataset.listing` has it.
+      listing: of what it is trained on, kept for `check_images`.
 
     Returns:
       Whether the run is a new one; False on all hosts but the first.
 
     Raises:
-      UserError: it holds the run of another config or of other images, is in use by
-        another run, or cannot be written.
+      UserError: it holds the run of another config, is in use by another run,
+        or cannot be written.
     """
     if not self._writes:
       return False
     try:
-      new = self._claim(resolved(config), images)
+      new = self._claim(resolved(config), listing)
       self._closed = False
       return new
     except OSError as error:
@@ -98,7 +122,7 @@ class RunDir:
         " another --workdir"
       ) from error
 
-  def _claim(self, config: dict[str, Any], images: Sequence[str]) -> bool:
+  def _claim(self, config: dict[str, Any], listing: Sequence[str]) -> bool:
     saved = self.path / "config.json"
     new = not saved.exists()
     if not new and (differing := differences(read_json(saved), config)):
@@ -112,34 +136,13 @@ class RunDir:
       raise UserError(
         f"{self.path} is not empty and holds no run; choose another --workdir"
       )
-    if not new:
-      self._check_images(images)
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
       self._unlock = self._lock()
     write_json(saved, config)
-    if images and not self._images.exists():
-      self._images.write_bytes(gzip.compress("\n".join(images).encode(), mtime=0))
+    if listing and not self._images.exists():
+      self._images.write_bytes(gzip.compress("\n".join(listing).encode(), mtime=0))
     return new
-
-  def _check_images(self, images: Sequence[str]) -> None:
-    """Raises UserError if the images are others than those the run began with."""
-    if not images or not self._images.exists():
-      return
-    before = gzip.decompress(self._images.read_bytes()).decode().split("\n")
-    new, gone = (
-      sorted(set(a) - set(b)) for a, b in ((images, before), (before, images))
-    )
-    if new or gone:
-      changes = [
-        f"{len(lines)} {what} (such as {lines[0].replace(chr(9), ', ')})"
-        for what, lines in (("new", new), ("gone", gone))
-        if lines
-      ]
-      raise UserError(
-        f"the images have changed since {self.path} began: {', '.join(changes)}; put"
-        " them back, or choose another --workdir"
-      )
 
   def _lock(self) -> Callable[[], object]:
     """Locks the folder; what is returned unlocks it."""
