@@ -88,7 +88,6 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
   name = name or _default_name(root, side)
   _check_name(name)
   dataset = folder.open_dataset(root)
-  logging.info("%s", dataset.describe())
   _check_images(dataset, target)
   job = _Job(dataset, side, target / name / VERSION)
   try:
