@@ -1,7 +1,8 @@
 """Image files as they are found in the wild: what is in them, and their pixels.
 
-Pillow reads photographs and drawings; tifffile and NumPy read images of other numbers
-of channels, such as those of satellites. The content says what a file is, not its name.
+Pillow reads photographs and drawings, and OpenCV, which is faster, the pixels of most
+JPEGs; tifffile and NumPy read images of other numbers of channels, such as those of
+satellites. The content says what a file is, not its name.
 
 Orientation (EXIF) is applied, transparency is laid on white, 16 bits are scaled to 8,
 and colour profiles (ICC) are ignored.
@@ -10,8 +11,9 @@ and colour profiles (ICC) are ignored.
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+import cv2
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -66,6 +68,13 @@ _IMAGE_ENDINGS = {
 }
 _ORIENTATION = 0x0112
 _TRANSPOSED = (5, 6, 7, 8)  # orientations that swap height and width
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's; of the transposed, after it
+_REDUCED = {
+  1: cv2.IMREAD_GRAYSCALE,
+  2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+  4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+  8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -145,10 +154,16 @@ def decode(
       if image.shape[-1] != channels:
         raise Unreadable(f"it has {image.shape[-1]} channels, not {channels}")
       return image
-    with _open(path) as file:
+    with open(path, "rb") as file, _open(file) as picture:
+      if picture.format in ("JPEG", "MPO"):
+        file.seek(0)
+        pixels = _jpeg(picture, file.read(), channels, scale)
+        if pixels is not None:
+          return pixels
       if scale > 1:
-        file.draft("", (file.width // scale, file.height // scale))
-      return _pixels(file, channels)
+        size = max(picture.width // scale, 1), max(picture.height // scale, 1)
+        picture.draft("", size)
+      return _pixels(picture, channels)
 
 
 def _open(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
@@ -169,6 +184,26 @@ def _header(image: Image.Image) -> Header:
   channels = 1 if image.mode in ("1", "L", "LA") or image.mode[0] == "I" else 3
   profile = "icc_profile" in image.info
   return Header(image.format or "", height, width, channels, profile)
+
+
+def _jpeg(
+  image: Image.Image, content: bytes, channels: int, scale: int
+) -> np.ndarray | None:
+  """What `_pixels` makes of a JPEG, by OpenCV; None where Pillow has to see to it."""
+  if (image.mode, channels) not in (("L", 1), ("L", 3), ("RGB", 3)):
+    return None
+  flags = _REDUCED[scale] | cv2.IMREAD_IGNORE_ORIENTATION
+  if channels == 3:
+    flags |= cv2.IMREAD_COLOR_RGB
+  pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+  if pixels is None:  # It is damaged, and Pillow says in what way.
+    return None
+  orientation = image.getexif().get(_ORIENTATION, 1)
+  if orientation in _TRANSPOSED:
+    pixels = cv2.transpose(pixels)
+  if orientation in _FLIPS:
+    pixels = cv2.flip(pixels, _FLIPS[orientation])
+  return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def _pixels(image: Image.Image, channels: int) -> np.ndarray:
