@@ -21,6 +21,7 @@ from typing import NamedTuple
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from byol_jax import cache
 from byol_jax.errors import Stopped, UserError
 from byol_jax.run import host
 
@@ -183,8 +184,7 @@ def _set_up_compilation_cache() -> None:
   import jax
 
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    cache = Path.home() / ".cache" / "byol_jax"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_compilation_cache_dir", str(cache.folder()))
   if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 

@@ -115,6 +115,15 @@ class RecordDataset:
     infos = self._builder.info.splits.items()
     return {split: list(info.shard_lengths) for split, info in infos}
 
+  @property
+  def unreadable(self) -> dict[str, str]:
+    """Nothing: a damaged set is refused; see `Dataset.unreadable`."""
+    return {}
+
+  def listing(self) -> list[str]:
+    """Its splits; see `Dataset.listing`."""
+    return splits.listing(self.sizes)
+
   def check(self, spec: str) -> int:
     """Counts the images of a split; see `Dataset.check`."""
     return splits.count(self.name, spec, self._shards)
