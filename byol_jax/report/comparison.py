@@ -108,7 +108,7 @@ def _speed(run: Run) -> str:
 def _column(accuracy: Accuracy, runs: Sequence[Run], counts: Counts) -> list[str]:
   """Each run's accuracy in words, "" where it has none."""
   values = [accuracy.value(run) for run in runs]
-  images = [accuracy.images(run, known) for run, known in zip(runs, counts, strict=True)]
+  images = [accuracy.images(*pair) for pair in zip(runs, counts, strict=True)]
   marks = [""] * len(runs)
   known = [value for value in values if value is not None]
   if len(known) > 1 and not _differing(runs, accuracy.settings):

@@ -47,15 +47,14 @@ def sample(number: int) -> Markup:
   return _svg(figure, f"sample {number}")
 
 
-def in_words(name: str, points: Points) -> str:
-  """What a curve shows, for who does not see it."""
+def in_words(points: Points) -> str:
+  """What a line shows, for who does not see it."""
   (first, start), (last, end) = points[0], points[-1]
   at_low, low = min(points, key=lambda point: point[1])
   at_high, high = max(points, key=lambda point: point[1])
-  curve = figures.CURVES[name]
   return (
-    f"{curve.title} ({curve.unit}): {start:.4g} at step {first}, {end:.4g} at step"
-    f" {last}; lowest {low:.4g} at step {at_low}, highest {high:.4g} at step {at_high}."
+    f"{start:.4g} at step {first}, {end:.4g} at step {last}; lowest {low:.4g} at step"
+    f" {at_low}, highest {high:.4g} at step {at_high}"
   )
 
 

@@ -1,4 +1,4 @@
-"""What a run's page has in tables: what was trained on what, results, how it was made."""
+"""The tables of a run's page: what was trained on what, results, how it was made."""
 
 import datetime
 import statistics
@@ -65,8 +65,10 @@ def _network(run: Run) -> str | None:
 
 
 def _norm(run: Run, part: str) -> str:
-  standardised = run.setting(f"{part}.standardised")
-  return f"{run.setting(f'{part}.norm')}{' + standardised weights' * bool(standardised)}"
+  norm = run.setting(f"{part}.norm")
+  return (
+    f"{norm} + standardised weights" if run.setting(f"{part}.standardised") else norm
+  )
 
 
 def _images(run: Run, counts: Mapping[str, int]) -> str:
@@ -125,7 +127,7 @@ def accuracy(share: float, images: int | None) -> str:
 
 
 def made(run: Run) -> Facts:
-  """Code, versions, hardware and time of the last start; [] where it is not recorded."""
+  """Code, versions and hardware of the last start; [] where it is not recorded."""
   if not run.starts:
     return []
   last = run.starts[-1]
@@ -209,4 +211,3 @@ def settings(run: Run) -> Table:
   """All settings."""
   rows = [[name, str(value)] for name, value in flat(run.config).items()]
   return Table("All settings of config.json", ["setting", "value"], rows)
-

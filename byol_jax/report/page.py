@@ -1,6 +1,7 @@
 """Puts a page together, and writes it."""
 
 import base64
+import contextlib
 import datetime
 import os
 from collections.abc import Mapping, Sequence
@@ -49,11 +50,9 @@ def write(
     raise UserError("name the folder of a run, as in runs/mine")
   found = runs.read(folders)
   path = _output(found, out)
-  if len(found) == 1:
-    page = _of_one(found[0], images)
-  else:
-    page = _of_several(found, images)
-  _write(path, _rendered(page))
+  several = len(found) > 1
+  page = _of_several(found, images) if several else _of_one(found[0], images)
+  _write(path, _rendered("comparison.html" if several else "run.html", page))
   return path
 
 
@@ -64,7 +63,9 @@ def _output(found: Sequence[Run], out: str | os.PathLike[str] | None) -> Path:
   elif len(found) == 1:
     path = found[0].path / "report.html"
   else:
-    path = Path(os.path.commonpath([run.path.parent for run in found]), "comparison.html")
+    path = Path(
+      os.path.commonpath([run.path.parent for run in found]), "comparison.html"
+    )
   if path.is_dir():
     raise UserError(f"{path} is a folder: give --out=FILE.html")
   if not path.parent.is_dir():
@@ -89,7 +90,7 @@ def _write(path: Path, text: str) -> None:
     ) from error
 
 
-def _rendered(page: Mapping[str, Any]) -> str:
+def _rendered(template: str, page: Mapping[str, Any]) -> str:
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -99,8 +100,9 @@ def _rendered(page: Mapping[str, Any]) -> str:
   )
   environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
   now = datetime.datetime.now(datetime.UTC).isoformat(" ", "seconds")
-  template = environment.get_template("page.html")
-  return template.render(page, version=byol_jax.__version__, now=now)
+  return environment.get_template(template).render(
+    page, version=byol_jax.__version__, now=now
+  )
 
 
 def _of_one(run: Run, images: str | os.PathLike[str] | None) -> dict[str, Any]:
@@ -121,5 +123,74 @@ def _of_one(run: Run, images: str | os.PathLike[str] | None) -> dict[str, Any]:
     "starts": facts.starts(run),
     "time": facts.time(run),
     "settings": facts.settings(run),
-    "rules": verdict.__doc__,
+    "rules": verdict.RULES,
   }
+
+
+def _of_several(
+  found: Sequence[Run], images: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+  """What the template shows of several runs."""
+  counts = [_counts(run, _dataset(run, images)) for run in found]
+  return {
+    "title": f"Comparison of {len(found)} runs",
+    "runs": [(run, curves.sample(number)) for number, run in enumerate(found)],
+    "reservations": comparison.reservations(found),
+    "results": comparison.results(found, counts),
+    "verdicts": comparison.verdicts(found, counts),
+    "differing": comparison.settings(found),
+    "curves": _curves(found),
+    "made": comparison.made(found),
+  }
+
+
+def _curves(found: Sequence[Run]) -> list[dict[str, Any]]:
+  """Each curve with its title and what it shows in words."""
+  drawn = []
+  for name in curves.names(found):
+    several = [run.points(name) for run in found]
+    words = [
+      (f"{run.name}: " if len(found) > 1 else "") + curves.in_words(points)
+      for run, points in zip(found, several, strict=True)
+      if points
+    ]
+    title, unit = CURVES[name]
+    svg = curves.draw(name, several)
+    drawn.append({"title": title, "unit": unit, "svg": svg, "words": words})
+  return drawn
+
+
+def _dataset(run: Run, images: str | os.PathLike[str] | None) -> Dataset | str:
+  """The data set of a run, or why it cannot be opened."""
+  name, folder = run.setting("data.name"), run.setting("data.data_dir")
+  if not isinstance(name, str):
+    return "config.json names no data set"
+  try:
+    return open_dataset(name, folder if images is None else os.fspath(images))
+  except (UserError, OSError) as error:
+    return str(error)
+
+
+def _counts(run: Run, dataset: Dataset | str) -> dict[str, int]:
+  """Setting of a split -> its number of images, where that can be known."""
+  counts = {}
+  for setting in _SPLITS:
+    split = run.setting(setting)
+    if isinstance(split, str) and not isinstance(dataset, str):
+      with contextlib.suppress(UserError):
+        counts[setting] = dataset.check(split)
+  return counts
+
+
+def _of_encoder(run: Run, dataset: Dataset | str) -> list[Picture]:
+  """The map and the neighbours, or why there are none."""
+  try:
+    if isinstance(dataset, str):
+      raise UserError(dataset)
+    encoder = pictures.encoder_of(run)
+    split = run.setting("probe.test" if run.is_pretraining else "data.test")
+    sample = pictures.sample(encoder, dataset, split or "test")
+    return [pictures.embedding_map(sample), pictures.neighbour_rows(sample)]
+  except (UserError, OSError) as error:
+    why = f"Not drawn: {error}."
+    return [Picture(pictures.MAP, why), Picture(pictures.NEIGHBOURS, why)]

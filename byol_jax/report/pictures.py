@@ -1,8 +1,9 @@
 """What the encoder makes of images: a map of a sample, and rows of neighbours."""
 
+import dataclasses
 import io
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from byol_jax import atlas, nearest
-from byol_jax.data import crops
-from byol_jax.data.sources import Source, Unreadable
+from byol_jax.data import batches
+from byol_jax.data.sources import Dataset, Reducible, Source
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.report.runs import Run
@@ -19,8 +20,11 @@ from byol_jax.report.runs import Run
 MOST = 2000  # images of the sample
 SECONDS = 30.0  # after which no more are looked at
 SEED = 0
-ROWS, NEAREST = 6, 8
+MAP, NEIGHBOURS = "A map of the embeddings", "Nearest neighbours"
+
 _BATCH = 100
+_SIZE, _CELLS = 48, 20  # pixels of a thumbnail, thumbnails in a row of the map
+_ROWS, _NEAREST = 6, 9
 
 
 class Picture(NamedTuple):
@@ -45,18 +49,52 @@ class Sample(NamedTuple):
   """Some images of a split, and what the encoder makes of them.
 
   Attributes:
-    source: the whole split.
-    index: [n] positions in it.
-    label: [n], -1 for none.
+    names: [n] of the images.
+    labels: int [n], -1 for none.
+    class_names: by label; () where they have none.
+    thumbnails: uint8 [n, size, size, C] of what the encoder sees.
     embedding: float32 [n, D].
     step: that the encoder was trained to.
   """
 
-  source: Source
-  index: np.ndarray
-  label: np.ndarray
+  names: list[str]
+  labels: np.ndarray
+  class_names: Sequence[str]
+  thumbnails: np.ndarray
   embedding: np.ndarray
   step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Subset:
+  """Some images of a source, as a source."""
+
+  source: Source
+  positions: np.ndarray
+
+  @property
+  def num_classes(self) -> int | None:
+    return self.source.num_classes
+
+  @property
+  def channels(self) -> int:
+    return self.source.channels
+
+  def __len__(self) -> int:
+    return len(self.positions)
+
+  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+    return self.source[int(self.positions[index])]
+
+  def reduced(
+    self, index: int, scale_for: Callable[[int, int], int]
+  ) -> tuple[np.ndarray, int]:
+    if isinstance(self.source, Reducible):
+      return self.source.reduced(int(self.positions[index]), scale_for)
+    return self[index]
+
+  def name(self, index: int) -> str:
+    return self.source.name(int(self.positions[index]))
 
 
 def views(run: Run) -> Picture:
@@ -82,96 +120,91 @@ def encoder_of(run: Run) -> Encoder:
   return load_encoder(run.setting("pretrained") or "")
 
 
-def sample(encoder: Encoder, source: Source) -> Sample:
-  """Embeds images of a source in a seeded order, until `MOST` or `SECONDS` are over.
+def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:
+  """Embeds images of a split in a seeded order, until `MOST` or `SECONDS` are over.
 
   Raises:
-    UserError: no image can be read, or they have other channels.
+    UserError: there is no such split, none of its images can be read, or they have
+      other channels than the encoder sees.
   """
-  form = encoder.description.image
+  form, source = encoder.description.image, dataset.split(split)
   if source.channels != form.channels:
     raise UserError(
       f"the images have {source.channels} channels, and the encoder was trained on"
       f" {form.channels}"
     )
   order = np.random.default_rng(SEED).permutation(len(source))[:MOST]
+  chosen = _Subset(source, order)
   embed = jax.jit(encoder.embed)
   end = time.monotonic() + SECONDS
-  index: list[int] = []
-  label: list[int] = []
-  embedding = []
-  for start in range(0, len(order), _BATCH):
-    crop = np.zeros((_BATCH, form.size, form.size, form.channels), np.uint8)
-    read = 0
-    for position in order[start : start + _BATCH].tolist():
-      try:
-        image, known = source[position]
-      except Unreadable:
-        continue
-      crop[read] = crops.central_crop(image, form.size, form.crop)
-      read += 1
-      index.append(position)
-      label.append(known)
-    embedding.append(np.asarray(embed(encoder.params, encoder.stats, crop))[:read])
+  names, labels, thumbnails, embedding = [], [], [], []
+  for batch in batches.eval_batches(
+    chosen, size=form.size, crop=form.crop, batch_size=_BATCH
+  ):
+    real = batch["mask"]
+    features = embed(encoder.params, encoder.stats, batch["image"])
+    embedding.append(np.asarray(features, np.float32)[real])
+    labels.append(batch["label"][real])
+    names += [chosen.name(index) for index in batch["index"][real].tolist()]
+    thumbnails += [atlas.thumbnail(image, _SIZE) for image in batch["image"][real]]
     if time.monotonic() > end:
       break
-  if not index:
-    raise UserError("no image of the split can be read")
+  if not names:
+    raise UserError(f"no image of the split {split} can be read")
   return Sample(
-    source, np.array(index), np.array(label), np.concatenate(embedding), encoder.step
+    names,
+    np.concatenate(labels),
+    getattr(source, "class_names", ()),
+    np.stack(thumbnails),
+    np.concatenate(embedding),
+    encoder.step,
   )
 
 
 def embedding_map(found: Sample) -> Picture:
   """A map: images that the encoder makes similar lie close together."""
-  cells = atlas.layout(atlas.project(found.embedding))
+  cells = atlas.layout(atlas.project(found.embedding), _CELLS)
   shown = cells[cells >= 0]
-  label = found.label[shown]
-  thumbnails = atlas.thumbnails(found.source, found.index[shown], 48)
-  figure = atlas.draw_map(cells, thumbnails, label if (label >= 0).all() else None)
+  labels = found.labels[shown] if (found.labels >= 0).any() else None
+  figure = atlas.draw_map(cells, found.thumbnails[shown], labels, found.class_names)
+  borders = "" if labels is None else " A border says the class."
   caption = (
-    f"{len(shown)} of a seeded sample of {len(found.index)} images, where the first two"
-    f" principal components of their embeddings at step {found.step} put them."
+    f"{len(shown)} of a seeded sample of {len(found.names)} images, each where the"
+    f" first two principal components of its embedding at step {found.step} put it."
+    f" Where images lie on each other, one is shown.{borders}"
   )
-  return Picture("A map of the embeddings", caption, caption, _jpeg(figure), "jpeg")
+  alt = f"A map of small images. {caption}"
+  return Picture(MAP, caption, alt, _jpeg(figure), "jpeg")
 
 
 def neighbour_rows(found: Sample) -> Picture:
   """Images, and beside each those that the encoder finds most similar to it."""
-  title, count = "Nearest neighbours", len(found.index)
-  rows, k = min(ROWS, count), min(NEAREST, count - 1)
+  count = len(found.names)
+  rows, k = min(_ROWS, count), min(_NEAREST, count - 1)
   if k < 1:
-    return Picture(title, "One image alone has no neighbours.")
-  themselves = np.arange(rows)
-  near, similar = nearest.neighbours(
-    found.embedding, found.embedding[:rows], k, leave_out=themselves
+    return Picture(NEIGHBOURS, "One image alone has no neighbours.")
+  near, similarities = nearest.neighbours(
+    found.embedding, found.embedding[:rows], k, leave_out=np.arange(rows)
   )
-  names = [found.source.name(int(found.index[i])) for i in themselves]
+  images = found.thumbnails
   figure = atlas.draw_neighbours(
-    _shown(found, themselves),
-    np.stack([_shown(found, row) for row in near]),
-    similar,
-    names,
+    images[:rows], images[near], similarities, found.names[:rows]
   )
   caption = (
-    f"{rows} images of the sample, chosen by the seed alone, and beside each the {k} of"
-    f" the {count - 1} others whose embeddings are nearest, with their cosines."
+    f"{rows} images that chance chose, and beside each the {k} of the other"
+    f" {count - 1} whose embeddings are nearest to its own, with their cosines."
+    f"{_agreement(found.labels, near)}"
   )
-  alt = f"{caption} {_agreement(found, near)}".strip()
-  caption = f"{caption} {_agreement(found, near)}".strip()
-  return Picture(title, caption, alt, _jpeg(figure), "jpeg")
+  alt = f"Rows of small images. {caption}"
+  return Picture(NEIGHBOURS, caption, alt, _jpeg(figure), "jpeg")
 
 
-def _shown(found: Sample, which: np.ndarray) -> np.ndarray:
-  return atlas.thumbnails(found.source, found.index[which], 64)
-
-
-def _agreement(found: Sample, near: np.ndarray) -> str:
+def _agreement(labels: np.ndarray, near: np.ndarray) -> str:
   """How many of the neighbours have their image's label."""
-  own = found.label[: len(near), None]
+  own = labels[: len(near), None]
   if (own < 0).any():
     return ""
-  return f"{(found.label[near] == own).sum()} of the {near.size} have its label."
+  return f" {(labels[near] == own).sum()} of these {near.size} have its class."
 
 
 def _jpeg(figure: Figure) -> bytes:

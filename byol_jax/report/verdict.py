@@ -1,18 +1,4 @@
-"""The verdict on a run in words: every rule, with its threshold and its reason.
-
-Learning. Accuracies of the encoder are held against those of the same network untrained
-and of the pixels themselves, on the same images. A difference counts where it is above
-`chance.ERRORS` standard errors of a difference of two proportions, as chance makes one
-in twenty; as the images are the same ones, its true error is rather smaller. That says
-nothing of another seed. Without labels a score's rise is a hint and no more.
-
-Collapse. `diagnostics.is_collapsed` says it: what the run itself has logged is repeated
-here, and nothing is measured again.
-
-Trust. The test split is looked at once, at the end. Held-out kNN is looked at all along,
-and chooses the best checkpoint; the online classifier's accuracy is of images that it
-trains on.
-"""
+"""The verdict on a run in words: `RULES`, and what carries them out."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -20,6 +6,23 @@ from typing import NamedTuple
 from byol_jax.diagnostics import COLLAPSED_RANK, COLLAPSED_SPREAD
 from byol_jax.report.chance import ERRORS, Difference, difference, percent
 from byol_jax.report.runs import Run, number
+
+RULES = (
+  "Learning: the encoder's test accuracies are held against those of the same network"
+  " untrained and of the pixels, on the same images. A difference counts where it is"
+  f" above {ERRORS:g} standard errors of a difference of two proportions, which chance"
+  " alone exceeds about once in twenty times. All count: yes. Some: in part.",
+  "That error is from the number of test images (Agresti & Caffo 2000). As all"
+  " accuracies are of the same images it is rather too large. What another seed would"
+  " change is not in it.",
+  "A run at work: its last held-out kNN accuracy against that of its first step, by the"
+  " same rule. Without labels a score that rises is a hint, and proves nothing.",
+  f"Collapse: a spread under {COLLAPSED_SPREAD:g} or an effective rank under"
+  f" {COLLAPSED_RANK:g}, as the run itself has measured it.",
+  "Trust: the test split is looked at once, at the end; held-out kNN is looked at all"
+  " along and chooses the best checkpoint, and the online classifier is measured on"
+  " images that it trains on.",
+)
 
 PROBES = {"knn": "kNN", "linear": "linear"}
 BASELINES = {"untrained": "the same network untrained", "pixels": "the pixels"}
