@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from byol_jax.report import chance, facts, verdict
 from byol_jax.report.facts import Table
 from byol_jax.report.runs import Run
@@ -109,26 +111,24 @@ def _column(accuracy: Accuracy, runs: Sequence[Run], counts: Counts) -> list[str
   """Each run's accuracy in words, "" where it has none."""
   values = [accuracy.value(run) for run in runs]
   images = [accuracy.images(*pair) for pair in zip(runs, counts, strict=True)]
-  marks = [""] * len(runs)
+  marks = [Markup("{}")] * len(runs)
   known = [value for value in values if value is not None]
   if len(known) > 1 and not _differing(runs, accuracy.settings):
     marks = [_mark(value, known, n) for value, n in zip(values, images, strict=True)]
   return [
-    "" if value is None else facts.accuracy(value, n) + mark
+    "" if value is None else mark.format(facts.accuracy(value, n))
     for value, n, mark in zip(values, images, marks, strict=True)
   ]
 
 
-def _mark(value: float | None, values: Sequence[float], images: int | None) -> str:
-  """What is said of a value beside the best of all."""
+def _mark(value: float | None, values: Sequence[float], images: int | None) -> Markup:
+  """How a value stands beside the best of all: around the text of it."""
   best = max(values)
-  if value is None:
-    return ""
   if value == best:
-    return ", best"
-  if images and chance.difference(best, value, images).sign == 0:
-    return ", no more than chance from the best"
-  return ""
+    return Markup("<strong>{}, best</strong>")
+  if value is not None and images and not chance.difference(best, value, images).sign:
+    return Markup("{}, no more than chance from the best")
+  return Markup("{}")
 
 
 def verdicts(runs: Sequence[Run], counts: Counts) -> Table:

@@ -50,6 +50,8 @@ def sample(number: int) -> Markup:
 def in_words(points: Points) -> str:
   """What a line shows, for who does not see it."""
   (first, start), (last, end) = points[0], points[-1]
+  if first == last:
+    return f"{start:.4g} at step {first} alone"
   at_low, low = min(points, key=lambda point: point[1])
   at_high, high = max(points, key=lambda point: point[1])
   return (

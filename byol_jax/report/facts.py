@@ -1,6 +1,5 @@
 """The tables of a run's page: what was trained on what, results, how it was made."""
 
-import datetime
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -33,7 +32,7 @@ def trained(run: Run, counts: Mapping[str, int]) -> Facts:
   found = [
     ("what", _what(run)),
     ("encoder", _network(run)),
-    ("images", _images(run, counts)),
+    ("images", run.setting("data.name") and _images(run, counts)),
     ("length", _length(run, counts)),
     ("optimiser", _optimiser(run)),
     ("precision", run.setting("train.precision")),
@@ -72,14 +71,16 @@ def _norm(run: Run, part: str) -> str:
 
 
 def _images(run: Run, counts: Mapping[str, int]) -> str:
-  size, count = run.setting("data.size"), counts.get("data.train")
-  folder = run.setting("data.data_dir")
-  where = f" in {folder}" if folder else ""
-  many = f", {count} images" if count else ""
-  split = run.setting("data.train")
+  folder, split, size = (
+    run.setting(f"data.{k}") for k in ("data_dir", "train", "size")
+  )
+  count = counts.get("data.train")
   return (
-    f"{run.setting('data.name')}{where}, split {split}{many}, seen at {size} x {size}"
-    " pixels"
+    str(run.setting("data.name"))
+    + (f" in {folder}" if folder else "")
+    + f", split {split}"
+    + (f" of {count} images" if count else "")
+    + (f", seen at {size} x {size} pixels" if size else "")
   )
 
 
@@ -134,7 +135,7 @@ def made(run: Run) -> Facts:
   versions, environment = (_pairs(last.get(k)) for k in ("versions", "environment"))
   code = f"{last.get('byol_jax')}, {_commit(last.get('commit'))}"
   return [
-    ("started", f"{last['started']} (UTC)"),
+    ("started", f"{_time(last)} UTC"),
     ("in the folder", str(last.get("folder"))),
     ("environment", " ".join(f"{k}={v!r}" for k, v in environment) or "nothing set"),
     ("byol_jax", code),
@@ -155,6 +156,10 @@ def _commit(commit: Any) -> str:
   return f"commit {str(commit).rstrip('+')}{changed}"
 
 
+def _time(line: Mapping[str, Any]) -> str:
+  return str(line["started"]).removesuffix("+00:00").replace("T", " ")
+
+
 def _devices(line: Mapping[str, Any]) -> str:
   return f"{line.get('devices')} x {line.get('kind')} on {line.get('hosts')} host(s)"
 
@@ -171,7 +176,7 @@ def starts(run: Run, most: int = 20) -> Table | None:
 def start(line: Mapping[str, Any]) -> list[str]:
   """Time, code, devices and command of a line of starts.jsonl."""
   code = f"{line.get('byol_jax')}, {_commit(line.get('commit'))}"
-  return [str(line["started"]), code, _devices(line), str(line.get("command"))]
+  return [_time(line), code, _devices(line), str(line.get("command"))]
 
 
 def speed(run: Run) -> float | None:
@@ -194,8 +199,12 @@ def time(run: Run) -> Facts:
 
 
 def duration(seconds: float) -> str:
-  """3700 as "1:01:40"."""
-  return f"{datetime.timedelta(seconds=round(seconds))} (hours:minutes:seconds)"
+  """3700 as "1 h 1 min", 61 as "1 min 1 s"."""
+  minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f"{hours} h {minutes} min"
+  return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def skipped(run: Run, most: int = 20) -> Table | None:

@@ -163,9 +163,9 @@ def _curves(found: Sequence[Run]) -> list[dict[str, Any]]:
 def _dataset(run: Run, images: str | os.PathLike[str] | None) -> Dataset | str:
   """The data set of a run, or why it cannot be opened."""
   name, folder = run.setting("data.name"), run.setting("data.data_dir")
-  if not isinstance(name, str):
-    return "config.json names no data set"
   try:
+    if not isinstance(name, str):
+      raise UserError("config.json names no data set")
     return open_dataset(name, folder if images is None else os.fspath(images))
   except (UserError, OSError) as error:
     return str(error)
@@ -192,5 +192,5 @@ def _of_encoder(run: Run, dataset: Dataset | str) -> list[Picture]:
     sample = pictures.sample(encoder, dataset, split or "test")
     return [pictures.embedding_map(sample), pictures.neighbour_rows(sample)]
   except (UserError, OSError) as error:
-    why = f"Not drawn: {error}."
+    why = f"Not drawn: {error}. --images=FOLDER says where the images are now."
     return [Picture(pictures.MAP, why), Picture(pictures.NEIGHBOURS, why)]

@@ -108,10 +108,15 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
 def _read(folder: Path, name: str) -> Run:
   run_dir = RunDir(folder, writes=False)
   try:
+    config = read_json(folder / "config.json")
+    if not isinstance(config.get("experiment"), str):
+      raise UserError(
+        f"{folder / 'config.json'} names no experiment; is that the folder of a run?"
+      )
     return Run(
       path=folder,
       name=name,
-      config=read_json(folder / "config.json"),
+      config=config,
       records=_in_order(run_dir),
       summary=run_dir.read_summary(),
       starts=run_dir.starts(),

@@ -54,21 +54,27 @@ def findings(run: Run, counts: Mapping[str, int]) -> list[Finding]:
     counts: setting of a split, such as "probe.test" -> its number of images, where it
       is known.
   """
-  if not run.is_pretraining:
-    return [_finished(run), _trust_linear_eval(run)]
-  return [_finished(run), _collapsed(run), _learning(run, counts), _trust(run)]
+  found = [_finished(run)]
+  if run.is_pretraining:
+    found += [_collapsed(run), _learning(run, counts), _trust(run)]
+  elif run.setting("experiment") == "linear_eval":
+    found += [_trust_linear_eval(run)]
+  return found
 
 
 def _finished(run: Run) -> Finding:
   question, steps = "Is it finished?", run.setting("train.steps")
   if run.summary is not None:
-    return Finding(question, "yes", GOOD, [f"All {steps} steps are done."])
+    done = (
+      "Its summary is written." if steps is None else f"All {steps} steps are done."
+    )
+    return Finding(question, "yes", GOOD, [done])
   if not run.step:
-    text = "Nothing was logged after a first step: it has just begun, or did not start."
+    text = "No step was logged yet: it has just begun, or was stopped before its first."
     return Finding(question, "no", OPEN, [text])
   text = (
     f"Step {run.step} of {steps} is the last that was logged: it is at work, or was"
-    " stopped, and the same command continues it. There are no test accuracies yet."
+    " stopped. The same command continues it; results come at its end."
   )
   return Finding(question, "not yet", OPEN, [text])
 
@@ -144,11 +150,10 @@ _CHANCE = (
 
 
 def _compared(title: str, encoder: float, baseline: str, gap: Difference) -> str:
-  how = {1: "above", -1: "below", 0: "no more than chance from"}[gap.sign]
-  if gap.error is None:
-    how = "beside"
+  how = {1: "is above", -1: "is below", 0: "differs by no more than chance from"}
   return (
-    f"{title} accuracy, {percent(encoder)}, is {how} that of {BASELINES[baseline]}"
+    f"{title} accuracy, {percent(encoder)},"
+    f" {how[gap.sign] if gap.error else 'is beside'} that of {BASELINES[baseline]}"
     f" ({gap})."
   )
 
@@ -181,7 +186,7 @@ def _without_labels(run: Run) -> Finding:
   """Of a run without labels: its score at the start and now, which proves nothing."""
   points = run.points("score")
   if len(points) < 2:
-    text = "There are no labels, and no score without labels was measured twice."
+    text = "Nothing that says it was measured, or not twice yet."
     return Finding(_LEARNING, "cannot be told", OPEN, [text])
   (first, before), (step, now) = points[0], points[-1]
   name = next((k for k in SCORES if run.points(k)[-1:] == points[-1:]), "score")
@@ -212,24 +217,29 @@ def test_images(run: Run, counts: Mapping[str, int]) -> int | None:
 
 def _trust(run: Run) -> Finding:
   question = "Which number to trust?"
-  return Finding(question, *_trusted(run), reasons=[*_reasons_to_trust(run)])
-
-
-def _trusted(run: Run) -> tuple[str, str]:
   if run.accuracies("linear") or run.accuracies("knn"):
-    return "the test accuracies, beside their baselines", GOOD
-  if run.points("valid_knn"):
-    return "none as a result; held-out kNN to watch it by", OPEN
-  return "none says how good the features are", OPEN
+    answer, tone = "the test accuracies, beside their baselines", GOOD
+    reasons = [*_of_test(run)]
+  elif run.points("valid_knn"):
+    answer, tone, reasons = "none as a result; held-out kNN to watch it by", OPEN, []
+  else:
+    answer, tone, reasons = "none says how good the features are", OPEN, []
+  return Finding(question, answer, tone, [*reasons, *_of_others(run)])
 
 
-def _reasons_to_trust(run: Run) -> Iterator[str]:
-  if run.accuracies("linear") or run.accuracies("knn"):
-    yield (
-      "The test split was looked at once, at the end, with the last step's encoder."
-      " Linear accuracy is what papers report; kNN fits nothing."
-    )
-    yield "What training has added is the distance to the better baseline."
+def _of_test(run: Run) -> Iterator[str]:
+  yield (
+    "The test split was looked at once, at the end, with the last step's encoder."
+    " Linear accuracy is what papers report; kNN fits nothing."
+  )
+  known = run.accuracies("linear") | run.accuracies("knn")
+  if "untrained" in known:
+    yield "What training has added is the distance to the untrained network."
+  else:
+    yield "The untrained network was not measured: what training has added is not known."
+
+
+def _of_others(run: Run) -> Iterator[str]:
   if run.points("valid_knn"):
     yield (
       "Held-out kNN is for watching and for choosing a checkpoint, which makes the"

@@ -8,6 +8,7 @@ import numpy as np
 # Without pyplot, which would choose a backend and keep every figure.
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from byol_jax.run.folder import RunDir
 
@@ -60,6 +61,7 @@ def curves(run_dir: RunDir) -> None:
 def label_axes(axis: Axes, name: str) -> None:
   """Says what the axes of a scalar's curve are, and in what units."""
   axis.set_xlabel("step", fontsize=8)
+  axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
   axis.set_ylabel(CURVES[name].unit, fontsize=8)
   axis.tick_params(labelsize=8)
   axis.grid(alpha=0.3)
