@@ -57,6 +57,7 @@ def get_config(preset: str | None = None) -> ConfigDict:
       },
       "train": {
         "steps": _EPOCHS * images // batch_size,
+        "epochs": config_dict.placeholder(float),  # in place of steps
         "batch_size": batch_size,
         "accumulate": 1,
         "precision": pretraining.train.precision,

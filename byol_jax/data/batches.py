@@ -224,7 +224,7 @@ def train_chunk(
   return named | {"label": labels, "position": position, "unreadable": unreadable}
 
 
-def _read(
+def read(
   source: Source, index: int, scale_for: Callable[[int, int], int]
 ) -> tuple[np.ndarray, int]:
   """An image and its label, reduced if it can be and may be."""
@@ -239,7 +239,7 @@ def _next_readable(
   """The first image from `first` on, cyclically, that can be read, and its index."""
   for index in range(first, first + len(source)):
     try:
-      return index % len(source), _read(source, index % len(source), scale_for)
+      return index % len(source), read(source, index % len(source), scale_for)
     except Unreadable as error:
       reason = error
   raise reason
@@ -261,7 +261,7 @@ def _eval_chunk(
   scale_for = functools.partial(crops.central_scale, size=size, fraction=crop)
   for i, index in enumerate(indices[mask].tolist()):
     try:
-      image, labels[i] = _read(source, index, scale_for)
+      image, labels[i] = read(source, index, scale_for)
     except Unreadable:
       mask[i] = False
       continue

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
 from byol_jax.data import formats, splits
 from byol_jax.data.formats import Header
@@ -151,7 +152,9 @@ def open_dataset(data_dir: str | None, labelled: bool = True) -> FolderDataset:
   found = scan(root)
   if not found.images:
     raise UserError(f"{root} holds no image that can be read: {_contents(found)}")
-  return FolderDataset(root, found, labelled)
+  dataset = FolderDataset(root, found, labelled)
+  logging.info("%s", dataset.describe())
+  return dataset
 
 
 open_unlabelled = functools.partial(open_dataset, labelled=False)

@@ -236,7 +236,7 @@ def _of_test(run: Run) -> Iterator[str]:
   if "untrained" in known:
     yield "What training has added is the distance to the untrained network."
   else:
-    yield "The untrained network was not measured: what training has added is not known."
+    yield "The untrained network was not measured: what training added is not known."
 
 
 def _of_others(run: Run) -> Iterator[str]:

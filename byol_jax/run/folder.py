@@ -5,12 +5,15 @@ starts.jsonl        a line for each start that trained: see `byol_jax.run.proven
 encoder.json        of a pretraining run: see `byol_jax.pretrained`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
+images.txt.gz       the images, or splits, that a resumed run has to find again
+skipped.tsv         images that could not be read, and why, if there are any
 checkpoints/        see `byol_jax.run.stored`
 figures/*.png       curves and augmentations
 tensorboard/        the same scalars for TensorBoard
 """
 
 import fcntl
+import gzip
 import json
 import os
 import weakref
@@ -26,7 +29,15 @@ from byol_jax.errors import UserError
 
 # What may change between two starts of one run, as it changes nothing that the
 # run learns.
-OPERATIONAL = ("log", "checkpoint", "data.workers", "data.data_dir")
+OPERATIONAL = (
+  "log",
+  "checkpoint",
+  "data.workers",
+  "data.data_dir",
+  "data.max_unreadable",
+)
+# Settings that later versions added: what an older run, which lacks them, had.
+ADDED = {"train.epochs": None}
 
 
 class RunDir:
@@ -57,6 +68,7 @@ class RunDir:
     self._starts = self.path / "starts.jsonl"
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
+    self._images = self.path / "images.txt.gz"
     self._writes = writes
     self._tensorboard: SummaryWriter | None = None
     self._unlock: Callable[[], object] | None = None
@@ -68,8 +80,43 @@ class RunDir:
   def __exit__(self, *error: object) -> None:
     self.close()
 
-  def claim(self, config: ml_collections.ConfigDict) -> bool:
+  def read_config(self) -> dict[str, Any] | None:
+    """The config of the run that is there, None if there is none."""
+    path = self.path / "config.json"
+    return read_json(path) if path.exists() else None
+
+  def check_images(self, listing: Sequence[str]) -> None:
+    """Looks whether a run that is there began with the same images.
+
+    Args:
+      listing: what it would be trained on; see `data.sources.Dataset.listing`.
+
+    Raises:
+      UserError: it began with others.
+    """
+    if not self._writes or not self._images.exists():
+      return
+    before = gzip.decompress(self._images.read_bytes()).decode().split("\n")
+    new, gone = set(listing) - set(before), set(before) - set(listing)
+    changes = [
+      f"{len(lines)} {what} (such as {min(lines).split()[0]})"
+      for what, lines in (("new or changed", new), ("gone or changed", gone))
+      if lines
+    ]
+    if changes:
+      raise UserError(
+        f"the images have changed since {self.path} began: {', '.join(changes)}; put"
+        " them back, or choose another --workdir"
+      )
+
+  def claim(
+    self, config: ml_collections.ConfigDict, listing: Sequence[str] = ()
+  ) -> bool:
     """Creates the folder for a config, or finds that it is this config's.
+
+    Args:
+      config: of the run.
+      listing: of what it is trained on, kept for `check_images`.
 
     Returns:
       Whether the run is a new one; False on all hosts but the first.
@@ -81,7 +128,7 @@ class RunDir:
     if not self._writes:
       return False
     try:
-      new = self._claim(resolved(config))
+      new = self._claim(resolved(config), listing)
       self._closed = False
       return new
     except OSError as error:
@@ -90,7 +137,7 @@ class RunDir:
         " another --workdir"
       ) from error
 
-  def _claim(self, config: dict[str, Any]) -> bool:
+  def _claim(self, config: dict[str, Any], listing: Sequence[str]) -> bool:
     saved = self.path / "config.json"
     new = not saved.exists()
     if not new and (differing := differences(read_json(saved), config)):
@@ -110,6 +157,8 @@ class RunDir:
     write_json(saved, config)
     if self._start and not self._summary.exists():
       _write_lines(self._starts, [*self.starts(), self._start])
+    if listing and not self._images.exists():
+      self._images.write_bytes(gzip.compress("\n".join(listing).encode(), mtime=0))
     return new
 
   def _lock(self) -> Callable[[], object]:
@@ -181,6 +230,12 @@ class RunDir:
     if self._may_write():
       write_json(self.path / "encoder.json", description)
 
+  def write_skipped(self, unreadable: Mapping[str, str]) -> None:
+    """Writes skipped.tsv, path and reason a line; nothing if all could be read."""
+    if unreadable and self._may_write():
+      rows = [f"{_in_one_line(p)}\t{_in_one_line(r)}\n" for p, r in unreadable.items()]
+      _replace(self.path / "skipped.tsv", "".join(rows))
+
   def write_summary(self, summary: Mapping[str, Any]) -> None:
     """Writes summary.json, which marks the run as complete."""
     if self._may_write():
@@ -246,8 +301,12 @@ def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 def _replace(path: Path, text: str) -> None:
   temporary = path.with_suffix(path.suffix + ".tmp")
-  temporary.write_text(text)
+  temporary.write_bytes(os.fsencode(text))  # names of files have any bytes
   temporary.replace(path)
+
+
+def _in_one_line(text: str) -> str:
+  return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -266,7 +325,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
   """Names of the settings in which two configs differ and which matter."""
-  first, second = flat(one), flat(other)
+  first, second = ADDED | flat(one), ADDED | flat(other)
   missing = object()
   return sorted(
     name
