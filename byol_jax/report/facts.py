@@ -5,13 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from byol_jax.report import chance
-from byol_jax.report.runs import Run
+from byol_jax.report.runs import Run, number
 from byol_jax.report.verdict import PROBES, test_images
 from byol_jax.run.folder import flat
 
 Facts = list[tuple[str, str]]  # what it is about, and what is so
 
 _TITLES = {**PROBES, "linear_top5": "linear, among the first 5"}
+_HEALTH = {
+  "spread": "spread (1 healthy, 0 collapsed)",
+  "effective_rank": "effective rank (directions)",
+  "rankme": "RankMe",
+  "lidar": "LiDAR",
+  "alignment": "alignment",
+  "uniformity": "uniformity",
+}
 _ROWS = {
   "encoder": "the encoder",
   "untrained": "the same network, untrained",
@@ -115,6 +123,29 @@ def accuracies(run: Run, counts: Mapping[str, int]) -> Table | None:
   ]
   header = ["features", *(_TITLES[probe] for probe in probes)]
   return Table(f"Accuracy on the test split {split}{of}{error}", header, rows)
+
+
+def health(run: Run) -> Table | None:
+  """What the run has measured without labels on the test images; None for nothing."""
+  found = (run.summary or {}).get("health")
+  measured = found if isinstance(found, dict) else {"encoder": run.summary or {}}
+  rows = {n: measured[n] for n in _ROWS if isinstance(measured.get(n), dict)}
+  names = [name for name in _HEALTH if any(name in each for each in rows.values())]
+  if not names:
+    return None
+  return Table(
+    "Measured on the test images without their labels",
+    ["features", *(_HEALTH[name] for name in names)],
+    [
+      [_ROWS[row], *(_three_digits(each.get(name)) for name in names)]
+      for row, each in rows.items()
+    ],
+  )
+
+
+def _three_digits(value: Any) -> str:
+  found = number(value)
+  return "not measured" if found is None else f"{found:.3g}"
 
 
 def _or_none(share: float | None, images: int | None) -> str:

@@ -1,7 +1,6 @@
 """Puts a page together, and writes it."""
 
 import base64
-import contextlib
 import datetime
 import os
 from collections.abc import Mapping, Sequence
@@ -11,17 +10,15 @@ from typing import Any
 import jinja2
 
 import byol_jax
-from byol_jax.data.datasets import open_dataset
 from byol_jax.data.sources import Dataset
 from byol_jax.errors import UserError
-from byol_jax.report import comparison, curves, facts, pictures, runs, verdict
+from byol_jax.report import comparison, curves, data, facts, pictures, runs, verdict
 from byol_jax.report.pictures import Picture
 from byol_jax.report.runs import Run
 from byol_jax.run.figures import CURVES
 from byol_jax.run.folder import absolute
 
 _OURS = '<meta name="generator" content="byol_jax.report'
-_SPLITS = ("data.train", "data.test", "probe.test", "probe.valid_test")
 
 
 def write(
@@ -98,7 +95,7 @@ def _rendered(template: str, page: Mapping[str, Any]) -> str:
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+  environment.filters["base64"] = lambda found: base64.b64encode(found).decode()
   now = datetime.datetime.now(datetime.UTC).isoformat(" ", "seconds")
   return environment.get_template(template).render(
     page, version=byol_jax.__version__, now=now
@@ -107,14 +104,15 @@ def _rendered(template: str, page: Mapping[str, Any]) -> str:
 
 def _of_one(run: Run, images: str | os.PathLike[str] | None) -> dict[str, Any]:
   """What the template shows of a run."""
-  dataset = _dataset(run, images)
-  counts = _counts(run, dataset)
+  dataset = data.open_dataset(run, images)
+  counts = data.counts(run, dataset)
   return {
     "title": f"Run {run.name}",
     "run": run,
     "findings": verdict.findings(run, counts),
     "trained": facts.trained(run, counts),
     "accuracies": facts.accuracies(run, counts),
+    "health": facts.health(run),
     "curves": _curves([run]),
     "pictures": [pictures.views(run), *_of_encoder(run, dataset)],
     "skipped": facts.skipped(run),
@@ -131,7 +129,7 @@ def _of_several(
   found: Sequence[Run], images: str | os.PathLike[str] | None
 ) -> dict[str, Any]:
   """What the template shows of several runs."""
-  counts = [_counts(run, _dataset(run, images)) for run in found]
+  counts = [data.counts(run, data.open_dataset(run, images)) for run in found]
   return {
     "title": f"Comparison of {len(found)} runs",
     "runs": [(run, curves.sample(number)) for number, run in enumerate(found)],
@@ -158,28 +156,6 @@ def _curves(found: Sequence[Run]) -> list[dict[str, Any]]:
     svg = curves.draw(name, several)
     drawn.append({"title": title, "unit": unit, "svg": svg, "words": words})
   return drawn
-
-
-def _dataset(run: Run, images: str | os.PathLike[str] | None) -> Dataset | str:
-  """The data set of a run, or why it cannot be opened."""
-  name, folder = run.setting("data.name"), run.setting("data.data_dir")
-  try:
-    if not isinstance(name, str):
-      raise UserError("config.json names no data set")
-    return open_dataset(name, folder if images is None else os.fspath(images))
-  except (UserError, OSError) as error:
-    return str(error)
-
-
-def _counts(run: Run, dataset: Dataset | str) -> dict[str, int]:
-  """Setting of a split -> its number of images, where that can be known."""
-  counts = {}
-  for setting in _SPLITS:
-    split = run.setting(setting)
-    if isinstance(split, str) and not isinstance(dataset, str):
-      with contextlib.suppress(UserError):
-        counts[setting] = dataset.check(split)
-  return counts
 
 
 def _of_encoder(run: Run, dataset: Dataset | str) -> list[Picture]:

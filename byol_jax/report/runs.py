@@ -46,6 +46,13 @@ class Run:
       found = found.get(key) if isinstance(found, dict) else None
     return found
 
+  def located(self, path: str | None) -> str | None:
+    """A path of the config from where the run was last started."""
+    folder = self.starts[-1].get("folder") if self.starts else None
+    if path is None or not isinstance(folder, str):
+      return path
+    return os.path.join(folder, os.path.expanduser(path))
+
   @property
   def is_pretraining(self) -> bool:
     """Whether it made an encoder, rather than evaluate one."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from byol_jax.diagnostics import COLLAPSED_RANK, COLLAPSED_SPREAD
+from byol_jax.report import data
 from byol_jax.report.chance import ERRORS, Difference, difference, percent
 from byol_jax.report.runs import Run, number
 
@@ -51,12 +52,11 @@ def findings(run: Run, counts: Mapping[str, int]) -> list[Finding]:
 
   Args:
     run: of any experiment, complete or not.
-    counts: setting of a split, such as "probe.test" -> its number of images, where it
-      is known.
+    counts: numbers of images; see `data.counts`.
   """
   found = [_finished(run)]
   if run.is_pretraining:
-    found += [_collapsed(run), _learning(run, counts), _trust(run)]
+    found += [_collapsed(run), _learning(run, counts), _trust(run, counts)]
   elif run.setting("experiment") == "linear_eval":
     found += [_trust_linear_eval(run)]
   return found
@@ -215,11 +215,11 @@ def test_images(run: Run, counts: Mapping[str, int]) -> int | None:
   return int(recorded) if recorded else counts.get(split)
 
 
-def _trust(run: Run) -> Finding:
+def _trust(run: Run, counts: Mapping[str, int]) -> Finding:
   question = "Which number to trust?"
   if run.accuracies("linear") or run.accuracies("knn"):
     answer, tone = "the test accuracies, beside their baselines", GOOD
-    reasons = [*_of_test(run)]
+    reasons = [*_of_test(run, counts.get(data.SEEN, 0))]
   elif run.points("valid_knn"):
     answer, tone, reasons = "none as a result; held-out kNN to watch it by", OPEN, []
   else:
@@ -227,11 +227,16 @@ def _trust(run: Run) -> Finding:
   return Finding(question, answer, tone, [*reasons, *_of_others(run)])
 
 
-def _of_test(run: Run) -> Iterator[str]:
+def _of_test(run: Run, seen: int) -> Iterator[str]:
   yield (
     "The test split was looked at once, at the end, with the last step's encoder."
     " Linear accuracy is what papers report; kNN fits nothing."
   )
+  if seen:
+    yield (
+      f"{seen} of its images were trained on too, without their labels: features of new"
+      " images may be worse."
+    )
   known = run.accuracies("linear") | run.accuracies("knn")
   if "untrained" in known:
     yield "What training has added is the distance to the untrained network."
