@@ -40,7 +40,8 @@ def difference(one: float, other: float, images: int | None) -> Difference:
     return Difference(one - other, None, 0)
   gap = _added(one, images) - _added(other, images)
   error = ERRORS * math.sqrt(_variance(one, images) + _variance(other, images))
-  return Difference(one - other, error, (gap > error) - (gap < -error))
+  sign = 0 if abs(gap) <= error else int(math.copysign(1, gap))
+  return Difference(one - other, error, sign)
 
 
 def error(share: float, images: int) -> float:
