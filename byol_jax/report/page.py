@@ -114,7 +114,7 @@ def _of_one(run: Run, images: str | os.PathLike[str] | None) -> dict[str, Any]:
     "accuracies": facts.accuracies(run, counts),
     "health": facts.health(run),
     "curves": _curves([run]),
-    "pictures": [pictures.views(run), *_of_encoder(run, dataset)],
+    "pictures": [pictures.views(run), *_of_encoder(run, dataset, counts)],
     "skipped": facts.skipped(run),
     "command": run.starts[-1].get("command") if run.starts else None,
     "made": facts.made(run),
@@ -158,15 +158,24 @@ def _curves(found: Sequence[Run]) -> list[dict[str, Any]]:
   return drawn
 
 
-def _of_encoder(run: Run, dataset: Dataset | str) -> list[Picture]:
+def _of_encoder(
+  run: Run, dataset: Dataset | str, counts: Mapping[str, int]
+) -> list[Picture]:
   """The map and the neighbours, or why there are none."""
+  if isinstance(dataset, str):
+    return _not_drawn(f"{dataset}. --images=FOLDER says where the images are now.")
+  if run.is_pretraining:
+    # Where no images were kept for testing, as many as possible are shown.
+    split = run.setting("data.train" if counts.get(data.SEEN) else "probe.test")
+  else:
+    split = run.setting("data.test")
   try:
-    if isinstance(dataset, str):
-      raise UserError(dataset)
-    encoder = pictures.encoder_of(run)
-    split = run.setting("probe.test" if run.is_pretraining else "data.test")
-    sample = pictures.sample(encoder, dataset, split or "test")
+    sample = pictures.sample(pictures.encoder_of(run), dataset, split or "test")
     return [pictures.embedding_map(sample), pictures.neighbour_rows(sample)]
   except (UserError, OSError) as error:
-    why = f"Not drawn: {error}. --images=FOLDER says where the images are now."
-    return [Picture(pictures.MAP, why), Picture(pictures.NEIGHBOURS, why)]
+    return _not_drawn(f"{error}.")
+
+
+def _not_drawn(why: str) -> list[Picture]:
+  titles = pictures.MAP, pictures.NEIGHBOURS
+  return [Picture(title, f"Not drawn: {why}") for title in titles]

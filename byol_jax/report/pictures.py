@@ -49,6 +49,7 @@ class Sample(NamedTuple):
   """Some images of a split, and what the encoder makes of them.
 
   Attributes:
+    split: of the data set.
     names: [n] of the images.
     labels: int [n], -1 for none.
     class_names: by label; () where they have none.
@@ -57,6 +58,7 @@ class Sample(NamedTuple):
     step: that the encoder was trained to.
   """
 
+  split: str
   names: list[str]
   labels: np.ndarray
   class_names: Sequence[str]
@@ -151,7 +153,10 @@ def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:
       break
   if not names:
     raise UserError(f"no image of the split {split} can be read")
+  if not np.isfinite(np.concatenate(embedding)).all():
+    raise UserError("the encoder's embeddings are not finite")
   return Sample(
+    split,
     names,
     np.concatenate(labels),
     getattr(source, "class_names", ()),
@@ -165,13 +170,17 @@ def embedding_map(found: Sample) -> Picture:
   """A map: images that the encoder makes similar lie close together."""
   cells = atlas.layout(atlas.project(found.embedding), _CELLS)
   shown = cells[cells >= 0]
-  labels = found.labels[shown] if (found.labels >= 0).any() else None
-  figure = atlas.draw_map(cells, found.thumbnails[shown], labels, found.class_names)
-  borders = "" if labels is None else " A border says the class."
+  labels = found.labels[shown]
+  few = len(np.unique(labels)) <= atlas.MOST_CLASSES
+  bordered = few and bool((labels >= 0).any())
+  figure = atlas.draw_map(
+    cells, found.thumbnails[shown], labels if bordered else None, found.class_names
+  )
   caption = (
-    f"{len(shown)} of a seeded sample of {len(found.names)} images, each where the"
-    f" first two principal components of its embedding at step {found.step} put it."
-    f" Where images lie on each other, one is shown.{borders}"
+    f"{len(shown)} of a seeded sample of {len(found.names)} images of {found.split},"
+    " each where the first two principal components of its embedding at step"
+    f" {found.step} put it. Where images lie on each other, one is shown."
+    f"{' A border says the class.' if bordered else ''}"
   )
   alt = f"A map of small images. {caption}"
   return Picture(MAP, caption, alt, _jpeg(figure), "jpeg")
@@ -191,8 +200,8 @@ def neighbour_rows(found: Sample) -> Picture:
     images[:rows], images[near], similarities, found.names[:rows]
   )
   caption = (
-    f"{rows} images that chance chose, and beside each the {k} of the other"
-    f" {count - 1} whose embeddings are nearest to its own, with their cosines."
+    f"{rows} images of {found.split} that chance chose, and beside each the {k} of"
+    f" {count - 1} others whose embeddings are nearest to its own, with their cosines."
     f"{_agreement(found.labels, near)}"
   )
   alt = f"Rows of small images. {caption}"

@@ -81,16 +81,15 @@ def _finished(run: Run) -> Finding:
 
 def _collapsed(run: Run) -> Finding:
   question = "Has it collapsed?"
-  if run.summary is not None and "collapsed" in run.summary:
-    collapsed = bool(run.summary["collapsed"])
+  collapsed = _has_collapsed(run)
+  if collapsed is None:
+    return Finding(question, "not known", OPEN, ["Nothing was measured yet."])
+  if run.result("spread") is not None:
     spread, rank = run.result("spread"), run.result("effective_rank")
     where = "of the test images"
-  elif (last := run.last("valid_collapsed")) is not None:
-    collapsed = bool(last)
+  else:
     spread, rank = run.last("valid_spread"), run.last("valid_effective_rank")
     where = f"of held-out images at step {run.points('valid_collapsed')[-1][0]}"
-  else:
-    return Finding(question, "not known", OPEN, ["Nothing was measured yet."])
   measured = (
     f"The spread {where} is {_rounded(spread)} (1 is healthy, under"
     f" {COLLAPSED_SPREAD:g} collapsed), their effective rank {_rounded(rank)} (under"
@@ -98,8 +97,21 @@ def _collapsed(run: Run) -> Finding:
   )
   if not collapsed:
     return Finding(question, "no", GOOD, [measured])
-  reasons = [measured, "A low loss means nothing here: all images look alike to it."]
+  reasons = [
+    measured,
+    "A low loss means nothing here: all images look alike to it.",
+    "A longer warm-up (optimiser.warmup), LARS, or a predictor that learns faster"
+    " (optimiser.predictor_multiplier) has helped elsewhere.",
+  ]
   return Finding(question, "yes", BAD, reasons)
+
+
+def _has_collapsed(run: Run) -> bool | None:
+  """What the run has measured last; None where it has not."""
+  if run.summary is not None and "collapsed" in run.summary:
+    return bool(run.summary["collapsed"])
+  last = run.last("valid_collapsed")
+  return None if last is None else bool(last)
 
 
 def _rounded(value: float | None) -> str:
@@ -184,9 +196,11 @@ def _learning_so_far(run: Run, images: int | None) -> Finding:
 
 def _without_labels(run: Run) -> Finding:
   """Of a run without labels: its score at the start and now, which proves nothing."""
+  if _has_collapsed(run):
+    return Finding(_LEARNING, "no, it has collapsed", BAD, ["There are no labels."])
   points = run.points("score")
   if len(points) < 2:
-    text = "Nothing that says it was measured, or not twice yet."
+    text = "No accuracy was measured: there are no labels, or it has just begun."
     return Finding(_LEARNING, "cannot be told", OPEN, [text])
   (first, before), (step, now) = points[0], points[-1]
   name = next((k for k in SCORES if run.points(k)[-1:] == points[-1:]), "score")
