@@ -5,7 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+import jax
+
 from byol_jax.errors import UserError
+from byol_jax.report import write
+from byol_jax.run import host
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,17 +31,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     "--images", metavar="FOLDER", help="where the data set lies now (data.data_dir)"
   )
   given = parser.parse_args(argv)
-  # Accelerators are left to the runs, which may be at work.
-  os.environ.setdefault("JAX_PLATFORMS", "cpu")
-  from byol_jax.run import host
-
+  _leave_accelerators_alone()
   host.tune()
-  from byol_jax.report import write
-
   try:
     print(write(given.runs, given.out, given.images))
   except UserError as error:
     sys.exit(f"byol_jax: {error}")
+
+
+def _leave_accelerators_alone() -> None:
+  """Chooses the CPU, unless JAX_PLATFORMS says otherwise: runs may be at work."""
+  chosen = os.environ.setdefault("JAX_PLATFORMS", "cpu")
+  jax.config.update("jax_platforms", chosen)
 
 
 if __name__ == "__main__":

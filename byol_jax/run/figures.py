@@ -28,6 +28,8 @@ CURVES = {
   "learning_rate": Curve("learning rate", "no unit"),
   "spread": Curve("spread (1 healthy, 0 collapsed)", "no unit"),
   "valid_effective_rank": Curve("effective rank of embeddings", "directions"),
+  "valid_lidar": Curve("LiDAR, a score without labels", "directions"),
+  "valid_rankme": Curve("RankMe, a score without labels", "directions"),
   "alignment": Curve("alignment", "no unit"),
   "uniformity": Curve("uniformity", "no unit"),
   "train_linear_online": Curve("online linear accuracy, train", _SHARE),
