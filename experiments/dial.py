@@ -18,6 +18,7 @@ from ml_collections import ConfigDict as Config
 from byol_jax.data import batches, crops
 from byol_jax.data.sources import Dataset, Source, Unreadable
 from byol_jax.errors import UserError
+from byol_jax.pretrained import ImageForm
 
 SIZES = (32, 64, 128, 224)
 _FEWEST = 10  # images
@@ -89,6 +90,31 @@ def fill(
   return with_steps(config, dataset)
 
 
+def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Config:
+  """A linear evaluation without open settings: its images are those of the encoder.
+
+  Args:
+    config: of the evaluation; it is left as it is.
+    dataset: that of `config.data`.
+    image: what the encoder sees.
+  """
+  config = config.copy_and_resolve_references()
+  choices: dict[str, Callable[[], Choice]] = {
+    "data.train": lambda: _train_split(dataset),
+    "data.test": lambda: _test_split(config, dataset.sizes),
+    "data.size": lambda: (image.size, "the encoder's"),
+    "data.mean": lambda: (image.mean, "the encoder's"),
+    "data.std": lambda: (image.std, "the encoder's"),
+    "data.workers": lambda: (0, "as many threads as cores"),
+    "train.batch_size": lambda: _evaluation_batch(dataset.check(config.data.train)),
+  }
+  with config.unlocked(), config.ignore_type():
+    for name in EVALUATION_CHOICES:
+      if _get(config, name) is None:
+        _set(config, name, choices[name]())
+  return with_steps(config, dataset)
+
+
 def with_steps(config: Config, dataset: Dataset) -> Config:
   """A config whose `train.steps` are those of its `train.epochs`, where it has any."""
   if config.train.epochs is None:
@@ -105,8 +131,8 @@ def measure(config: Config, dataset: Dataset) -> Facts:
   source = dataset.split(config.data.train)
   if len(source) < _FEWEST:
     raise UserError(
-      f"{dataset.name} has too few images to train on ({len(source)}): give {_FEWEST} or"
-      " more"
+      f"{dataset.name} has too few images to train on ({len(source)}): give {_FEWEST}"
+      " or more"
     )
   side, mean, std = _sample(source)
   device = jax.local_devices()[0]
@@ -313,12 +339,21 @@ def _eval_batch_size(config: Config, facts: Facts) -> Choice:
 
 
 def _test(config: Config, facts: Facts) -> Choice:
+  return _test_split(config, facts.sizes)
+
+
+def _test_split(config: Config, sizes: Mapping[str, int]) -> Choice:
   for split in _TESTS:
-    if split in facts.sizes:
+    if split in sizes:
       return split, "the split that is there"
   if config.data.train == "train[:90%]":
     return "train[90%:]", "the tenth that was held out"
-  return _valid_test(config, facts)[0], "no split is for testing"
+  split, count = _held_out(config, sizes)
+  return f"{split}[:{count}]", "no split is for testing"
+
+
+def _evaluation_batch(images: int) -> Choice:
+  return 1 << int(math.log2(max(min(images // 4, 1024), 2))), f"for {images} images"
 
 
 def _probe_train(config: Config, facts: Facts) -> Choice:
@@ -326,22 +361,23 @@ def _probe_train(config: Config, facts: Facts) -> Choice:
 
 
 def _valid_test(config: Config, facts: Facts) -> Choice:
-  split, count = _held_out(config, facts)
+  split, count = _held_out(config, facts.sizes)
   return f"{split}[:{count}]", "a tenth of the images, at most 1000"
 
 
 def _valid_train(config: Config, facts: Facts) -> Choice:
-  split, first = _held_out(config, facts)
+  split, first = _held_out(config, facts.sizes)
   last = min(int(0.9 * facts.sizes[split]), first + 5000)
   return f"{split}[{first}:{last}]", "others, at most 5000"
 
 
-def _held_out(config: Config, facts: Facts) -> tuple[str, int]:
+def _held_out(config: Config, sizes: Mapping[str, int]) -> tuple[str, int]:
   """The split trained on, and how many of its images come first in `_valid_test`."""
+  named = re.findall(r"[^+\[\]]+", config.data.train)
   split = next(
-    s for s in re.findall(r"[^+\[\]]+", config.data.train) if s in facts.sizes
-  )
-  return split, max(min(facts.sizes[split] // 10, 1000), 2)
+    (s for s in named if s in sizes), next(iter(sizes))
+  )  # of "all", the first
+  return split, max(min(sizes[split] // 10, 1000), 2)
 
 
 # Setting -> its rule, in order.
@@ -375,6 +411,17 @@ CHOICES: dict[str, Callable[[Config, Facts], Choice]] = {
   "probe.valid_train": _valid_train,
   "probe.valid_test": _valid_test,
 }
+
+# The same of `fill_evaluation`.
+EVALUATION_CHOICES = (
+  "data.train",
+  "data.test",
+  "data.size",
+  "data.mean",
+  "data.std",
+  "data.workers",
+  "train.batch_size",
+)
 
 
 def _get(config: Config, name: str) -> Any:

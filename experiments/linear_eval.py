@@ -51,20 +51,21 @@ class LinearEval:
     """Opens the data and reads the encoder; writes nothing."""
     example = linear_eval.get_config()
     example.train.epochs = 1.0
-    settings.check(config, example, {"train.epochs"})
+    settings.check(config, example, {"train.epochs", *dial.EVALUATION_CHOICES})
     if not config.pretrained:
       raise UserError("name the run to evaluate, as in --config.pretrained=FOLDER")
     dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
     if run_dir:
       inputs.check_folder(run_dir, dataset)
-    self.config = config = dial.with_steps(config, dataset)
+    self.encoder = load_encoder(config.pretrained, precision=config.train.precision)
+    image = self.encoder.description.image
+    self.config = config = dial.fill_evaluation(config, dataset, image)
+    _check_same_images(image, config.data)
     self.inputs = Inputs(config, dataset, [config.data.test])
     if not self.inputs.classes:
       raise UserError(f"{config.data.name} has no labels to evaluate with")
     self.view = views.from_settings(config.view)
     self.optimiser, self.learning_rate = optimisers.from_config(config)
-    self.encoder = load_encoder(config.pretrained, precision=config.train.precision)
-    _check_same_images(self.encoder.description.image, config.data)
     self._extractor = features.gathered(self._forward)
 
   def init(self) -> State:

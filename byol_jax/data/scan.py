@@ -18,6 +18,7 @@ from byol_jax.data.formats import Header
 from byol_jax.data.sources import Unreadable
 
 _THREADS = 8  # they wait for disks and networks
+_BLOCK = 1000  # files that are handed to the threads at a time
 _PROGRESS = 5.0  # seconds between two messages
 # What systems and programs leave in folders of images.
 _JUNK = frozenset(
@@ -121,11 +122,13 @@ def _inspected(root: str, files: list[_File]) -> Iterator[tuple[_File, Header | 
 
   last = time.monotonic()
   with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-    for number, header in enumerate(pool.map(look, files)):
-      yield files[number], header
+    for first in range(0, len(files), _BLOCK):
+      block = files[first : first + _BLOCK]
+      yield from zip(block, pool.map(look, block), strict=True)
       if time.monotonic() - last > _PROGRESS:
         last = time.monotonic()
-        logging.info("looked at %d of %d files in %s", number + 1, len(files), root)
+        done = first + len(block)
+        logging.info("looked at %d of %d files in %s", done, len(files), root)
 
 
 # The cache: a line a file, tabs between the columns, names quoted as in a URL.

@@ -6,7 +6,8 @@ from absl import logging
 
 from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import UserError
-from configs import presets
+from byol_jax.pretrained import ImageForm
+from configs import linear_eval, presets
 from experiments import dial
 from tests import tiny
 
@@ -210,3 +211,31 @@ def test_epochs_in_any_preset():
 def test_every_system_takes_the_preset(system):
   config = dial.fill(tiny.SYSTEMS[system]("folder"), dataset(40))
   assert dial._open(config) == []
+
+
+FORM = ImageForm(64, 3, (0.4,), (0.3,), 0.875)
+
+
+@pytest.mark.parametrize(
+  ("given", "splits"),
+  [
+    ({"labels": 1}, ("train[:90%]", "train[90%:]")),
+    ({"labels": 1, "val": 9}, ("train", "val")),
+  ],
+)
+def test_a_linear_evaluation_sees_what_the_encoder_saw(given, splits):
+  config = linear_eval.get_config("folder")
+  filled = dial.fill_evaluation(config, dataset(200, **given), FORM)
+  data = filled.data
+  assert (data.size, data.mean, data.std) == (64, (0.4,), (0.3,))
+  assert (data.train, data.test) == splits
+  images = 180 if splits[0] == "train[:90%]" else 200
+  assert filled.train.batch_size == 32
+  assert filled.train.steps == 80 * images / 32
+
+
+@pytest.mark.parametrize("preset", [None, "cifar10", "imagenet"])
+def test_other_linear_evaluations_leave_nothing_open(preset):
+  config = linear_eval.get_config(preset)
+  config.data.train = "train[:50%]"
+  assert dial.fill_evaluation(config, dataset(9), FORM).to_dict() == config.to_dict()
