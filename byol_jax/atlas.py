@@ -1,14 +1,15 @@
 """Figures of an embedding: a map with thumbnails, and sheets of nearest images.
 
-Images are uint8 [..., size, size, C], all of one size, C = 1, 3 or 4. Figures are saved
+Images are uint8 [..., size, size, C], all of one size. Figures are saved
 with `figure.savefig(path)`; a pixel of an image is then a pixel of the file.
 """
 
-import importlib
+import contextlib
+import functools
+import importlib.util
 import itertools
 import math
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -21,7 +22,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from byol_jax.data import crops
+from byol_jax.data import batches, crops
 from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 from byol_jax.errors import UserError
 
@@ -45,26 +46,26 @@ _ROWS = 2**14  # embeddings whose covariance is summed at a time
 _LEAST = 5  # images of which t-SNE and UMAP make a map
 
 
-def thumbnails(source: Source, indices: Sequence[int], size: int = 64) -> np.ndarray:
+def thumbnails(
+  source: Source, indices: Sequence[int] | np.ndarray, size: int = 64
+) -> np.ndarray:
   """The central squares of some images, resized: uint8 [n, size, size, C].
 
   An image that can no longer be read is black.
   """
+  scale_for = functools.partial(crops.central_scale, size=size, fraction=1.0)
   found = np.zeros((len(indices), size, size, source.channels), np.uint8)
   for place, index in enumerate(indices):
-    try:
-      found[place] = thumbnail(source[int(index)][0], size)
-    except Unreadable:
-      continue
+    with contextlib.suppress(Unreadable):
+      found[place] = thumbnail(batches.read(source, int(index), scale_for)[0], size)
   return found
 
 
 def thumbnail(image: np.ndarray, size: int = 64) -> np.ndarray:
   """The central square of an image uint8 [H, W, C], resized: [size, size, C]."""
   square = crops.central_crop(image, min(image.shape[:2]), 1.0)
-  # Means of areas where pixels become fewer, and plain squares where they become more.
-  shrinks = len(square) > size
-  how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+  # Means of areas where pixels become fewer, plain squares where they become more.
+  how = cv2.INTER_AREA if len(square) > size else cv2.INTER_NEAREST
   resized = cv2.resize(square, (size, size), interpolation=how)
   return resized.reshape(size, size, -1)  # OpenCV drops a single channel
 
@@ -79,17 +80,24 @@ def project(embedding: np.ndarray, method: str = "pca") -> np.ndarray:
       embeddings scaled to length 1.
 
   Raises:
-    UserError: there is no such method, its package is not installed, or there are too
-      few images for it.
+    UserError: see `check_method`; or there are too few images for it.
   """
-  if method not in METHODS:
-    raise UserError(f"there is no map {method!r}: choose one of {', '.join(METHODS)}")
+  check_method(method)
   if method != "pca" and len(embedding) < _LEAST:
     raise UserError(
       f"{method} needs at least {_LEAST} images, and there are {len(embedding)}:"
       " choose pca"
     )
   return METHODS[method](embedding).astype(np.float32)
+
+
+def check_method(method: str) -> None:
+  """Raises UserError if there is no such method, or its package is not installed."""
+  if method not in METHODS:
+    raise UserError(f"there is no map {method!r}: choose one of {', '.join(METHODS)}")
+  module, package = _PACKAGES.get(method, ("numpy", "numpy"))
+  if importlib.util.find_spec(module) is None:
+    raise UserError(f"{method} needs {package}: pip install {package}, or choose pca")
 
 
 def _pca(embedding: np.ndarray) -> np.ndarray:
@@ -108,30 +116,23 @@ def _pca(embedding: np.ndarray) -> np.ndarray:
 
 
 def _tsne(embedding: np.ndarray) -> np.ndarray:
-  manifold = _imported("sklearn.manifold", "tsne", "scikit-learn")
+  from sklearn.manifold import TSNE
+
   perplexity = min(30, (len(embedding) - 1) / 3)
-  tsne = manifold.TSNE(perplexity=perplexity, init="pca", random_state=0)
+  tsne = TSNE(perplexity=perplexity, init="pca", random_state=0)
   return tsne.fit_transform(_of_length_1(embedding))
 
 
 def _umap(embedding: np.ndarray) -> np.ndarray:
-  umap = _imported("umap", "umap", "umap-learn")
-  near = min(15, len(embedding) - 1)
-  return umap.UMAP(n_neighbors=near, random_state=0).fit_transform(
-    _of_length_1(embedding)
-  )
+  from umap import UMAP
+
+  umap = UMAP(n_neighbors=min(15, len(embedding) - 1), random_state=0)
+  return umap.fit_transform(_of_length_1(embedding))
 
 
 METHODS = {"pca": _pca, "tsne": _tsne, "umap": _umap}
-
-
-def _imported(module: str, method: str, package: str) -> ModuleType:
-  try:
-    return importlib.import_module(module)
-  except ImportError as error:
-    raise UserError(
-      f"{method} needs {package}: pip install {package}, or choose pca"
-    ) from error
+# Those that are not built in: what is imported, and what is installed for it.
+_PACKAGES = {"tsne": ("sklearn", "scikit-learn"), "umap": ("umap", "umap-learn")}
 
 
 def _of_length_1(embedding: np.ndarray) -> np.ndarray:
@@ -258,11 +259,9 @@ def _canvas(
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-  """Grey is repeated; what is transparent shows white paper."""
-  if image.shape[-1] < 4:
-    return np.broadcast_to(image, (*image.shape[:2], 3))
-  alpha = image[..., 3:] / 255
-  return (image[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+  """Grey is repeated; of more than three channels the first three are shown."""
+  shown = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+  return np.broadcast_to(shown, (*image.shape[:2], 3))
 
 
 def _sheet(canvas: np.ndarray, title: str, right: int = 0) -> tuple[Figure, Axes]:

@@ -105,8 +105,7 @@ def duplicates(
       more than `MOST_PAIRS`.
   """
   _check(embedding)
-  if not -1 < threshold <= 1:
-    raise UserError(f"the least similarity is {threshold}: give a number in (-1, 1]")
+  check_threshold(threshold)
   pairs, similarities, count = [np.zeros((0, 2), int)], [np.zeros(0, np.float32)], 0
   starts = range(0, len(embedding), _TILE)
   for i in starts:
@@ -127,6 +126,12 @@ def duplicates(
   pair, similarity = np.concatenate(pairs), np.concatenate(similarities)
   order = np.lexsort((pair[:, 1], pair[:, 0], -similarity))
   return pair[order], similarity[order]
+
+
+def check_threshold(threshold: float) -> None:
+  """Raises UserError if a least similarity is out of range."""
+  if not -1 < threshold <= 1:
+    raise UserError(f"the least similarity is {threshold}: give a number in (-1, 1]")
 
 
 @jax.jit

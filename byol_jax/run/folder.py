@@ -153,29 +153,14 @@ class RunDir:
       )
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
-      self._unlock = self._lock()
+      descriptor = lock(self.path, "another --workdir")
+      self._unlock = weakref.finalize(self, os.close, descriptor)
     write_json(saved, config)
     if self._start and not self._summary.exists():
       _write_lines(self._starts, [*self.starts(), self._start])
     if listing and not self._images.exists():
       self._images.write_bytes(gzip.compress("\n".join(listing).encode(), mtime=0))
     return new
-
-  def _lock(self) -> Callable[[], object]:
-    """Locks the folder; what is returned unlocks it."""
-    descriptor = os.open(self.path, os.O_RDONLY)
-    unlock = weakref.finalize(self, os.close, descriptor)
-    try:
-      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      unlock()
-      raise UserError(
-        f"another run is at work in {self.path}; wait until it has ended, or choose"
-        " another --workdir"
-      ) from error
-    except OSError:
-      logging.warning("%s has no locks: let one process alone work in it", self.path)
-    return unlock
 
   def close(self) -> None:
     """Lets go of the folder: another run may claim it, and this one writes no more."""
@@ -244,6 +229,29 @@ class RunDir:
   def read_summary(self) -> dict[str, Any] | None:
     """The summary of a complete run, None for any other."""
     return read_json(self._summary) if self._summary.exists() else None
+
+
+def lock(folder: Path, other: str) -> int:
+  """Locks a folder until the descriptor that is returned is closed.
+
+  Args:
+    folder: it must be there.
+    other: what the user may choose in its place.
+
+  Raises:
+    UserError: it is locked already.
+  """
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(descriptor)
+    raise UserError(
+      f"another run is at work in {folder}; wait until it has ended, or choose {other}"
+    ) from error
+  except OSError:
+    logging.warning("%s has no locks: let one process alone work in it", folder)
+  return descriptor
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
