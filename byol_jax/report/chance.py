@@ -55,6 +55,7 @@ def percent(share: float) -> str:
 
 
 def _added(share: float, images: int) -> float:
+  share = min(max(share, 0.0), 1.0)  # lest a damaged file end in a stack trace
   return (images * share + 1) / (images + 2)
 
 

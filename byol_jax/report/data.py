@@ -21,11 +21,11 @@ def open_dataset(run: Run, images: str | os.PathLike[str] | None) -> Dataset | s
     run: whose it is.
     images: where it lies now; None for where the run had it.
   """
-  name, folder = run.setting("data.name"), run.setting("data.data_dir")
+  name = run.setting("data.name")
   try:
     if not isinstance(name, str):
       raise UserError("config.json names no data set")
-    where = run.located(folder) if images is None else os.fspath(images)
+    where = run.located("data.data_dir") if images is None else os.fspath(images)
     return datasets.open_dataset(name, where)
   except (UserError, OSError) as error:
     return str(error)

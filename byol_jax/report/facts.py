@@ -55,27 +55,27 @@ def _what(run: Run) -> str:
     return f"{name} of the encoder of {pretrained}" if pretrained else str(name)
   target = "a target network" if run.setting("target.kind") == "ema" else "no target"
   depth = run.setting("predictor.depth")
-  predictor = {0: "no predictor", 1: "a linear predictor"}.get(depth, "a predictor")
+  predictor = "a linear predictor" if depth == 1 else "a predictor"
+  if depth == 0:
+    predictor = "no predictor"
   objective = run.setting("objective.name")
   return f"self-supervised pretraining: {objective}, with {target} and {predictor}"
 
 
 def _network(run: Run) -> str | None:
-  if not (encoder := run.setting("encoder")):
+  depth, width, stem = (run.setting(f"encoder.{k}") for k in ("depth", "width", "stem"))
+  if depth is None:
     return None
   norms = [_norm(run, part) for part in ("encoder", "projector", "predictor")]
   return (
-    f"ResNet-{encoder.get('depth')}, width {encoder.get('width')}, stem"
-    f" {encoder.get('stem')}; norms of encoder, projector, predictor:"
-    f" {', '.join(norms)}"
+    f"ResNet-{depth}, width {width}, stem {stem}; norms of encoder, projector,"
+    f" predictor: {', '.join(norms)}"
   )
 
 
 def _norm(run: Run, part: str) -> str:
-  norm = run.setting(f"{part}.norm")
-  return (
-    f"{norm} + standardised weights" if run.setting(f"{part}.standardised") else norm
-  )
+  also = " + standardised weights" if run.setting(f"{part}.standardised") else ""
+  return f"{run.setting(f'{part}.norm')}{also}"
 
 
 def _images(run: Run, counts: Mapping[str, int]) -> str:

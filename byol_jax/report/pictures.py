@@ -119,7 +119,7 @@ def encoder_of(run: Run) -> Encoder:
   """
   if run.is_pretraining:
     return load_encoder(run.path)
-  return load_encoder(run.located(run.setting("pretrained")) or "")
+  return load_encoder(run.located("pretrained") or "")
 
 
 def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:

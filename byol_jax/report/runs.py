@@ -46,11 +46,12 @@ class Run:
       found = found.get(key) if isinstance(found, dict) else None
     return found
 
-  def located(self, path: str | None) -> str | None:
-    """A path of the config from where the run was last started."""
-    folder = self.starts[-1].get("folder") if self.starts else None
-    if path is None or not isinstance(folder, str):
-      return path
+  def located(self, name: str) -> str | None:
+    """A setting that is a path, from where the run was last started."""
+    path = self.setting(name)
+    folder = self.starts[-1].get("folder", "") if self.starts else ""
+    if not isinstance(path, str) or not isinstance(folder, str):
+      return None
     return os.path.join(folder, os.path.expanduser(path))
 
   @property

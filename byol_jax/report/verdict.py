@@ -84,7 +84,7 @@ def _collapsed(run: Run) -> Finding:
   collapsed = _has_collapsed(run)
   if collapsed is None:
     return Finding(question, "not known", OPEN, ["Nothing was measured yet."])
-  if run.result("spread") is not None:
+  if "collapsed" in (run.summary or {}):
     spread, rank = run.result("spread"), run.result("effective_rank")
     where = "of the test images"
   else:
@@ -108,8 +108,8 @@ def _collapsed(run: Run) -> Finding:
 
 def _has_collapsed(run: Run) -> bool | None:
   """What the run has measured last; None where it has not."""
-  if run.summary is not None and "collapsed" in run.summary:
-    return bool(run.summary["collapsed"])
+  if "collapsed" in (summary := run.summary or {}):
+    return bool(summary["collapsed"])
   last = run.last("valid_collapsed")
   return None if last is None else bool(last)
 
@@ -226,7 +226,7 @@ def test_images(run: Run, counts: Mapping[str, int]) -> int | None:
   """On how many images the test accuracies are."""
   recorded = number((run.summary or {}).get("test_images"))
   split = "probe.test" if run.is_pretraining else "data.test"
-  return int(recorded) if recorded else counts.get(split)
+  return int(recorded) if recorded and recorded >= 1 else counts.get(split)
 
 
 def _trust(run: Run, counts: Mapping[str, int]) -> Finding:

@@ -42,13 +42,14 @@ def test_what_is_no_finite_number_is_left_out(tmp_path):
 
 
 def test_paths_are_those_of_the_last_start(tmp_path):
-  (run,) = runs.read([made_up.write(tmp_path / "x")])
-  assert run.located("photos") == "/somewhere/photos"
-  assert run.located("/photos") == "/photos"
-  assert run.located("~/photos") == os.path.expanduser("~/photos")
-  assert run.located(None) is None
-  (old,) = runs.read([made_up.write(tmp_path / "old", starts=None)])
-  assert old.located("photos") == "photos"
+  settings = {"experiment": "x", "a": "photos", "b": "/photos", "c": "~/photos", "d": 1}
+  (run,) = runs.read([made_up.write(tmp_path / "x", settings)])
+  assert run.located("a") == "/somewhere/photos"
+  assert run.located("b") == "/photos"
+  assert run.located("c") == os.path.expanduser("~/photos")
+  assert run.located("d") is run.located("e") is None
+  (old,) = runs.read([made_up.write(tmp_path / "old", settings, starts=None)])
+  assert old.located("a") == "photos"
 
 
 def test_runs_are_called_by_what_tells_them_apart(tmp_path):
