@@ -132,6 +132,7 @@ class LinearEval:
     """The test accuracies in the form of a pretraining run's summary."""
     found = self.evaluate(state)
     return {
+      "test_images": len(self.inputs.source(self.config.data.test)),
       "linear": {"encoder": found["test_linear"]},
       "linear_top5": {"encoder": found["test_linear_top5"]},
     }

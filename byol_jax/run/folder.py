@@ -322,17 +322,18 @@ def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json_best_effort())
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """The settings of a config by their full names, such as "train.steps"."""
   found: dict[str, Any] = {}
   for key, value in tree.items():
     name = f"{prefix}{key}"
-    found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
   return found
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
   """Names of the settings in which two configs differ and which matter."""
-  first, second = ADDED | _flat(one), ADDED | _flat(other)
+  first, second = ADDED | flat(one), ADDED | flat(other)
   missing = object()
   return sorted(
     name
