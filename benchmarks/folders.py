@@ -93,7 +93,8 @@ Contestant = Callable[[np.ndarray], None]
 
 def _contestants(folder: str, prepared: str, size: int) -> tuple[int, list[Contestant]]:
   """The number of images, and the three."""
-  from byol_jax.data import datasets, folder as folders
+  from byol_jax.data import datasets
+  from byol_jax.data import folder as folders
 
   source = folders.open_dataset(folder).split("train")
   records = datasets.open_dataset("prepared", prepared).split("train")

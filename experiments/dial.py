@@ -17,8 +17,8 @@ from ml_collections import ConfigDict as Config
 
 from byol_jax.data import batches, crops
 from byol_jax.data.sources import Dataset, Source, Unreadable
+from byol_jax.description import ImageForm
 from byol_jax.errors import UserError, check_at_least
-from byol_jax.pretrained import ImageForm
 
 SIZES = (32, 64, 128, 224)
 _FEWEST = 10  # images

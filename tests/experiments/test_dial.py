@@ -5,8 +5,8 @@ import pytest
 from absl import logging
 
 from byol_jax.data.sources import ArrayDataset
+from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
-from byol_jax.pretrained import ImageForm
 from configs import linear_eval, presets
 from experiments import dial
 from tests import tiny

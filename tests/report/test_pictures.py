@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from byol_jax.data.sources import ArrayDataset
+from byol_jax.description import Description, ImageForm
 from byol_jax.errors import UserError
-from byol_jax.pretrained import Description, ImageForm
 from byol_jax.report import pictures, runs
 from tests.report import made_up
 
