@@ -5,6 +5,7 @@ It is that of a run, or of a file that `Encoder.save` wrote.
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -104,6 +105,17 @@ class Encoder:
     form = self.description.image
     crop = jax.ShapeDtypeStruct((1, form.size, form.size, form.channels), np.uint8)
     return jax.eval_shape(self.embed, self.params, self.stats, crop).shape[-1]
+
+  @functools.cached_property
+  def checksum(self) -> str:
+    """SHA-256 of its parameters and statistics: names, types, shapes and bytes."""
+    arrays = stored.named({"params": self.params, "stats": self.stats})
+    total = hashlib.sha256()
+    for name, leaf in sorted(arrays.items()):
+      array = np.ascontiguousarray(leaf)
+      total.update(f"{name} {array.dtype} {array.shape}\n".encode())
+      total.update(array.tobytes())
+    return total.hexdigest()
 
   def embed(self, params: hk.Params, stats: hk.State, crop: jax.Array) -> jax.Array:
     """Features [N, D] of crops uint8 [N, size, size, C]; a pure function, for a step.
