@@ -110,6 +110,13 @@ def test_files_of_torch_that_hold_something_else(content, message, tmp_path):
     export.read(path)
 
 
+def test_a_torch_that_runs_what_it_reads_is_not_used(tmp_path, monkeypatch):
+  torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
+  monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+  with pytest.raises(UserError, match=r"safely needs torch 2\.6 or newer: upgrade it"):
+    export.read(tmp_path / "resnet.pth")
+
+
 def test_reading_a_file_of_torch_needs_torch(tmp_path, monkeypatch):
   (tmp_path / "resnet.pth").write_bytes(b"")
   monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
