@@ -126,9 +126,9 @@ def _of_pickled_torch(path: Path) -> dict[str, np.ndarray]:
     raise UserError(f"reading {path} needs torch: install it, or save as .safetensors")
   import torch
 
-  # Before, weights_only could be got round (CVE-2025-32434).
-  if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
-    raise UserError(f"reading {path} safely needs torch 2.6 or newer: upgrade it")
+  # Before, weights_only could be got round (CVE-2025-32434, CVE-2026-24747).
+  if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):
+    raise UserError(f"reading {path} safely needs torch 2.10 or newer: upgrade it")
   try:
     found = torch.load(path, map_location="cpu", weights_only=True)
   except Exception as error:  # Damaged and malicious files fail in many ways.

@@ -112,8 +112,8 @@ def test_files_of_torch_that_hold_something_else(content, message, tmp_path):
 
 def test_a_torch_that_runs_what_it_reads_is_not_used(tmp_path, monkeypatch):
   torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
-  monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
-  with pytest.raises(UserError, match=r"safely needs torch 2\.6 or newer: upgrade it"):
+  monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+  with pytest.raises(UserError, match=r"safely needs torch 2\.10 or newer: upgrade it"):
     export.read(tmp_path / "resnet.pth")
 
 
