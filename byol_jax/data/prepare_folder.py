@@ -80,7 +80,9 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
       this name, or one made of other images; it cannot be written.
   """
   check_at_least(1, side=side)
-  if data_dir is None:
+  if not root:
+    raise UserError("name the folder of images: --folder=PHOTOS")
+  if not data_dir:
     raise UserError("say where to write the set: --data_dir=OUT")
   target = Path(os.path.abspath(os.path.expanduser(data_dir)))
   name = _default_name(root, side) if name is None else name

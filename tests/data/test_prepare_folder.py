@@ -412,6 +412,14 @@ def test_another_set_is_left_alone(root, out):
   assert files(out) == {"dataset_info.json": b"{}"}
 
 
+def test_a_damaged_list_of_files(root, out):
+  prepare(root, out)
+  for text in ("", "[]", "{}"):
+    (out / SET / "prepared.json").write_text(text)
+    with pytest.raises(UserError, match=r"prepared\.json is damaged: delete .*1\.0\.0"):
+      prepare(root, out)
+
+
 def test_one_command_at_a_time(root, out):
   with (
     prepare_folder._only_one(out / SET),
@@ -456,8 +464,11 @@ def test_folders_that_cannot_be(root, out, tmp_path):
   np.save(empty / "a.npy", np.zeros((8, 8, 5), np.uint8))
   with pytest.raises(UserError, match="have 5 channels, and those of 1 or 3"):
     prepare(empty, out)
-  with pytest.raises(UserError, match="say where to write the set: --data_dir=OUT"):
-    prepare_folder.prepare(str(root), None, 32)
+  for place in (None, ""):
+    with pytest.raises(UserError, match="say where to write the set: --data_dir=OUT"):
+      prepare_folder.prepare(str(root), place, 32)
+  with pytest.raises(UserError, match="name the folder of images: --folder=PHOTOS"):
+    prepare_folder.prepare("", str(out), 32)
   assert not out.exists()
 
 
