@@ -17,8 +17,8 @@ from ml_collections import ConfigDict as Config
 
 from byol_jax.data import batches, crops
 from byol_jax.data.sources import Dataset, Source, Unreadable
-from byol_jax.errors import UserError
-from byol_jax.pretrained import ImageForm
+from byol_jax.description import ImageForm
+from byol_jax.errors import UserError, check_at_least
 
 SIZES = (32, 64, 128, 224)
 _FEWEST = 10  # images
@@ -78,6 +78,7 @@ def fill(
     UserError: there are too few images to choose from.
   """
   config = config.copy_and_resolve_references()
+  _check_given(config)
   with config.unlocked(), config.ignore_type():
     if config.data.train is None:
       _set(config, "data.train", _train_split(dataset))
@@ -99,6 +100,7 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
     image: what the encoder sees.
   """
   config = config.copy_and_resolve_references()
+  _check_given(config)
   choices: dict[str, Callable[[], Choice]] = {
     "data.train": lambda: _train_split(dataset),
     "data.test": lambda: _test_split(config, dataset.sizes),
@@ -174,6 +176,18 @@ def _sample(source: Source) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
   mean = [round(float(value), 3) for value in pixels.mean(0)]
   std = [round(max(float(value), 0.01), 3) for value in pixels.std(0)]
   return int(np.median(sides)), tuple(mean), tuple(std)
+
+
+def _check_given(config: Config) -> None:
+  """Raises UserError for numbers that no choice could be made from."""
+  data, train = config.data, config.train
+  given = {"data__size": data.size, "train__batch_size": train.batch_size}
+  given |= {"train__accumulate": train.accumulate, "train__steps": train.steps}
+  check_at_least(
+    1, **{name: value for name, value in given.items() if value is not None}
+  )
+  if train.epochs is not None and train.epochs <= 0:
+    raise UserError(f"train.epochs is {train.epochs}: give a number above 0")
 
 
 def _open(config: Config) -> list[str]:

@@ -78,6 +78,7 @@ class Evaluation:
     summary: dict[str, Any] = health(test)
     if summary["collapsed"]:
       logging.warning(COLLAPSED)
+    summary["test_images"] = len(test["embedding"])
     if not self._labelled:
       return summary
     pairs = {"encoder": (features(self._probe.train), test)}

@@ -15,8 +15,8 @@ from byol_jax import features, parallel
 from byol_jax.data import batches, colour, sources, views
 from byol_jax.data.batches import Batch
 from byol_jax.data.folder import FolderDataset
+from byol_jax.description import ImageForm
 from byol_jax.errors import UserError, check_at_least
-from byol_jax.pretrained import ImageForm
 from byol_jax.run.folder import RunDir
 
 

@@ -14,8 +14,9 @@ import optax
 
 from byol_jax import features, optim, parallel
 from byol_jax.data import datasets, views
+from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
-from byol_jax.pretrained import ImageForm, load_encoder
+from byol_jax.pretrained import load_encoder
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
@@ -132,6 +133,7 @@ class LinearEval:
     """The test accuracies in the form of a pretraining run's summary."""
     found = self.evaluate(state)
     return {
+      "test_images": len(self.inputs.source(self.config.data.test)),
       "linear": {"encoder": found["test_linear"]},
       "linear_top5": {"encoder": found["test_linear_top5"]},
     }

@@ -13,7 +13,8 @@ import ml_collections
 import numpy as np
 import optax
 
-from byol_jax import diagnostics, features, objectives, optim, parallel, pretrained
+from byol_jax import description as describe
+from byol_jax import diagnostics, features, objectives, optim, parallel
 from byol_jax.data import augment, colour, datasets, views
 from byol_jax.errors import UserError
 from byol_jax.nets import bn_init, model
@@ -110,11 +111,11 @@ class Pretrain:
       remat=config.train.remat,
     )
 
-  def encoder_description(self) -> pretrained.Description:
+  def encoder_description(self) -> describe.Description:
     """What someone needs to know who uses the encoder elsewhere."""
     network = self.config.encoder.to_dict()
     precision = self.config.train.precision
-    return pretrained.Description(network, precision, self.inputs.image)
+    return describe.Description(network, precision, self.inputs.image)
 
   # What a run starts from, sees and does.
 
@@ -329,9 +330,9 @@ def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   loop.check(config)
   with run_dir:
     new = run_dir.claim(config, experiment.inputs.dataset.listing())
+    run_dir.write_encoder(describe.to_json(experiment.encoder_description()))
     run_dir.write_skipped(experiment.inputs.unreadable)
     experiment.inputs.on_unreadable = run_dir.write_skipped
-    run_dir.write_encoder(pretrained.to_json(experiment.encoder_description()))
     if new:
       experiment.show_views(run_dir.figures)
     return loop.run(experiment, config, run_dir)

@@ -66,6 +66,7 @@ def test_main_job_its_files_and_its_second_start(tmp_path):
     "encoder.json",
     "figures",
     "metrics.jsonl",
+    "starts.jsonl",
     "summary.json",
     "tensorboard",
   ]

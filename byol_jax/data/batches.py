@@ -86,6 +86,7 @@ def eval_batches(
   batch_size: int,
   host: int = 0,
   hosts: int = 1,
+  first: int = 0,
 ) -> Iterator[Batch]:
   """Yields this host's part of every image once, centrally cropped, in order.
 
@@ -98,6 +99,7 @@ def eval_batches(
     batch_size: images in a batch over all hosts.
     host: number of this host, in 0..hosts - 1.
     hosts: number of hosts; each takes b = batch_size / hosts in a row.
+    first: batches that are passed over at the beginning.
 
   Yields:
     'image': uint8[b, size, size, C]; 'label': int32[b], -1 where there is none;
@@ -111,7 +113,7 @@ def eval_batches(
   load = functools.partial(
     _eval_chunk, batch_size=batch_size, source=source, size=size, crop=crop
   )
-  steps = range(-(-len(source) // batch_size))
+  steps = range(first, -(-len(source) // batch_size))
   return _iterate(load, steps, offset=host * share, share=share, workers=0)
 
 

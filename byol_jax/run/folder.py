@@ -1,6 +1,7 @@
 """The folder of a run: a contract that scripts can rely on.
 
 config.json         the resolved config
+starts.jsonl        a line for each start that trained: see `byol_jax.run.provenance`
 encoder.json        of a pretraining run: see `byol_jax.pretrained`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
@@ -47,10 +48,24 @@ class RunDir:
   any more.
   """
 
-  def __init__(self, path: str | os.PathLike[str], writes: bool = True):
+  def __init__(
+    self,
+    path: str | os.PathLike[str],
+    writes: bool = True,
+    start: Mapping[str, Any] | None = None,
+  ):
+    """Takes the folder, and touches nothing.
+
+    Args:
+      path: of the folder.
+      writes: whether this host writes.
+      start: of this process, as `provenance.start` has it, for starts.jsonl.
+    """
     self.path = absolute(path)
+    self._start = start
     self.checkpoints = self.path / "checkpoints"
     self.figures = self.path / "figures"
+    self._starts = self.path / "starts.jsonl"
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
     self._images = self.path / "images.txt.gz"
@@ -138,27 +153,14 @@ class RunDir:
       )
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
-      self._unlock = self._lock()
+      descriptor = lock(self.path, "another --workdir")
+      self._unlock = weakref.finalize(self, os.close, descriptor)
     write_json(saved, config)
+    if self._start and not self._summary.exists():
+      _write_lines(self._starts, [*self.starts(), self._start])
     if listing and not self._images.exists():
       self._images.write_bytes(gzip.compress("\n".join(listing).encode(), mtime=0))
     return new
-
-  def _lock(self) -> Callable[[], object]:
-    """Locks the folder; what is returned unlocks it."""
-    descriptor = os.open(self.path, os.O_RDONLY)
-    unlock = weakref.finalize(self, os.close, descriptor)
-    try:
-      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      unlock()
-      raise UserError(
-        f"another run is at work in {self.path}; wait until it has ended, or choose"
-        " another --workdir"
-      ) from error
-    except OSError:
-      logging.warning("%s has no locks: let one process alone work in it", self.path)
-    return unlock
 
   def close(self) -> None:
     """Lets go of the folder: another run may claim it, and this one writes no more."""
@@ -183,8 +185,7 @@ class RunDir:
     """
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():
-      lines = "".join(json.dumps(record) + "\n" for record in records)
-      _replace(self._metrics, lines)
+      _write_lines(self._metrics, records)
       self._tensorboard = SummaryWriter(
         str(self.path / "tensorboard"), purge_step=step + 1
       )
@@ -203,19 +204,11 @@ class RunDir:
 
   def records(self) -> list[dict[str, Any]]:
     """All complete lines of metrics.jsonl."""
-    if not self._metrics.exists():
-      return []
-    # A run that was killed may leave half a line behind.
-    whole = self._metrics.read_text().rpartition("\n")[0]
-    records = []
-    for number, line in enumerate(whole.splitlines(), 1):
-      try:
-        records.append(json.loads(line))
-      except ValueError as error:
-        raise UserError(
-          f"{self._metrics} is damaged in line {number}: delete that line"
-        ) from error
-    return records
+    return _lines(self._metrics, "step")
+
+  def starts(self) -> list[dict[str, Any]]:
+    """All complete lines of starts.jsonl; none of a run of version 0.2 or before."""
+    return _lines(self._starts, "started")
 
   def write_encoder(self, description: Mapping[str, Any]) -> None:
     """Writes encoder.json, with which the encoder can be used elsewhere."""
@@ -236,6 +229,29 @@ class RunDir:
   def read_summary(self) -> dict[str, Any] | None:
     """The summary of a complete run, None for any other."""
     return read_json(self._summary) if self._summary.exists() else None
+
+
+def lock(folder: Path, other: str) -> int:
+  """Locks a folder until the descriptor that is returned is closed.
+
+  Args:
+    folder: it must be there.
+    other: what the user may choose in its place.
+
+  Raises:
+    UserError: it is locked already.
+  """
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(descriptor)
+    raise UserError(
+      f"another run is at work in {folder}; wait until it has ended, or choose {other}"
+    ) from error
+  except OSError:
+    logging.warning("%s has no locks: let one process alone work in it", folder)
+  return descriptor
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -267,6 +283,30 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
   _replace(path, json.dumps(value, indent=2) + "\n")
 
 
+def _lines(path: Path, key: str) -> list[dict[str, Any]]:
+  """The whole lines of a file, a JSON object with `key` in each."""
+  if not path.exists():
+    return []
+  # A run that was killed may leave half a line behind.
+  whole = path.read_bytes().decode(errors="replace").split("\n")[:-1]
+  found = []
+  for number, line in enumerate(whole, 1):
+    try:
+      value = json.loads(line)
+      if not isinstance(value, dict) or key not in value:
+        raise ValueError(f"no JSON object with {key!r}")
+    except ValueError as error:
+      raise UserError(
+        f"{path} is damaged in line {number}: delete that line"
+      ) from error
+    found.append(value)
+  return found
+
+
+def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+  _replace(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
 def _replace(path: Path, text: str) -> None:
   temporary = path.with_suffix(path.suffix + ".tmp")
   temporary.write_bytes(os.fsencode(text))  # names of files have any bytes
@@ -282,17 +322,18 @@ def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json_best_effort())
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """The settings of a config by their full names, such as "train.steps"."""
   found: dict[str, Any] = {}
   for key, value in tree.items():
     name = f"{prefix}{key}"
-    found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
   return found
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
   """Names of the settings in which two configs differ and which matter."""
-  first, second = ADDED | _flat(one), ADDED | _flat(other)
+  first, second = ADDED | flat(one), ADDED | flat(other)
   missing = object()
   return sorted(
     name

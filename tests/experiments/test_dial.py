@@ -5,8 +5,8 @@ import pytest
 from absl import logging
 
 from byol_jax.data.sources import ArrayDataset
+from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
-from byol_jax.pretrained import ImageForm
 from configs import linear_eval, presets
 from experiments import dial
 from tests import tiny
@@ -239,3 +239,19 @@ def test_other_linear_evaluations_leave_nothing_open(preset):
   config = linear_eval.get_config(preset)
   config.data.train = "train[:50%]"
   assert dial.fill_evaluation(config, dataset(9), FORM).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "message"),
+  [
+    ("train.epochs", 0.0, "train.epochs is 0.0: give a number above 0"),
+    ("train.epochs", -1.5, "train.epochs is -1.5"),
+    ("train.batch_size", 0, "train.batch_size is 0: give 1 or more"),
+    ("train.accumulate", 0, "train.accumulate is 0"),
+    ("train.steps", 0, "train.steps is 0"),
+    ("data.size", -4, "data.size is -4"),
+  ],
+)
+def test_numbers_that_nothing_follows_from(filled, name, value, message):
+  with pytest.raises(UserError, match=message):
+    filled({name: value})
