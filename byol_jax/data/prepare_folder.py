@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -239,18 +239,21 @@ def _write_file(
   """Writes a file of records, and notes it."""
   lengths: list[int] = []
 
-  def records() -> Iterator[bytes]:
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-      found = threads.map(functools.partial(_record, source, job.side), indices)
-      for index, record in zip(indices, found, strict=True):
-        if isinstance(record, Unreadable):
-          state["unreadable"][source.name(index)] = str(record)
-          continue
-        lengths.append(len(record))
-        yield record
+  def records(found: Iterable[bytes | Unreadable]) -> Iterator[bytes]:
+    for index, record in zip(indices, found, strict=True):
+      if isinstance(record, Unreadable):
+        state["unreadable"][source.name(index)] = str(record)
+        continue
+      lengths.append(len(record))
+      yield record
 
   path = job.path / file
-  record_files.write_shard(path, records())
+  threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+  try:
+    found = threads.map(functools.partial(_record, source, job.side), indices)
+    record_files.write_shard(path, records(found))
+  finally:
+    threads.shutdown(cancel_futures=True)  # Ctrl-C waits for no more images
   state["files"][file] = {
     "images": len(lengths),
     "bytes": sum(lengths),
