@@ -197,7 +197,8 @@ def _learning_so_far(run: Run, images: int | None) -> Finding:
 def _without_labels(run: Run) -> Finding:
   """Of a run without labels: its score at the start and now, which proves nothing."""
   if _has_collapsed(run):
-    return Finding(_LEARNING, "no, it has collapsed", BAD, ["There are no labels."])
+    text = "There are no labels that would say otherwise."
+    return Finding(_LEARNING, "no, it has collapsed", BAD, [text])
   points = run.points("score")
   if len(points) < 2:
     text = "No accuracy was measured: there are no labels, or it has just begun."
