@@ -3,30 +3,30 @@
   python -m benchmarks.folders --images=../shared/imagenet_samples
 
 Two folders: the JPEGs as they are, and photographs of 12 megapixels made of some of
-them, in a temporary folder: enlarged to 4032 x 3024 (bicubic), Gaussian noise of
+them, in a temporary folder: enlarged to 4032 x 3024 (bicubic), with Gaussian noise of
 standard deviation 5 added to each channel of each pixel, as JPEG of quality 95.
 
   OpenCV     the whole image is decoded and converted to RGB, then cropped
+  tuned      the same, where malloc keeps memory as it does in training
   folder     byol_jax.data.folder, which decodes at the size that the crops need
-  prepared   the set of `byol_jax.data.prepare --folder --side=320`
+  prepared   the set of `byol_jax.data.prepare --folder=FOLDER --side=320`
 
-All three crop and flip by the same numbers, both views of BYOL, and take turns on one
-core, in one process that is tuned as for training. What counts is the time that this
-process computes, so that others on the machine matter less; files are in memory.
+All crop and flip by the same numbers, both views of BYOL, and take turns (see `turns`),
+each in a process of one thread. What counts are the seconds that a process computes:
+others on the machine matter less. The files are in the memory of the system.
 """
 
-import functools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import app, flags
 
-from benchmarks import jpegs, tables
+from benchmarks import jpegs, tables, turns
 
 SIZES = (64, 128, 224)
 SIDE = 320  # of the prepared set
@@ -54,82 +54,78 @@ def make_photographs(folder: str, target: str) -> None:
     cv2.imwrite(file, pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
 
 
-def _plain(source: Any, size: int, positions: np.ndarray) -> None:
+def prepare_plain(folder: str, size: int, tuned: bool) -> turns.Prepared:
   """OpenCV and nothing else: the crops of `train_chunk`, in its order."""
   import cv2
 
-  from byol_jax.data import batches, crops
+  from byol_jax.data import batches, crops, datasets
+  from byol_jax.run import host
 
-  first, count = int(positions[0]), len(positions)
-  views = jpegs.views()
-  uniforms = [batches.crop_uniforms(_SEED, v, first, count) for v in range(len(views))]
-  order = batches.permutation(_SEED, 0, len(source))
-  cropped = np.empty((len(views), count, size, size, 3), np.uint8)
-  for i, index in enumerate(order[positions].tolist()):
-    path = str(Path(source.root, source.paths[index]))
-    image: Any = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    for v, view in enumerate(views):
-      cropped[v, i] = crops.random_crop_flip(image, uniforms[v][i], size, view)
+  if tuned:
+    host.tune()
+  cv2.setNumThreads(0)
+  source: Any = datasets.open_dataset("folder", folder).split("train")
+  views, count = jpegs.views(), len(source)
+  uniforms = [batches.crop_uniforms(_SEED, v, 0, count) for v in range(len(views))]
+  order = batches.permutation(_SEED, 0, count).tolist()
+
+  def load(places: Sequence[int]) -> np.ndarray:
+    cropped = np.empty((len(views), len(places), size, size, 3), np.uint8)
+    for i, place in enumerate(places):
+      path = str(Path(folder, source.name(order[place])))
+      image: Any = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+      image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+      for v, view in enumerate(views):
+        draw = uniforms[v][place]
+        cropped[v, i] = crops.random_crop_flip(image, draw, size, view)
+    return cropped
+
+  def run() -> None:
+    for start in range(0, count, _BATCH):
+      load(range(start, min(start + _BATCH, count)))
+
+  return {"images": count}, run
 
 
-def _ours(source: Any, size: int, positions: np.ndarray) -> None:
+def prepare_ours(name: str, data_dir: str, size: int) -> turns.Prepared:
   """What a thread of `train_batches` does."""
-  from byol_jax.data import batches
+  from byol_jax.data import batches, datasets
+  from byol_jax.run import host
 
-  batches.train_chunk(
-    0,
-    positions,
-    batch_size=len(source),
-    source=source,
-    views=jpegs.views(),
-    size=size,
-    seed=_SEED,
-  )
+  host.tune()
+  source = datasets.open_dataset(name, data_dir).split("train")
+  count, views = len(source), jpegs.views()
+  settings: dict[str, Any] = {"batch_size": count, "size": size, "seed": _SEED}
 
+  def run() -> None:
+    for start in range(0, count, _BATCH):
+      places = np.arange(start, min(start + _BATCH, count))
+      batches.train_chunk(0, places, source=source, views=views, **settings)
 
-Contestant = Callable[[np.ndarray], None]
-
-
-def _contestants(folder: str, prepared: str, size: int) -> tuple[int, list[Contestant]]:
-  """The number of images, and the three."""
-  from byol_jax.data import datasets
-  from byol_jax.data import folder as folders
-
-  source = folders.open_dataset(folder).split("train")
-  records = datasets.open_dataset("prepared", prepared).split("train")
-  return len(source), [
-    functools.partial(_plain, source, size),
-    functools.partial(_ours, source, size),
-    functools.partial(_ours, records, size),
-  ]
+  return {"images": count}, run
 
 
-def _seconds(contestants: list[Contestant], count: int) -> Iterator[list[float]]:
-  """What each takes for each batch, its first ones left out."""
-  starts = range(0, count, _BATCH)
-  for start in (starts[0], *starts):
-    positions = np.arange(start, min(start + _BATCH, count))
-    taken = []
-    for contestant in contestants:
-      before = time.process_time()
-      contestant(positions)
-      taken.append((time.process_time() - before) / len(positions))
-    yield taken
-
-
-def _row(name: str, folder: str, prepared: str, size: int, rounds: int) -> None:
-  count, contestants = _contestants(folder, prepared, size)
-  taken = [
-    [statistics.mean(one) for one in zip(*_seconds(contestants, count), strict=True)]
-    for _ in range(1 + rounds)
-  ][1:]
-  plain, *ours = (list(one) for one in zip(*taken, strict=True))
-  cells = [name, size, f"{1 / statistics.median(plain):.1f}"]
-  for seconds in ours:
-    ratio = statistics.median(a / b for a, b in zip(plain, seconds, strict=True))
-    cells += [f"{1 / statistics.median(seconds):.1f}", f"{ratio:.2f}"]
-  tables.row(cells)
+def _row(folder: str, prepared: str, size: int, rounds: int) -> list[str]:
+  """Images a second of each, and how many times as fast as plain OpenCV ours are."""
+  plain = {"folder": folder, "size": size}
+  settings: dict[str, tuple[Any, dict[str, Any]]] = {
+    "OpenCV": (prepare_plain, plain | {"tuned": False}),
+    "tuned": (prepare_plain, plain | {"tuned": True}),
+    "folder": (prepare_ours, {"name": "folder", "data_dir": folder, "size": size}),
+    "prepared": (prepare_ours, {"name": "of", "data_dir": prepared, "size": size}),
+  }
+  contestants = {
+    name: turns.Contestant(prepare, given, clock=time.process_time)
+    for name, (prepare, given) in settings.items()
+  }
+  found = turns.take_turns(contestants, rounds, warm_up=1)
+  cells = []
+  for name, timing in found.items():
+    speed = f"{timing.facts['images'] / timing.median:.1f}"
+    cells.append(tables.with_spread(speed, timing.spread))
+    if name in ("folder", "prepared"):
+      cells.append(f"{found['OpenCV'].ratio(timing):.2f}")
+  return cells
 
 
 def main(images: str, rounds: int) -> None:
@@ -139,27 +135,24 @@ def main(images: str, rounds: int) -> None:
     images: folder of JPEGs.
     rounds: how many times each is timed.
   """
-  jpegs.pin()
-  from byol_jax.run import host
-
-  host.tune()
   from byol_jax.data import prepare_folder
 
   with tempfile.TemporaryDirectory() as temporary:
     large = Path(temporary, "large")
     large.mkdir()
     make_photographs(images, str(large))
-    bytes_ = [path.stat().st_size for path in large.iterdir()]
-    mean, low, high = (f(bytes_) / 1e6 for f in (statistics.mean, min, max))
-    print(f"Photographs: {len(bytes_)}, {mean:.1f} MB ({low:.1f} to {high:.1f})\n")
-    tables.head(
-      ("images", "crop, px", "OpenCV", "folder", "faster by", "prepared", "faster by")
+    sizes = [path.stat().st_size / 1e6 for path in large.iterdir()]
+    print(
+      f"{len(sizes)} photographs of {statistics.mean(sizes):.1f} MB in the mean"
+      f" ({min(sizes):.1f} to {max(sizes):.1f}); images a second and core:\n"
     )
-    for name, folder in ((Path(images).name, images), ("12 megapixels", str(large))):
+    times = "times OpenCV"
+    tables.head(("images", "px", "OpenCV", "tuned", "folder", times, "prepared", times))
+    for name, folder in (("as they are", images), ("12 megapixels", str(large))):
       prepared = str(Path(temporary, f"{Path(folder).name}_prepared"))
-      prepare_folder.prepare(folder, prepared, SIDE, "prepared")
+      prepare_folder.prepare(folder, prepared, SIDE, "of")
       for size in SIZES:
-        _row(name, folder, prepared, size, rounds)
+        tables.row((name, size, *_row(folder, prepared, size, rounds)))
 
 
 if __name__ == "__main__":

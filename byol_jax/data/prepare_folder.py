@@ -16,11 +16,10 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
@@ -38,7 +37,6 @@ QUALITY = 95  # of JPEG
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _IMAGES = 1024  # in a file
 _FILES = 256  # of a split at most: readers keep all of them open
-_LONGEST = 65_000  # pixels of a side that JPEG can have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +54,9 @@ class _Job:
 
   def made_of(self) -> dict[str, Any]:
     """What must be the same for a stopped command to go on."""
-    lines = self.dataset.listing()
-    listing = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    return {"name": self.name, "side": self.side, "images": len(lines), "hash": listing}
+    listing = "\n".join(self.dataset.listing())
+    images = hashlib.sha256(listing.encode()).hexdigest()
+    return {"name": self.name, "side": self.side, "images": images}
 
 
 def prepare(root: str, data_dir: str | None, side: int, name: str | None = None) -> str:
@@ -82,10 +80,12 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
       this name, or one made of other images; it cannot be written.
   """
   check_at_least(1, side=side)
-  if data_dir is None:
+  if not root:
+    raise UserError("name the folder of images: --folder=PHOTOS")
+  if not data_dir:
     raise UserError("say where to write the set: --data_dir=OUT")
   target = Path(os.path.abspath(os.path.expanduser(data_dir)))
-  name = name or _default_name(root, side)
+  name = _default_name(root, side) if name is None else name
   _check_name(name)
   dataset = folder.open_dataset(root)
   _check_images(dataset, target)
@@ -93,7 +93,7 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
   try:
     with _only_one(job.path):
       state = _state(job)
-      if (job.path / record_files.INFO).exists():
+      if _is_complete(job, state):
         return f"{name} in {target} is ready to be read already. {_usage(job)}"
       _write(job, state)
   except OSError as error:
@@ -107,7 +107,8 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
 def _default_name(root: str, side: int) -> str:
   """photos_320 for My/Photos."""
   base = os.path.basename(os.path.abspath(os.path.expanduser(root))).lower()
-  return f"{re.sub('[^a-z0-9]+', '_', base).strip('_0123456789') or 'images'}_{side}"
+  plain = re.sub("[^a-z0-9]+", "_", base).strip("_").lstrip("_0123456789")
+  return f"{plain or 'images'}_{side}"
 
 
 def _check_name(name: str) -> None:
@@ -163,8 +164,8 @@ def _state(job: _Job) -> dict[str, Any]:
   """What has been written so far, as prepared.json has it.
 
   Returns:
-    "made_of": see `_Job`; "files": name -> [images, bytes]; "unreadable": path ->
-    reason.
+    "made_of": see `_Job`; "files": name -> its numbers of images, of their bytes, and
+    of its own; "unreadable": path -> reason.
   """
   path, made_of = job.path / STATE, job.made_of()
   if not path.exists():
@@ -176,17 +177,23 @@ def _state(job: _Job) -> dict[str, Any]:
     before = state["made_of"]
   except (KeyError, TypeError, ValueError) as error:
     raise UserError(f"{path} is damaged: delete {path.parent}") from error
-  if before != made_of:
-    changes = [
-      f"{key} was {before.get(key)} and is {value}"
-      for key, value in made_of.items()
-      if before.get(key) != value
-    ]
+  differing = [key for key, value in made_of.items() if before.get(key) != value]
+  if differing:
     raise UserError(
-      f"{job.path} was made of other images or settings ({', '.join(changes)}): choose"
-      " another --name, or delete that folder"
+      f"{job.path} was made of something else (it differs in {', '.join(differing)}):"
+      " choose another --name, or delete that folder"
     )
   return state
+
+
+def _is_complete(job: _Job, state: Mapping[str, Any]) -> bool:
+  info = job.path / record_files.INFO
+  return info.exists() and all(_is_whole(job, state, file) for file in state["files"])
+
+
+def _is_whole(job: _Job, state: Mapping[str, Any], file: str) -> bool:
+  path, noted = job.path / file, state["files"].get(file)
+  return bool(noted) and path.exists() and path.stat().st_size == noted["size"]
 
 
 def _write(job: _Job, state: dict[str, Any]) -> None:
@@ -203,11 +210,11 @@ def _write(job: _Job, state: dict[str, Any]) -> None:
       features["label"] = tfds.features.ClassLabel(names=names)
     files = _files(job.name, split, len(source))
     for number, (file, indices) in enumerate(files, start=1):
-      if file not in state["files"] or not (job.path / file).exists():
+      if not _is_whole(job, state, file):
         _write_file(job, state, source, file, indices)
         logging.info("%s: wrote file %d of %d", split, number, len(files))
-    lengths[split] = [state["files"][file][0] for file, _ in files]
-    sizes[split] = sum(state["files"][file][1] for file, _ in files)
+    lengths[split] = [state["files"][file]["images"] for file, _ in files]
+    sizes[split] = sum(state["files"][file]["bytes"] for file, _ in files)
   if not any(map(sum, lengths.values())):
     raise UserError(f"no image of {job.dataset.name} could be read")
   record_files.write_info(job.path, features, lengths, sizes)
@@ -230,21 +237,28 @@ def _write_file(
   job: _Job, state: dict[str, Any], source: FolderSource, file: str, indices: range
 ) -> None:
   """Writes a file of records, and notes it."""
-  images = size = 0
+  lengths: list[int] = []
 
-  def records() -> Iterator[bytes]:
-    nonlocal images, size
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-      found = threads.map(functools.partial(_record, source, job.side), indices)
-      for index, record in zip(indices, found, strict=True):
-        if isinstance(record, Unreadable):
-          state["unreadable"][source.name(index)] = str(record)
-          continue
-        images, size = images + 1, size + len(record)
-        yield record
+  def records(found: Iterable[bytes | Unreadable]) -> Iterator[bytes]:
+    for index, record in zip(indices, found, strict=True):
+      if isinstance(record, Unreadable):
+        state["unreadable"][source.name(index)] = str(record)
+        continue
+      lengths.append(len(record))
+      yield record
 
-  record_files.write_shard(job.path / file, records())
-  state["files"][file] = [images, size]
+  path = job.path / file
+  threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+  try:
+    found = threads.map(functools.partial(_record, source, job.side), indices)
+    record_files.write_shard(path, records(found))
+  finally:
+    threads.shutdown(cancel_futures=True)  # Ctrl-C waits for no more images
+  state["files"][file] = {
+    "images": len(lengths),
+    "bytes": sum(lengths),
+    "size": path.stat().st_size,
+  }
   record_files.write_json(job.path / STATE, state)
 
 
@@ -257,31 +271,12 @@ def _record(source: FolderSource, side: int, index: int) -> bytes | Unreadable:
     return error
   example: dict[str, bytes | int] = {"path": os.fsencode(source.name(index))}
   if min(image.shape[:2]) > side:
-    example["image"] = _encoded(reduced(image, side), "JPEG")
+    example["image"] = images.encode(images.shrunk(image, side), QUALITY)
   else:
-    example["image"] = _own_bytes(source, index, image) or _encoded(image, "PNG")
+    example["image"] = _own_bytes(source, index, image) or images.encode(image)
   if source.num_classes:
     example["label"] = label
   return record_files.serialise(example)
-
-
-def reduced(image: np.ndarray, side: int) -> np.ndarray:
-  """An image whose shorter side has `side` pixels, averages over areas of a larger."""
-  height, width = image.shape[:2]
-  scale = side / min(height, width)
-  size = max(round(scale * width), side), max(round(scale * height), side)
-  found = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-  return found.reshape(*found.shape[:2], -1)  # OpenCV drops a single channel
-
-
-def _encoded(image: np.ndarray, kind: str) -> bytes:
-  """The content of an image file; PNG where JPEG cannot be so long."""
-  pixels = image if image.shape[-1] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-  if kind == "JPEG" and max(image.shape) <= _LONGEST:
-    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-  else:
-    _, encoded = cv2.imencode(".png", pixels)
-  return encoded.tobytes()
 
 
 def _own_bytes(source: FolderSource, index: int, image: np.ndarray) -> bytes | None:
@@ -302,7 +297,7 @@ def _class_names(names: Sequence[str]) -> list[str]:
 
 
 def _summary(job: _Job, state: Mapping[str, Any]) -> str:
-  count = sum(images for images, _ in state["files"].values())
+  count = sum(file["images"] for file in state["files"].values())
   skipped = len(state["unreadable"])
   left_out = f" ({skipped} unreadable: see {job.path / STATE})" if skipped else ""
   return f"Prepared {count} images of {job.dataset.name} in {job.path}{left_out}."

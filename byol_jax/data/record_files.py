@@ -5,7 +5,7 @@ dataset_info.json is, which is written last.
 """
 
 import json
-import tempfile
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,10 @@ def write_info(
       for split in lengths
     )
   )
-  with tempfile.TemporaryDirectory(prefix="incomplete.", dir=folder) as written:
-    info.write_to_directory(written)
-    files = sorted(Path(written).iterdir(), key=lambda path: path.name == INFO)
-    for path in files:
-      path.replace(folder / path.name)
+  written = folder / "incomplete.info"
+  shutil.rmtree(written, ignore_errors=True)
+  written.mkdir()
+  info.write_to_directory(written)
+  for path in sorted(written.iterdir(), key=lambda path: path.name == INFO):
+    path.replace(folder / path.name)
+  written.rmdir()
