@@ -18,6 +18,21 @@ accuracy the network that it ranks first in a run is behind the best of that run
 average; and in how many runs it ranks the untrained network first.
 """
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+from byol_jax import diagnostics, parallel
+from byol_jax.run import stored
+from byol_jax.run.folder import RunDir, read_json, write_json
+from experiments import evaluation, pretrain
+from reproduce import arms
+
 ARMS = (  # in the order in which they are trained: any first few of them differ much
   "bn",
   "simclr",
@@ -43,8 +58,8 @@ ARMS = (  # in the order in which they are trained: any first few of them differ
 STEPS = 300
 EVERY = 100  # steps between checkpoints
 
-# Candidate -> 1 where higher is better, -1 where lower is. Those that do not say of what
-# are of the encoder's features; "projected" is of the projections, as in RankMe's paper.
+# Candidate -> 1 where higher is better, -1 where lower is. Those that do not say of
+# what are of the encoder's features; "projected" ones are of projections.
 CANDIDATES = {
   "effective_rank": 1,
   "rankme": 1,
@@ -74,3 +89,102 @@ SETTINGS = {
   "probe.valid_train": "train[:1000]",
   "probe.valid_test": "train[45000:45500]",
 }
+
+# What the study measures on: for candidates, and for the linear probe.
+HELD_OUT = "train[45000:47000]"
+PROBE_TRAIN, PROBE_TEST = "train[:5000]", "test[:5000]"
+
+Point = Mapping[str, float]  # of one network: "step", "linear" and each candidate
+
+
+def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
+  """Trains and measures what has not been; what the candidates agree with.
+
+  Returns:
+    "runs": for each arm its points, the untrained network first; "agreement": for each
+    candidate what `agreement` says.
+  """
+  runs = {name: _points(name, root / "score", data_dir) for name in ARMS}
+  return {
+    "runs": runs,
+    "agreement": {name: agreement(runs, name) for name in CANDIDATES},
+  }
+
+
+def _points(name: str, folder: Path, data_dir: str | None) -> Sequence[Point]:
+  path = folder / f"{name}.json"
+  if not path.exists():
+    config = arms.config(name, arms.FIRST_SEED, data_dir)
+    config.update_from_flattened_dict(SETTINGS)
+    if not (folder / name / "summary.json").exists():
+      pretrain.run(config, RunDir(folder / name))
+    write_json(path, {"points": _measured(pretrain.Pretrain(config), folder / name)})
+    jax.clear_caches()
+  return read_json(path)["points"]
+
+
+def _measured(experiment: pretrain.Pretrain, folder: Path) -> list[Point]:
+  """Measures the untrained network and all checkpoints of a run."""
+  start = experiment.init()
+  points = [_point(experiment, start)]
+  shapes = jax.eval_shape(experiment.init)._asdict()
+  del shapes["optimiser"]
+  for step in range(EVERY, STEPS + 1, EVERY):
+    _, found = stored.load(folder, shapes, step)
+    points.append(_point(experiment, start._replace(**found)))
+  return points
+
+
+def _point(experiment: pretrain.Pretrain, state: pretrain.State) -> Point:
+  network = experiment.extract(parallel.replicate(state))
+  assert network.views
+  train, test = network.features(PROBE_TRAIN), network.features(PROBE_TEST)
+  return {
+    "step": int(state.step),
+    "linear": evaluation.accuracy("linear", train, test),
+    **candidates(network.features(HELD_OUT), network.views(HELD_OUT)),
+  }
+
+
+def candidates(images: evaluation.Arrays, views: evaluation.Arrays) -> dict[str, float]:
+  """Measures a network by each of `CANDIDATES`, as `evaluation.health` does."""
+  health = evaluation.health(images, views)
+  found = {
+    **{k: health[k] for k in ("effective_rank", "rankme", "lidar", "spread")},
+    "rankme_projected": diagnostics.rankme(jnp.asarray(images["projection"])),
+    "lidar_projected": diagnostics.lidar(views["projection"]),
+    "rank_differential": health["target_rank"] / max(health["prediction_rank"], 1.0),
+  }
+  for end, kind in (("", "embedding"), ("_projected", "projection")):
+    of_views = evaluation.of_views(views[kind])
+    found |= {f"{name}{end}": value for name, value in of_views.items()}
+    found[f"alignment_and_uniformity{end}"] = sum(of_views.values())
+  return {name: float(value) for name, value in found.items()}
+
+
+def agreement(runs: Mapping[str, Sequence[Point]], name: str) -> dict[str, float]:
+  """How a candidate agrees with linear accuracy.
+
+  Returns:
+    Spearman's rank correlation "over_runs" and "within_runs"; "lost", the points of
+    linear accuracy by which the network that it ranks first in a run is behind the best
+    of that run, the mean over the runs; "untrained_first", the share of runs in which it
+    ranks the untrained network first.
+  """
+  scores = {run: [CANDIDATES[name] * p[name] for p in runs[run]] for run in runs}
+  linear = {run: [p["linear"] for p in runs[run]] for run in runs}
+  last = [[of[run][-1] for run in runs] for of in (scores, linear)]
+  first = {run: int(np.argmax(scores[run])) for run in runs}
+  return {
+    "over_runs": _spearman(*last),
+    "within_runs": float(np.mean([_spearman(scores[r], linear[r]) for r in runs])),
+    "lost": 100 * float(np.mean([max(linear[r]) - linear[r][first[r]] for r in runs])),
+    "untrained_first": float(np.mean([first[r] == 0 for r in runs])),
+  }
+
+
+def _spearman(one: Sequence[float], other: Sequence[float]) -> float:
+  """Spearman's rank correlation, 0 where one of them does not move."""
+  if min(np.ptp(one), np.ptp(other)) == 0:
+    return 0.0
+  return float(scipy.stats.spearmanr(one, other).statistic)
