@@ -67,6 +67,9 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
   if "costs" in studies:
     yield "\n## What a step costs\n"
     yield from _costs(studies["costs"]["found"])
+  if "score" in studies:
+    yield "\n## Measures that need no labels\n"
+    yield from _score(studies["score"]["found"])
   yield "\n## All runs\n"
   yield from _runs(found)
   yield "\n## How it was made\n"
@@ -187,6 +190,46 @@ def _costs(found: dict[str, Any]) -> Iterator[str]:
         str(cost["collectives"]["all-reduce"]["arrays"]),
       )
       for name, cost in found.items()
+    ),
+  )
+
+
+def _score(found: dict[str, Any]) -> Iterator[str]:
+  runs = found["runs"]
+  points = sum(map(len, runs.values()))
+  yield (
+    f"{len(runs)} short runs with one seed, {points} networks: each run's untrained one"
+    " and those of its checkpoints. Spearman's rank correlation with linear accuracy of"
+    " the last networks of all runs (over runs), and of the networks of each run, the"
+    " mean (within runs). Lost: points of linear accuracy by which the network ranked"
+    " first is behind the best of its run; untrained first: the runs in which that is"
+    " the untrained one. The rule and the candidates: `reproduce/score.py`. Ranked by"
+    " the mean of the two.\n"
+  )
+  ranked = sorted(
+    found["agreement"].items(),
+    key=lambda item: item[1]["over_runs"] + item[1]["within_runs"],
+    reverse=True,
+  )
+  yield from _table(
+    ("measure", "over runs", "within runs", "lost", "untrained first"),
+    (
+      (
+        name.replace("_", " "),
+        f"{agreement['over_runs']:.2f}",
+        f"{agreement['within_runs']:.2f}",
+        f"{agreement['lost']:.1f}",
+        f"{round(len(runs) * agreement['untrained_first'])} of {len(runs)}",
+      )
+      for name, agreement in ranked
+    ),
+  )
+  yield "\nThe runs, from untrained to the last network, linear accuracy in %:\n"
+  yield from _table(
+    ("arm", "linear"),
+    (
+      (name, ", ".join(f"{100 * point['linear']:.1f}" for point in points))
+      for name, points in runs.items()
     ),
   )
 

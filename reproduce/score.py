@@ -166,10 +166,10 @@ def agreement(runs: Mapping[str, Sequence[Point]], name: str) -> dict[str, float
   """How a candidate agrees with linear accuracy.
 
   Returns:
-    Spearman's rank correlation "over_runs" and "within_runs"; "lost", the points of
-    linear accuracy by which the network that it ranks first in a run is behind the best
-    of that run, the mean over the runs; "untrained_first", the share of runs in which it
-    ranks the untrained network first.
+    Spearman's rank correlation "over_runs" and "within_runs"; "lost", by how many
+    points of linear accuracy the network that it ranks first in a run is behind the
+    best of that run, the mean over the runs; "untrained_first", the share of runs in
+    which that network is the untrained one.
   """
   scores = {run: [CANDIDATES[name] * p[name] for p in runs[run]] for run in runs}
   linear = {run: [p["linear"] for p in runs[run]] for run in runs}
