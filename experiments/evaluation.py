@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -17,7 +16,7 @@ Arrays = Mapping[str, np.ndarray]
 # What LiDAR and its like are measured on: at most so many images of a split, each in
 # so many augmented views, an even number.
 IMAGES = 1000
-VIEWS = 10
+VIEWS = 4
 
 SCORE = "lidar"  # of `health`, what ranks the checkpoints of runs without labels
 
@@ -138,34 +137,32 @@ def health(images: Arrays, views: Arrays) -> dict[str, Any]:
 
   Returns:
     Of the features of `images` "effective_rank" and "rankme", of their projections
-    "spread", and whether it has "collapsed". Of the features of `views` "lidar", of
-    their projections "alignment" between the two kinds of view and "uniformity". RankMe
-    of predictions and of what they are compared with: "prediction_rank", "target_rank".
+    "spread", and whether it has "collapsed". Of the features of `views` "lidar" and
+    "invariance", of their projections "alignment" between the two kinds of view and
+    "uniformity". RankMe of predictions and of what they are compared with:
+    "prediction_rank", "target_rank".
   """
-  embedding = jnp.asarray(images["embedding"])
   spread = float(diagnostics.spread(jnp.asarray(images["projection"])))
-  rank = float(diagnostics.effective_rank(embedding))
-  measured: dict[str, Any] = {
-    "rankme": diagnostics.rankme(embedding),
-    "lidar": diagnostics.lidar(views["embedding"]),
-    **of_views(views["projection"]),
-    "prediction_rank": diagnostics.rankme(jnp.asarray(views["prediction"][:, 0])),
-    "target_rank": diagnostics.rankme(jnp.asarray(views["target"][:, 0])),
-  }
+  rank = float(diagnostics.effective_rank(jnp.asarray(images["embedding"])))
   return {
     "spread": spread,
     "effective_rank": rank,
     "collapsed": diagnostics.is_collapsed(spread, rank),
-    **{name: float(value) for name, value in measured.items()},
+    "rankme": diagnostics.rankme(images["embedding"]),
+    "lidar": diagnostics.lidar(views["embedding"]),
+    "invariance": diagnostics.invariance(views["embedding"]),
+    **of_views(views["projection"]),
+    "prediction_rank": diagnostics.rankme(views["prediction"][:, 0]),
+    "target_rank": diagnostics.rankme(views["target"][:, 0]),
   }
 
 
-def of_views(embeddings: np.ndarray) -> dict[str, jax.Array]:
+def of_views(embeddings: np.ndarray) -> dict[str, float]:
   """Alignment of views 1 and 2 and uniformity of the first, of embeddings [n, V, D]."""
   pairs = (half.reshape(-1, half.shape[-1]) for half in np.split(embeddings, 2, axis=1))
   return {
-    "alignment": diagnostics.alignment(*map(jnp.asarray, pairs)),
-    "uniformity": diagnostics.uniformity(jnp.asarray(embeddings[:, 0])),
+    "alignment": float(diagnostics.alignment(*map(jnp.asarray, pairs))),
+    "uniformity": float(diagnostics.uniformity(jnp.asarray(embeddings[:, 0]))),
   }
 
 

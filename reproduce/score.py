@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
@@ -74,6 +73,10 @@ CANDIDATES = {
   "alignment_and_uniformity_projected": -1,
   "spread": 1,
   "rank_differential": 1,  # of targets over predictions
+  # Added when six runs had been measured: in all of them the untrained network had the
+  # highest ranks.
+  "invariance": 1,
+  "invariance_projected": 1,
 }
 
 # What a run is trained with, beside its arm's own settings.
@@ -93,6 +96,8 @@ SETTINGS = {
 # What the study measures on: for candidates, and for the linear probe.
 HELD_OUT = "train[45000:47000]"
 PROBE_TRAIN, PROBE_TEST = "train[:5000]", "test[:5000]"
+
+_OF_HEALTH = ("effective_rank", "rankme", "lidar", "invariance", "spread")
 
 Point = Mapping[str, float]  # of one network: "step", "linear" and each candidate
 
@@ -150,9 +155,10 @@ def candidates(images: evaluation.Arrays, views: evaluation.Arrays) -> dict[str,
   """Measures a network by each of `CANDIDATES`, as `evaluation.health` does."""
   health = evaluation.health(images, views)
   found = {
-    **{k: health[k] for k in ("effective_rank", "rankme", "lidar", "spread")},
-    "rankme_projected": diagnostics.rankme(jnp.asarray(images["projection"])),
+    **{k: health[k] for k in _OF_HEALTH},
+    "rankme_projected": diagnostics.rankme(images["projection"]),
     "lidar_projected": diagnostics.lidar(views["projection"]),
+    "invariance_projected": diagnostics.invariance(views["projection"]),
     "rank_differential": health["target_rank"] / max(health["prediction_rank"], 1.0),
   }
   for end, kind in (("", "embedding"), ("_projected", "projection")):

@@ -101,15 +101,16 @@ def test_rankme_by_hand(z, expected):
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_rankme_matches_the_papers_equation():
-  z = gaussian(40, 12) * np.linspace(0.1, 3, 12) + 0.5
-  sigma = np.sqrt(np.linalg.eigvalsh(z.T @ z))
+@pytest.mark.parametrize("n", [40, 7])
+def test_rankme_matches_the_papers_equation(n):
+  z = gaussian(n, 12) * np.linspace(0.1, 3, 12) + 0.5
+  sigma = np.linalg.svd(z, compute_uv=False)
   p = sigma / sigma.sum() + 1e-7
   expected = np.exp(-np.sum(p * np.log(p)))
-  np.testing.assert_allclose(diagnostics.rankme(z), expected, rtol=1e-4)
-  np.testing.assert_allclose(diagnostics.rankme(30 * z), expected, rtol=1e-4)
+  assert diagnostics.rankme(z) == pytest.approx(expected)
+  assert diagnostics.rankme(30 * np.float32(z)) == pytest.approx(expected, rel=1e-5)
   rotation, _ = np.linalg.qr(gaussian(12, 12, seed=1))
-  np.testing.assert_allclose(diagnostics.rankme(z @ rotation), expected, rtol=1e-4)
+  assert diagnostics.rankme(z @ rotation) == pytest.approx(expected)
 
 
 def test_an_offset_lowers_rankme_and_not_effective_rank():
@@ -180,10 +181,55 @@ def test_lidar_of_one_point_is_0(point):
   assert diagnostics.lidar(same) == 0
 
 
-def test_lidar_of_a_network_that_diverged_is_no_number():
+def test_invariance_by_hand():
+  # Four images a quarter of the circle apart, two views of each phi to either side. Of
+  # two images, directions differ by -90, 90 or 180 degrees, and by -2 phi, 0, 0 or 2 phi.
+  angles = np.arange(4)[:, None] * np.pi / 2 + [-0.3, 0.3]
+  z = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+  between = 2 - 2 * (0 + 0 - (1 + np.cos(0.6)) / 2) / 3
+  expected = 1 - (2 - 2 * np.cos(0.6)) / between
+  assert diagnostics.invariance(z) == pytest.approx(expected)
+  assert diagnostics.invariance(7 * np.float32(z)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_invariance_matches_all_pairs():
+  z = gaussian(12 * 3, 5).reshape(12, 3, 5) + 2 * gaussian(12, 5, seed=1)[:, None] + 1
+  flat = normalised(z).reshape(36, 5)
+  distances = np.sum((flat[:, None] - flat) ** 2, axis=-1)
+  image = np.arange(36) // 3
+  alike = image[:, None] == image
+  pairs = ~np.eye(36, dtype=bool)
+  expected = 1 - distances[alike & pairs].mean() / distances[~alike].mean()
+  assert diagnostics.invariance(z) == pytest.approx(expected)
+
+
+def test_invariance_from_none_to_all():
+  noise = gaussian(500 * 4, 16).reshape(500, 4, 16)
+  assert abs(diagnostics.invariance(noise)) < 0.01
+  assert diagnostics.invariance(noise[:, :1].repeat(4, axis=1)) == pytest.approx(1)
+  # Where everything is in nearly one place, it is measured all the same.
+  assert abs(diagnostics.invariance(1e-3 * noise + 1)) < 0.01
+
+
+@pytest.mark.parametrize("point", [np.zeros(3), np.full(3, 0.1), [1e4, 0.1, -7]])
+def test_invariance_of_one_point_is_0(point):
+  noise = 1e-7 * gaussian(8 * 4, 3).reshape(8, 4, 3)
+  assert diagnostics.invariance(np.float32(point * (1 + noise))) == 0
+
+
+def test_invariance_needs_two_images_in_two_views():
+  for shape in ((1, 2, 3), (2, 1, 3)):
+    with pytest.raises(AssertionError):
+      diagnostics.invariance(np.ones(shape))
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_ranks_of_a_network_that_diverged_are_no_numbers(bad):
   z = gaussian(8 * 4, 3).reshape(8, 4, 3)
-  z[3, 1, 2] = np.inf
+  z[3, 1, 2] = bad
   assert np.isnan(diagnostics.lidar(z))
+  assert np.isnan(diagnostics.invariance(z))
+  assert np.isnan(diagnostics.rankme(z[:, 1]))
 
 
 def test_lidar_needs_two_views():
@@ -232,7 +278,6 @@ def test_uniformity_needs_two_embeddings():
   [
     diagnostics.spread,
     diagnostics.effective_rank,
-    diagnostics.rankme,
     diagnostics.uniformity,
     lambda z: diagnostics.alignment(z, z),
   ],
