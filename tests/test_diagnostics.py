@@ -182,8 +182,8 @@ def test_lidar_of_one_point_is_0(point):
 
 
 def test_invariance_by_hand():
-  # Four images a quarter of the circle apart, two views of each phi to either side. Of
-  # two images, directions differ by -90, 90 or 180 degrees, and by -2 phi, 0, 0 or 2 phi.
+  # Four images a quarter of the circle apart, two views of each 0.3 to either side: of
+  # two images, views are -90, 90 or 180 degrees apart, and -0.6, 0, 0 or 0.6 more.
   angles = np.arange(4)[:, None] * np.pi / 2 + [-0.3, 0.3]
   z = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
   between = 2 - 2 * (0 + 0 - (1 + np.cos(0.6)) / 2) / 3
