@@ -18,7 +18,9 @@ Arrays = Mapping[str, np.ndarray]
 IMAGES = 1000
 VIEWS = 4
 
-SCORE = "lidar"  # of `health`, what ranks the checkpoints of runs without labels
+# Of `health`, what ranks the checkpoints of runs without labels; higher is better. No
+# rank would do: an untrained network's is the highest (docs/guide.md).
+SCORE = "invariance"
 
 
 class Extract(NamedTuple):
@@ -83,7 +85,7 @@ class Evaluation:
 
     On images whose labels are held out (`probe.valid_test`), with those of
     `probe.valid_train` for neighbours. The test split has no part in it. "score" ranks
-    checkpoints: kNN accuracy or, without labels, `SCORE`.
+    checkpoints: kNN accuracy or, without labels, `SCORE`, and 0 after a collapse.
     """
     queries = network.features(self._probe.valid_test)
     assert network.views
@@ -92,7 +94,7 @@ class Evaluation:
       logging.warning("step %d: %s", step, COLLAPSED)
     found = {f"valid_{name}": value for name, value in measured.items()}
     if not self._labelled:
-      return found | {"score": measured[SCORE]}
+      return found | {"score": 0.0 if measured["collapsed"] else measured[SCORE]}
     bank = network.features(self._probe.valid_train)
     found["valid_knn"] = found["score"] = accuracy("knn", bank, queries)
     return found

@@ -18,19 +18,18 @@ accuracy the network that it ranks first in a run is behind the best of that run
 average; and in how many runs it ranks the untrained network first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-import scipy.stats
 
 from byol_jax import diagnostics, parallel
 from byol_jax.run import stored
 from byol_jax.run.folder import RunDir, read_json, write_json
 from experiments import evaluation, pretrain
 from reproduce import arms
+from reproduce.agreement import CANDIDATES, Point, agreement
 
 ARMS = (  # in the order in which they are trained: any first few of them differ much
   "bn",
@@ -57,28 +56,6 @@ ARMS = (  # in the order in which they are trained: any first few of them differ
 STEPS = 300
 EVERY = 100  # steps between checkpoints
 
-# Candidate -> 1 where higher is better, -1 where lower is. Those that do not say of
-# what are of the encoder's features; "projected" ones are of projections.
-CANDIDATES = {
-  "effective_rank": 1,
-  "rankme": 1,
-  "rankme_projected": 1,
-  "lidar": 1,
-  "lidar_projected": 1,
-  "alignment": -1,
-  "alignment_projected": -1,
-  "uniformity": -1,
-  "uniformity_projected": -1,
-  "alignment_and_uniformity": -1,
-  "alignment_and_uniformity_projected": -1,
-  "spread": 1,
-  "rank_differential": 1,  # of targets over predictions
-  # Added when six runs had been measured: in all of them the untrained network had the
-  # highest ranks.
-  "invariance": 1,
-  "invariance_projected": 1,
-}
-
 # What a run is trained with, beside its arm's own settings.
 SETTINGS = {
   "train.steps": STEPS,
@@ -98,8 +75,6 @@ HELD_OUT = "train[45000:47000]"
 PROBE_TRAIN, PROBE_TEST = "train[:5000]", "test[:5000]"
 
 _OF_HEALTH = ("effective_rank", "rankme", "lidar", "invariance", "spread")
-
-Point = Mapping[str, float]  # of one network: "step", "linear" and each candidate
 
 
 def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
@@ -166,31 +141,3 @@ def candidates(images: evaluation.Arrays, views: evaluation.Arrays) -> dict[str,
     found |= {f"{name}{end}": value for name, value in of_views.items()}
     found[f"alignment_and_uniformity{end}"] = sum(of_views.values())
   return {name: float(value) for name, value in found.items()}
-
-
-def agreement(runs: Mapping[str, Sequence[Point]], name: str) -> dict[str, float]:
-  """How a candidate agrees with linear accuracy.
-
-  Returns:
-    Spearman's rank correlation "over_runs" and "within_runs"; "lost", by how many
-    points of linear accuracy the network that it ranks first in a run is behind the
-    best of that run, the mean over the runs; "untrained_first", the share of runs in
-    which that network is the untrained one.
-  """
-  scores = {run: [CANDIDATES[name] * p[name] for p in runs[run]] for run in runs}
-  linear = {run: [p["linear"] for p in runs[run]] for run in runs}
-  last = [[of[run][-1] for run in runs] for of in (scores, linear)]
-  first = {run: int(np.argmax(scores[run])) for run in runs}
-  return {
-    "over_runs": _spearman(*last),
-    "within_runs": float(np.mean([_spearman(scores[r], linear[r]) for r in runs])),
-    "lost": 100 * float(np.mean([max(linear[r]) - linear[r][first[r]] for r in runs])),
-    "untrained_first": float(np.mean([first[r] == 0 for r in runs])),
-  }
-
-
-def _spearman(one: Sequence[float], other: Sequence[float]) -> float:
-  """Spearman's rank correlation, 0 where one of them does not move."""
-  if min(np.ptp(one), np.ptp(other)) == 0:
-    return 0.0
-  return float(scipy.stats.spearmanr(one, other).statistic)

@@ -18,6 +18,7 @@ CURVES = {
   "alignment": "alignment",
   "uniformity": "uniformity",
   "train_linear_online": "online linear accuracy, train",
+  "valid_invariance": "invariance of embeddings to views",
   "valid_knn": "kNN accuracy, labels held out",
   "train_linear": "linear accuracy, train",
   "test_linear": "linear accuracy, test",

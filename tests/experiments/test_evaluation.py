@@ -83,6 +83,14 @@ def test_the_score_is_knn_or_a_measure_that_needs_no_labels(labelled):
   assert health == {name: found[f"valid_{name}"] for name in health}
 
 
+def test_a_collapse_has_no_score_without_labels():
+  watcher = evaluation.Evaluation(tiny.config(), labelled=False, baselines=BASELINES)
+  found = watcher.watch(4, extract(5, spread=0.0))
+  assert found["valid_collapsed"]
+  assert found["valid_invariance"] > 0.9
+  assert found["score"] == 0
+
+
 BASELINES = {
   "untrained": lambda: extract(2),
   "pixels": lambda: evaluation.Extract(lambda split: arrays(8)[0]),

@@ -9,7 +9,7 @@ from byol_jax import parallel
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import write_json
 from experiments import evaluation, pretrain
-from reproduce import arms, independence, mirror, score
+from reproduce import agreement, arms, independence, mirror, score
 from tests import tiny
 
 SYSTEMS = {
@@ -78,46 +78,12 @@ def test_every_network_of_a_run_is_measured(tmp_path, monkeypatch):
   write_json(folder / "summary.json", {})
   found = score.measure(tmp_path, None)
   untrained, same, collapsed = found["runs"]["gn-ws"]
-  assert untrained.keys() == {"step", "linear", *score.CANDIDATES}
+  assert untrained.keys() == {"step", "linear", *agreement.CANDIDATES}
   assert (untrained["step"], same["step"], collapsed["step"]) == (0, 2, 4)
   assert untrained | {"step": 2} == pytest.approx(same)
   for name in ("spread", "effective_rank", "rankme", "lidar", "uniformity"):
     assert collapsed[name] == 0 != same[name]
-  assert found["agreement"].keys() == score.CANDIDATES.keys()
+  assert found["agreement"].keys() == agreement.CANDIDATES.keys()
   # What has been measured is kept.
   monkeypatch.delattr(score, "_measured")
   assert score.measure(tmp_path, None) == found
-
-
-def test_agreement_with_linear_accuracy():
-  runs = {
-    "good": [{"linear": v, "lidar": v, "alignment": v} for v in (0.3, 0.4, 0.5)],
-    "bad": [
-      {"linear": 0.3, "lidar": 9.0, "alignment": 1.0},
-      {"linear": 0.35, "lidar": 9.0, "alignment": 1.0},
-      {"linear": 0.2, "lidar": 9.0, "alignment": 1.0},
-    ],
-    "other": [
-      {"linear": 0.1, "lidar": 2.0, "alignment": 0.1},
-      {"linear": 0.2, "lidar": 3.0, "alignment": 0.3},
-      {"linear": 0.1 + 0.2, "lidar": 1.0, "alignment": 0.2},
-    ],
-  }
-  # Last networks: linear 0.5, 0.2, 0.3 and lidar 0.5, 9, 1: the reverse order.
-  assert score.agreement(runs, "lidar") == pytest.approx(
-    {
-      "over_runs": -1,
-      "within_runs": (1 + 0 - 0.5) / 3,
-      "lost": 100 * (0 + 0.05 + 0.1) / 3,
-      "untrained_first": 1 / 3,
-    }
-  )
-  # Of alignment the lowest is the best: 0.5, 1, 0.2 are ranks 2, 3, 1 of its own.
-  assert score.agreement(runs, "alignment") == pytest.approx(
-    {
-      "over_runs": 0.5,
-      "within_runs": (-1 + 0 - 0.5) / 3,
-      "lost": 100 * (0.2 + 0.05 + 0.2) / 3,
-      "untrained_first": 1,
-    }
-  )
