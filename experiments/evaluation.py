@@ -107,6 +107,8 @@ class Evaluation:
     """
     extracts = {"encoder": network}
     extracts |= {name: make() for name, make in self._baselines.items()}
+    if not self._labelled:  # of pixels there is nothing but accuracies
+      extracts = {name: each for name, each in extracts.items() if each.views}
     test = {name: each.features(self._probe.test) for name, each in extracts.items()}
     measured = {
       name: health(test[name], each.views(self._probe.test))

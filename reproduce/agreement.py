@@ -31,8 +31,6 @@ CANDIDATES = {
 
 Point = Mapping[str, float]  # of one network: "step", "linear" and each candidate
 
-_CURVES = ("valid_effective_rank", "valid_knn")
-
 
 def agreement(runs: Mapping[str, Sequence[Point]], name: str) -> dict[str, float]:
   """How a candidate agrees with linear accuracy.
@@ -46,34 +44,54 @@ def agreement(runs: Mapping[str, Sequence[Point]], name: str) -> dict[str, float
   scores = {run: [CANDIDATES[name] * p[name] for p in runs[run]] for run in runs}
   linear = {run: [p["linear"] for p in runs[run]] for run in runs}
   last = [[of[run][-1] for run in runs] for of in (scores, linear)]
-  first = {run: int(np.argmax(scores[run])) for run in runs}
   return {
     "over_runs": _spearman(*last),
     "within_runs": float(np.mean([_spearman(scores[r], linear[r]) for r in runs])),
-    "lost": 100 * float(np.mean([max(linear[r]) - linear[r][first[r]] for r in runs])),
-    "untrained_first": float(np.mean([first[r] == 0 for r in runs])),
+    "lost": 100 * float(np.mean([_lost(scores[r], linear[r]) for r in runs])),
+    "untrained_first": float(np.mean([np.argmax(scores[r]) == 0 for r in runs])),
   }
 
 
-def of_records(found: results.Results) -> dict[str, float]:
-  """What the records of the full-length runs say of two measures that they have.
+def of_records(found: results.Results) -> dict[str, dict[str, float]]:
+  """How what the records of full-length runs have agrees with accuracy.
 
   Returns:
-    How many "runs"; over them, Spearman's rank correlation of "effective_rank" and of
-    "spread" with linear accuracy; "within_runs", the mean, that of the effective rank
-    with kNN accuracy; "untrained_first", the share of runs in which the untrained
-    network has the highest effective rank.
+    For "effective rank", "spread" and, to compare with, "newest", the step: Spearman's
+    rank correlation "over_runs" with linear accuracy, and "within_runs", the mean, with
+    held-out kNN accuracy at the evaluations, without that of the untrained network;
+    "lost", the points of kNN accuracy by which the evaluation that it ranks first in a
+    run is behind the best of that run, the mean.
   """
   runs = [run for arm in found.values() for run in arm]
-  curves = [[run.curves[name][1] for name in _CURVES] for run in runs]
   linear = [run.linear for run in runs]
+  last = {"effective rank": [r.rank for r in runs], "spread": [r.spread for r in runs]}
+  watched = [_watched(run) for run in runs if len(run.curves["valid_knn"][0]) > 1]
   return {
-    "runs": len(runs),
-    "effective_rank": _spearman([run.rank for run in runs], linear),
-    "spread": _spearman([run.spread for run in runs], linear),
-    "within_runs": float(np.mean([_spearman(*curve) for curve in curves])),
-    "untrained_first": float(np.mean([np.argmax(rank) == 0 for rank, _ in curves])),
+    name: {
+      "over_runs": _spearman(last[name], linear) if name in last else 0.0,
+      "within_runs": float(np.mean([_spearman(w[name], w["knn"]) for w in watched])),
+      "lost": 100 * float(np.mean([_lost(w[name], w["knn"]) for w in watched])),
+    }
+    for name in (*last, "newest")
   }
+
+
+def _watched(run: results.Result) -> dict[str, Sequence[float]]:
+  """What was measured at each evaluation of a run but the first."""
+  steps, knn = run.curves["valid_knn"]
+  spread = dict(zip(*run.curves["spread"], strict=True))
+  ranks = run.curves["valid_effective_rank"][1]
+  return {
+    "effective rank": ranks[1:],
+    "spread": [spread[step] for step in steps[1:]],
+    "newest": steps[1:],
+    "knn": knn[1:],
+  }
+
+
+def _lost(scores: Sequence[float], accuracies: Sequence[float]) -> float:
+  """By how much the accuracy of the highest score is behind the best."""
+  return max(accuracies) - accuracies[int(np.argmax(scores))]
 
 
 def _spearman(one: Sequence[float], other: Sequence[float]) -> float:

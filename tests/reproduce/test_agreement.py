@@ -40,33 +40,37 @@ def test_agreement_with_linear_accuracy():
   )
 
 
-def result(linear, spread, ranks, neighbours):
+def result(linear, spreads, ranks, neighbours):
   summary = {
     "linear": {"encoder": linear},
-    "spread": spread,
+    "spread": spreads[-1],
     "effective_rank": ranks[-1],
   }
-  steps = list(range(len(ranks)))
-  curves = {"valid_effective_rank": (steps, ranks), "valid_knn": (steps, neighbours)}
+  curves = {
+    "spread": ((1, 2, 3, 4), (0.5, *spreads)),  # of steps, of which there are more
+    "valid_effective_rank": ((0, 2, 4), ranks),
+    "valid_knn": ((0, 2, 4), neighbours),
+  }
   return Result([], {}, summary, curves)
 
 
 def test_agreement_of_records():
   found = {
-    "a": Seeds([result(0.5, 0.9, [9, 1, 2], [0.1, 0.2, 0.3])]),
+    "a": Seeds([result(0.5, [0.7, 0.1, 0.9], [9, 1, 2], [0.9, 0.2, 0.3])]),
     "b": Seeds(
       [
-        result(0.4, 0.8, [9, 8, 7], [0.1, 0.2, 0.3]),
-        result(0.3, 0.7, [1, 2, 3], [0.1, 0.2, 0.3]),
+        result(0.4, [0.9, 0.1, 0.8], [9, 8, 7], [0.9, 0.2, 0.3]),
+        result(0.3, [0.7, 0.1, 0.7], [1, 2, 3], [0.9, 0.2, 0.1]),
       ]
     ),
   }
-  assert agreement.of_records(found) == pytest.approx(
-    {
-      "runs": 3,
-      "effective_rank": -0.5,
-      "spread": 1,
-      "within_runs": (-0.5 - 1 + 1) / 3,
-      "untrained_first": 2 / 3,
-    }
-  )
+  # Ranks 2, 7, 3 and spreads 0.9, 0.8, 0.7 of linear accuracies 0.5, 0.4, 0.3.
+  expected = {
+    "effective rank": {"over_runs": -0.5, "within_runs": -1 / 3, "lost": 20 / 3},
+    "spread": {"over_runs": 1, "within_runs": 0, "lost": 10 / 3},
+    "newest": {"over_runs": 0, "within_runs": 1 / 3, "lost": 10 / 3},
+  }
+  measured = agreement.of_records(found)
+  assert measured.keys() == expected.keys()
+  for name, values in expected.items():
+    assert measured[name] == pytest.approx(values), name
