@@ -18,10 +18,6 @@ Arrays = Mapping[str, np.ndarray]
 IMAGES = 1000
 VIEWS = 4
 
-# Of `health`, what ranks the checkpoints of runs without labels; higher is better. No
-# rank would do: an untrained network's is the highest (docs/guide.md).
-SCORE = "invariance"
-
 
 class Extract(NamedTuple):
   """What a network makes of a split, by its name.
@@ -85,7 +81,7 @@ class Evaluation:
 
     On images whose labels are held out (`probe.valid_test`), with those of
     `probe.valid_train` for neighbours. The test split has no part in it. "score" ranks
-    checkpoints: kNN accuracy or, without labels, `SCORE`, and 0 after a collapse.
+    checkpoints: kNN accuracy or, without labels, `score_without_labels`.
     """
     queries = network.features(self._probe.valid_test)
     assert network.views
@@ -94,7 +90,7 @@ class Evaluation:
       logging.warning("step %d: %s", step, COLLAPSED)
     found = {f"valid_{name}": value for name, value in measured.items()}
     if not self._labelled:
-      return found | {"score": 0.0 if measured["collapsed"] else measured[SCORE]}
+      return found | {"score": score_without_labels(measured)}
     bank = network.features(self._probe.valid_train)
     found["valid_knn"] = found["score"] = accuracy("knn", bank, queries)
     return found
@@ -159,6 +155,20 @@ def health(images: Arrays, views: Arrays) -> dict[str, Any]:
     "prediction_rank": diagnostics.rankme(views["prediction"][:, 0]),
     "target_rank": diagnostics.rankme(views["target"][:, 0]),
   }
+
+
+def score_without_labels(measured: Mapping[str, Any]) -> float:
+  """What ranks checkpoints where there are no labels: higher is better, 0 is collapsed.
+
+  The sum of alignment and uniformity of projections, its sign changed (Wang & Isola
+  2020); of what has been proposed it agrees best with linear accuracy (docs/guide.md).
+
+  Args:
+    measured: what `health` gives.
+  """
+  if measured["collapsed"]:
+    return 0.0
+  return -(measured["alignment"] + measured["uniformity"])
 
 
 def of_views(embeddings: np.ndarray) -> dict[str, float]:
