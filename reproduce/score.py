@@ -17,8 +17,8 @@ are positive. What it costs to follow it is told too: by how many points of line
 accuracy the network that it ranks first in a run is behind the best of that run, on
 average; and in how many runs it ranks the untrained network first.
 
-docs/guide.md says what came of it, and what was chosen. The record there is of the first
-ten arms, trained, measured and ranked at its three commits.
+docs/guide.md says what came of it, and what was chosen. The record is of the first ten
+arms, trained, measured and ranked at its three commits.
 """
 
 from collections.abc import Sequence
