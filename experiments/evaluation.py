@@ -1,7 +1,7 @@
 """How good the features of an encoder are: its health, probes on it, and baselines."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import ml_collections
@@ -11,9 +11,29 @@ from absl import logging
 from byol_jax import diagnostics, probes
 from byol_jax.errors import UserError
 
-# Split -> "embedding" [N, D], "label" [N] and, of a network with a projector,
-# "projection" [N, P].
-Extract = Callable[[str], dict[str, np.ndarray]]
+Arrays = Mapping[str, np.ndarray]
+
+# What LiDAR and its like are measured on: at most so many images of a split, each in
+# so many augmented views, an even number.
+IMAGES = 1000
+VIEWS = 4
+
+
+class Extract(NamedTuple):
+  """What a network makes of a split, by its name.
+
+  Attributes:
+    features: of each image as it is: "embedding" [N, D], "label" [N] and, of a network
+      with a projector, "projection" [N, P].
+    views: of `VIEWS` augmented views of at most `IMAGES` images, first those of view 1:
+      "embedding" [n, VIEWS, D], "projection" and "prediction" of the online network and
+      "target", the projection that predictions are compared with, [n, VIEWS, P]. None
+      for what is no network.
+  """
+
+  features: Callable[[str], Arrays]
+  views: Callable[[str], Arrays] | None = None
+
 
 # Name in the summary -> accuracy of (features, labels) to learn from and to test on.
 PROBES: dict[str, Callable[..., float]] = {
@@ -56,48 +76,107 @@ class Evaluation:
       )
     self._baselines = {name: baselines[name] for name in config.eval.baselines}
 
-  def watch(self, step: int, features: Extract) -> dict[str, float]:
+  def watch(self, step: int, network: Extract) -> dict[str, float]:
     """Health of the representation and kNN accuracy, to watch the run by.
 
     On images whose labels are held out (`probe.valid_test`), with those of
-    `probe.valid_train` for neighbours. The test split has no part in it.
+    `probe.valid_train` for neighbours. The test split has no part in it. "score" ranks
+    checkpoints: kNN accuracy or, without labels, `score_without_labels`.
     """
-    queries = features(self._probe.valid_test)
-    measured = health(queries)
+    queries = network.features(self._probe.valid_test)
+    assert network.views
+    measured = health(queries, network.views(self._probe.valid_test))
     if measured["collapsed"]:
       logging.warning("step %d: %s", step, COLLAPSED)
     found = {f"valid_{name}": value for name, value in measured.items()}
-    if self._labelled:
-      bank = features(self._probe.valid_train)
-      found["valid_knn"] = found["score"] = accuracy("knn", bank, queries)
+    if not self._labelled:
+      return found | {"score": score_without_labels(measured)}
+    bank = network.features(self._probe.valid_train)
+    found["valid_knn"] = found["score"] = accuracy("knn", bank, queries)
     return found
 
-  def summarise(self, features: Extract) -> dict[str, Any]:
-    """Test accuracies of the encoder beside the baselines, and its health."""
-    test = features(self._probe.test)
-    summary: dict[str, Any] = health(test)
-    if summary["collapsed"]:
+  def summarise(self, network: Extract) -> dict[str, Any]:
+    """Health and test accuracies of the encoder beside those of the baselines.
+
+    "health" has all that `health` measures, of the encoder and of the untrained
+    network; accuracies are left out where there are no labels.
+    """
+    extracts = {"encoder": network}
+    extracts |= {name: make() for name, make in self._baselines.items()}
+    if not self._labelled:  # of pixels there is nothing but accuracies
+      extracts = {name: each for name, each in extracts.items() if each.views}
+    test = {name: each.features(self._probe.test) for name, each in extracts.items()}
+    measured = {
+      name: health(test[name], each.views(self._probe.test))
+      for name, each in extracts.items()
+      if each.views
+    }
+    encoder = measured["encoder"]
+    if encoder["collapsed"]:
       logging.warning(COLLAPSED)
-    summary["test_images"] = len(test["embedding"])
+    summary = {
+      name: encoder[name] for name in ("spread", "effective_rank", "collapsed")
+    }
+    summary |= {"test_images": len(test["encoder"]["embedding"]), "health": measured}
     if not self._labelled:
       return summary
-    pairs = {"encoder": (features(self._probe.train), test)}
-    for name, make in self._baselines.items():
-      baseline = make()
-      pairs[name] = baseline(self._probe.train), baseline(self._probe.test)
+    train = {name: each.features(self._probe.train) for name, each in extracts.items()}
     for probe in PROBES:
-      summary[probe] = {name: accuracy(probe, *pair) for name, pair in pairs.items()}
+      summary[probe] = {
+        name: accuracy(probe, train[name], test[name]) for name in extracts
+      }
     return summary
 
 
-def health(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Collapse metrics of images as they are, without augmentation."""
-  spread = float(diagnostics.spread(jnp.asarray(found["projection"])))
-  rank = float(diagnostics.effective_rank(jnp.asarray(found["embedding"])))
+def health(images: Arrays, views: Arrays) -> dict[str, Any]:
+  """What can be said of a representation without labels.
+
+  Args:
+    images: features of images as they are; see `Extract`.
+    views: those of augmented views; see `Extract`.
+
+  Returns:
+    Of the features of `images` "effective_rank" and "rankme", of their projections
+    "spread", and whether it has "collapsed". Of the features of `views` "lidar" and
+    "invariance", of their projections "alignment" between the two kinds of view and
+    "uniformity". RankMe of predictions and of what they are compared with:
+    "prediction_rank", "target_rank".
+  """
+  spread = float(diagnostics.spread(jnp.asarray(images["projection"])))
+  rank = float(diagnostics.effective_rank(jnp.asarray(images["embedding"])))
   return {
     "spread": spread,
     "effective_rank": rank,
     "collapsed": diagnostics.is_collapsed(spread, rank),
+    "rankme": diagnostics.rankme(images["embedding"]),
+    "lidar": diagnostics.lidar(views["embedding"]),
+    "invariance": diagnostics.invariance(views["embedding"]),
+    **of_views(views["projection"]),
+    "prediction_rank": diagnostics.rankme(views["prediction"][:, 0]),
+    "target_rank": diagnostics.rankme(views["target"][:, 0]),
+  }
+
+
+def score_without_labels(measured: Mapping[str, Any]) -> float:
+  """What ranks checkpoints where there are no labels: higher is better, 0 is collapsed.
+
+  The sum of alignment and uniformity of projections, its sign changed (Wang & Isola
+  2020); of what has been proposed it agrees best with linear accuracy (docs/guide.md).
+
+  Args:
+    measured: what `health` gives.
+  """
+  if measured["collapsed"]:
+    return 0.0
+  return -(measured["alignment"] + measured["uniformity"])
+
+
+def of_views(embeddings: np.ndarray) -> dict[str, float]:
+  """Alignment of views 1 and 2 and uniformity of the first, of embeddings [n, V, D]."""
+  pairs = (half.reshape(-1, half.shape[-1]) for half in np.split(embeddings, 2, axis=1))
+  return {
+    "alignment": float(diagnostics.alignment(*map(jnp.asarray, pairs))),
+    "uniformity": float(diagnostics.uniformity(jnp.asarray(embeddings[:, 0]))),
   }
 
 

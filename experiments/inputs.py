@@ -145,6 +145,43 @@ class Inputs:
         " remove them, or allow more"
       )
 
+  def held_out_views(
+    self, split: str, views: Sequence[views.View], images: int
+  ) -> Iterator[chex.ArrayTree]:
+    """Views of some images of a split, the same each time, sharded over the devices.
+
+    Args:
+      split: the images.
+      views: what to crop of each image.
+      images: how many of them, drawn at random by the seed.
+
+    Yields:
+      As `batches.train_batches`, without microbatches; "position" counts through all
+      batches. The last batch may have more images than were asked for, and some again.
+    """
+    batch_size = self._images_together(len(views), images)
+    host_batches = batches.train_batches(
+      self.source(split),
+      views,
+      size=self._data.size,
+      batch_size=batch_size,
+      seed=self._config.seed,
+      steps=range(-(-images // batch_size)),
+      host=jax.process_index(),
+      hosts=jax.process_count(),
+    )
+    numbered = (
+      batch | {"position": batch["position"] + np.int32(step * batch_size)}
+      for step, batch in enumerate(host_batches)
+    )
+    return parallel.prefetch(numbered)
+
+  def _images_together(self, views: int, images: int) -> int:
+    """How many images to load at a time, so that their views are a batch or less."""
+    devices = jax.device_count()
+    wanted = min(self._config.eval.batch_size // views, images)
+    return devices * max(wanted // devices, 1)
+
   def standardise(self, images: jax.Array) -> jax.Array:
     """Images in [0, 1] as the networks want them."""
     return colour.standardise(images, self._data.mean, self._data.std)

@@ -87,13 +87,14 @@ class Pretrain:
     }
     self.optimiser, self.learning_rate = optimisers.from_config(config)
     self._extractor = features.gathered(self._forward)
+    self._views_extractor = parallel.pmap(self._forward_views)
     self._first_statistics = parallel.pmap(self._statistics)
     self.evaluation = evaluation.Evaluation(
       config,
       labelled=self.inputs.classes is not None,
       baselines={
         "untrained": self._untrained,
-        "pixels": lambda: self.inputs.pixels,
+        "pixels": lambda: evaluation.Extract(self.inputs.pixels),
       },
     )
     # What cannot be built is found here, before anything is compiled or written.
@@ -215,8 +216,7 @@ class Pretrain:
     step_key = jax.random.fold_in(key, step)
     augmented = []
     for number, (name, view) in enumerate(self.views.items()):
-      key = jax.random.fold_in(step_key, number)
-      keys = jax.vmap(jax.random.fold_in, (None, 0))(key, microbatch["position"])
+      keys = _view_keys(step_key, number, microbatch["position"])
       pixels = colour.to_unit(microbatch[name])
       augmented.append(augment.augment(keys, pixels, view))
     return augmented
@@ -269,17 +269,22 @@ class Pretrain:
 
   def evaluate(self, state: State) -> dict[str, float]:
     """What the run is watched by; see `Evaluation.watch`."""
-    features = functools.partial(self._features, self._calibrated(state))
-    return self.evaluation.watch(int(state.step), features)
+    return self.evaluation.watch(int(state.step), self.extract(state))
 
   def summarise(self, state: State) -> dict[str, Any]:
     """What the run has come to; see `Evaluation.summarise`."""
-    return self.evaluation.summarise(functools.partial(self._features, state))
+    return self.evaluation.summarise(self.extract(state))
+
+  def extract(self, state: State) -> evaluation.Extract:
+    """What the networks of a state make of a split."""
+    state = self._calibrated(state)
+    return evaluation.Extract(
+      functools.partial(self._features, state),
+      functools.partial(self._features_of_views, state),
+    )
 
   def _untrained(self) -> evaluation.Extract:
-    """What the networks of step 0 make of a split."""
-    state = self._calibrated(parallel.replicate(self.init()))
-    return functools.partial(self._features, state)
+    return self.extract(parallel.replicate(self.init()))
 
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws both views of the first batch's first images; returns the file."""
@@ -297,16 +302,63 @@ class Pretrain:
   def _features(self, state: State, split: str) -> dict[str, np.ndarray]:
     return self.inputs.features(self._extractor, state, split)
 
+  def _features_of_views(self, state: State, split: str) -> dict[str, np.ndarray]:
+    """What the networks make of some images' augmented views; see `Extract`."""
+    images = min(evaluation.IMAGES, len(self.inputs.source(split)))
+    kinds = list(self.views.values())
+    views = [kinds[i % len(kinds)] for i in range(evaluation.VIEWS)]
+    found = [
+      jax.device_get(self._views_extractor(state, batch))
+      for batch in self.inputs.held_out_views(split, views, images)
+    ]
+    arrays = jax.tree.map(lambda *parts: np.concatenate(parts)[:images], *found)
+    readable = arrays.pop("unreadable") < 0
+    return {name: values[readable] for name, values in arrays.items()}
+
+  def _forward_views(self, state: State, batch: Batch) -> dict[str, jax.Array]:
+    images = self.inputs.standardise(jnp.concatenate(self._held_out_views(batch)))
+    outputs, _ = self.networks.online(state.online, state.online_stats, images, False)
+    target = outputs.projection
+    if self.has_target:
+      target, _ = self.networks.target(state.target, state.target_stats, images, False)
+    of_views = {
+      "embedding": outputs.embedding,
+      "projection": outputs.projection,
+      "prediction": outputs.prediction,
+      "target": target,
+    }
+    of_images = {
+      name: values.reshape(evaluation.VIEWS, -1, values.shape[-1]).swapaxes(0, 1)
+      for name, values in of_views.items()
+    }
+    return parallel.gather(of_images | {"unreadable": batch["unreadable"]})
+
+  def _held_out_views(self, batch: Batch) -> list[jax.Array]:
+    """Views in [0, 1] of a batch of crops, first all of the first kind."""
+    _, key = _init_and_step_keys(jax.random.key(self.config.seed))
+    augmented = []
+    for kind, view in enumerate(self.views.values()):
+      numbers = range(kind, evaluation.VIEWS, len(self.views))
+      keys = [_view_keys(key, i, batch["position"]) for i in numbers]
+      crops = jnp.concatenate([batch[f"view{i + 1}"] for i in numbers])
+      pixels = colour.to_unit(crops)
+      augmented.append(augment.augment(jnp.concatenate(keys), pixels, view))
+    return augmented
+
   def _calibrated(self, state: State) -> State:
     """Gives a state at step 0 statistics; without any, its norms would explode."""
     if state.step > 0 or not state.online_stats:
       return state
-    stats = self._first_statistics(state, self._first_batch())
-    return state._replace(online_stats=stats)
+    online, target = self._first_statistics(state, self._first_batch())
+    return state._replace(online_stats=online, target_stats=target)
 
-  def _statistics(self, state: State, batch: Batch) -> hk.State:
+  def _statistics(self, state: State, batch: Batch) -> Stats:
     images = self._first_view(state, batch)
-    return self.networks.online(state.online, state.online_stats, images, True)[1]
+    _, online = self.networks.online(state.online, state.online_stats, images, True)
+    if not self.has_target:
+      return online, state.target_stats
+    _, target = self.networks.target(state.target, state.target_stats, images, True)
+    return online, target
 
   def _first_batch(self) -> chex.ArrayTree:
     return self.inputs.first_batch(list(self.views.values()))
@@ -321,6 +373,13 @@ def _init_and_step_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Two keys, so that no draw at the start is that of a step."""
   init_key, step_key = jax.random.split(key)
   return init_key, step_key
+
+
+def _view_keys(key: jax.Array, view: int, positions: jax.Array) -> jax.Array:
+  """A key for each image's view of that number."""
+  return jax.vmap(jax.random.fold_in, (None, 0))(
+    jax.random.fold_in(key, view), positions
+  )
 
 
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def config(name: str, seed: int, data_dir: str | None) -> ConfigDict:
 
 
 # What is measured beside the arms, each by the module of that name.
-STUDIES = ("independence", "mirror", "costs")
+STUDIES = ("independence", "mirror", "costs", "score")
 
 
 class Run(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks import tables
 from configs import presets
-from reproduce import arms, claims, figures, results, rules
+from reproduce import agreement, arms, claims, figures, results, rules
 
 
 def write(folder: Path) -> Path:
@@ -67,6 +67,9 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
   if "costs" in studies:
     yield "\n## What a step costs\n"
     yield from _costs(studies["costs"]["found"])
+  if "score" in studies:
+    yield "\n## Measures that need no labels\n"
+    yield from _score(studies["score"]["found"], found)
   yield "\n## All runs\n"
   yield from _runs(found)
   yield "\n## How it was made\n"
@@ -187,6 +190,69 @@ def _costs(found: dict[str, Any]) -> Iterator[str]:
         str(cost["collectives"]["all-reduce"]["arrays"]),
       )
       for name, cost in found.items()
+    ),
+  )
+
+
+def _score(study: dict[str, Any], found: results.Results) -> Iterator[str]:
+  runs = study["runs"]
+  points = sum(map(len, runs.values()))
+  yield (
+    f"{len(runs)} short runs with one seed, {points} networks: each run's untrained one"
+    " and those of its checkpoints. Spearman's rank correlation with linear accuracy of"
+    " the last networks of all runs (over runs), and of the networks of each run, the"
+    " mean (within runs). Lost: points of linear accuracy by which the network ranked"
+    " first is behind the best of its run; untrained first: the runs in which that is"
+    " the untrained one. The rule and the candidates: `reproduce/score.py`. Ranked by"
+    " the mean of the two.\n"
+  )
+  ranked = sorted(
+    study["agreement"].items(),
+    key=lambda item: item[1]["over_runs"] + item[1]["within_runs"],
+    reverse=True,
+  )
+  yield from _table(
+    ("measure", "over runs", "within runs", "lost", "untrained first"),
+    (
+      (
+        name.replace("_", " "),
+        f"{agrees['over_runs']:.2f}",
+        f"{agrees['within_runs']:.2f}",
+        f"{agrees['lost']:.1f}",
+        f"{round(len(runs) * agrees['untrained_first'])} of {len(runs)}",
+      )
+      for name, agrees in ranked
+    ),
+  )
+  yield "\nThe runs, from untrained to the last network, linear accuracy in %:\n"
+  yield from _table(
+    ("arm", "linear"),
+    (
+      (name, ", ".join(f"{100 * point['linear']:.1f}" for point in points))
+      for name, points in runs.items()
+    ),
+  )
+  if any(len(run.curves["valid_knn"][0]) > 1 for arm in found.values() for run in arm):
+    yield from _of_records(found)
+
+
+def _of_records(found: results.Results) -> Iterator[str]:
+  yield (
+    f"\nThe records of the {sum(map(len, found.values()))} full-length runs below have"
+    " two measures. Over runs, as above; within runs and lost are of held-out kNN"
+    " accuracy at the evaluations, the untrained network left out; to take the newest"
+    " is what both have to beat.\n"
+  )
+  yield from _table(
+    ("measure", "over runs", "within runs", "lost"),
+    (
+      (
+        name,
+        f"{agrees['over_runs']:.2f}" if name != "newest" else "",
+        f"{agrees['within_runs']:.2f}",
+        f"{agrees['lost']:.1f}",
+      )
+      for name, agrees in agreement.of_records(found).items()
     ),
   )
 

@@ -235,7 +235,7 @@ def test_a_folder_that_is_no_run(tmp_path):
 def test_best_needs_scores(copy):
   for step in (2, 4):
     shutil.rmtree(copy / "checkpoints" / str(step) / "metrics")
-  with pytest.raises(UserError, match="has a score, as where images have no labels"):
+  with pytest.raises(UserError, match="has a score, as before a run's first eval"):
     byol_jax.load_encoder(copy, "best")
   assert byol_jax.load_encoder(copy).step == 4
 

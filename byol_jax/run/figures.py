@@ -30,6 +30,7 @@ CURVES = {
   "valid_effective_rank": Curve("effective rank of embeddings", "directions"),
   "valid_lidar": Curve("LiDAR, a score without labels", "directions"),
   "valid_rankme": Curve("RankMe, a score without labels", "directions"),
+  "valid_invariance": Curve("invariance of embeddings to views", "no unit"),
   "alignment": Curve("alignment", "no unit"),
   "uniformity": Curve("uniformity", "no unit"),
   "train_linear_online": Curve("online linear accuracy, train", _SHARE),

@@ -86,7 +86,7 @@ def choose(path: str | Path, which: str | int = "newest") -> list[Path]:
     scored = {folder: found for folder, found in scores.items() if found is not None}
     if not scored:
       raise UserError(
-        f"no checkpoint of {path} has a score, as where images have no labels:"
+        f"no checkpoint of {path} has a score, as before a run's first evaluation:"
         ' choose which="newest" or a step'
       )
     return [max(scored, key=scored.__getitem__)]

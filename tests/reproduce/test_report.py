@@ -26,11 +26,20 @@ def keep_studies(folder):
     "losses": {name: [1.0, 0.5] for name in ("byol-prime", "mirrored", "as it is")},
     "distances": {"mirrored": [1e-15, 2e-14], "as it is": [0.5, 0.75]},
   }
+  agreement = {"over_runs": 0.5, "within_runs": -0.25, "lost": 1.25}
+  score = {
+    "runs": {name: [{"step": 0, "linear": 0.3}] * 4 for name in ("bn", "none")},
+    "agreement": {
+      "lidar": agreement | {"untrained_first": 0.5},
+      "rankme": agreement | {"over_runs": 0.75, "untrained_first": 1.0},
+    },
+  }
   mirror = {"steps": 2, "float64": followed, "float32": followed}
   for name, found in (
     ("independence", independence),
     ("costs", costs),
     ("mirror", mirror),
+    ("score", score),
   ):
     results.keep_study(name, folder, found)
 
@@ -75,6 +84,9 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   assert "| bn | 0.5 | 0.25 |" in rows
   assert "| bn | 1000 ±2% | 100 | 3 | 77 |" in rows
   assert "at the end 2e-14 and 0.75 in float64" in text
+  best = rows.index("| rankme | 0.75 | -0.25 | 1.2 | 2 of 2 |")
+  assert rows[best + 1] == "| lidar | 0.50 | -0.25 | 1.2 | 1 of 2 |"
+  assert "2 short runs with one seed, 8 networks" in text
   row = "| bn | 3 | 60.0 ± 2.0 | 30.0 ± 0.0 | 60.0 ± 2.0 | 30.0 ± 0.0 |"
   assert any(line.startswith(row) for line in rows)
   assert f"- versions: {provenance.here()['versions']}" in rows
