@@ -7,7 +7,7 @@ import numpy as np
 
 from byol_jax.data import datasets, formats
 from byol_jax.data.folder import FolderSource
-from byol_jax.data.sources import NO_LABEL, Dataset, Unreadable
+from byol_jax.data.sources import NO_LABEL, Dataset, Source, Unreadable
 from byol_jax.errors import UserError
 
 
@@ -62,14 +62,24 @@ def queries(path: str, channels: int | None = None) -> FolderSource:
     source = _single(path)
   else:
     raise UserError(f"{path} does not exist: name an image or a folder of images")
-  if channels is None or channels == source.channels:
-    return source
-  if {source.channels, channels} != {1, 3}:
+  if channels is None or {source.channels, channels} <= {1, 3}:
+    return dataclasses.replace(source, channels=channels or source.channels)
+  if source.channels != channels:
     raise UserError(
       f"{path} has {source.channels} channels, and the encoder was trained on"
       f" {channels}"
     )
-  return dataclasses.replace(source, channels=channels)
+  return source
+
+
+def coloured(source: Source, channels: int) -> Source:
+  """Grey images of a folder as coloured ones, where these are wanted.
+
+  As in a folder with images of both kinds. All other sources stay as they are.
+  """
+  if isinstance(source, FolderSource) and (source.channels, channels) == (1, 3):
+    return dataclasses.replace(source, channels=channels)
+  return source
 
 
 def _single(path: str) -> FolderSource:

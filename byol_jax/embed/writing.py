@@ -16,7 +16,7 @@ from absl import logging
 import byol_jax
 from byol_jax import features, parallel
 from byol_jax.data.sources import Dataset, Source, Unreadable
-from byol_jax.embed import files
+from byol_jax.embed import files, images
 from byol_jax.embed.blocks import Blocks
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder
@@ -46,7 +46,8 @@ def write_features(
     dataset: the images; those that cannot be read are left out.
     out: the file, .npz or .parquet; see `files`.
     split: of the data set, such as "train[:10%]"; None for all of it.
-    batch_size: images at a time, over all devices.
+    batch_size: images at a time, over all devices; rounded up so that these have equal
+      shares.
     notes: what else is to be said in the file of where things are from.
 
   Returns:
@@ -61,9 +62,10 @@ def write_features(
   """
   path = Path(parallel.text_from_first_host(lambda: str(files.check_new(out))))
   split = split or "+".join(dataset.sizes)
-  source = dataset.split(split)
+  channels = encoder.description.image.channels
+  source = images.coloured(dataset.split(split), channels)
   class_names = tuple(getattr(dataset, "class_names", ()))
-  batch_size = min(batch_size, parallel.device_multiple(len(source)))
+  batch_size = parallel.device_multiple(min(batch_size, len(source)))
   features.check(encoder, source, batch_size)
   about_encoder = _described(encoder)
   settings = {
