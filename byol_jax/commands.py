@@ -6,6 +6,7 @@ import logging as python_logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags, logging
@@ -23,6 +24,7 @@ def set_up() -> None:
   from byol_jax.run import host  # a second that mistakes in flags need not wait for
 
   host.tune()
+  _set_up_warnings()
   _set_up_compilation_cache()
 
 
@@ -33,6 +35,11 @@ def _set_up_logging() -> None:
   handler.setFormatter(line)
   handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
   python_logging.getLogger("jax").setLevel(python_logging.ERROR)
+
+
+def _set_up_warnings() -> None:
+  """Leaves out what Pillow says of single files: what is skipped is listed."""
+  warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _set_up_compilation_cache() -> None:

@@ -5,12 +5,14 @@ images look like. The data set that it was trained on is not needed.
 """
 
 import contextlib
+import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from byol_jax.errors import UserError
+from byol_jax.nets.resnet import ResNet
 from byol_jax.run import stored
 from byol_jax.run.folder import read_json
 
@@ -69,6 +71,13 @@ class Description(NamedTuple):
   network: Mapping[str, Any]
   precision: str
   image: ImageForm
+
+  @property
+  def settings(self) -> dict[str, Any]:
+    """Those of the network, and the defaults of what it leaves out."""
+    parameters = inspect.signature(ResNet).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return defaults | dict(self.network)
 
 
 def to_json(description: Description) -> dict[str, Any]:

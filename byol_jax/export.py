@@ -16,16 +16,16 @@ checkpoint of BYOL that DeepMind published (.pkl).
 """
 
 import importlib.util
-import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from byol_jax import commands
 from byol_jax.description import Description
 from byol_jax.errors import UserError
 from byol_jax.formats import (
@@ -126,6 +126,9 @@ def _of_pickled_torch(path: Path) -> dict[str, np.ndarray]:
     raise UserError(f"reading {path} needs torch: install it, or save as .safetensors")
   import torch
 
+  # Before, weights_only could be got round (CVE-2025-32434, CVE-2026-24747).
+  if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):
+    raise UserError(f"reading {path} safely needs torch 2.10 or newer: upgrade it")
   try:
     found = torch.load(path, map_location="cpu", weights_only=True)
   except Exception as error:  # Damaged and malicious files fail in many ways.
@@ -146,22 +149,30 @@ def _to_numpy(tensor: Any) -> np.ndarray:
   return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
-def _main(argv: Sequence[str]) -> None:
-  logging.getLogger("jax").setLevel(logging.ERROR)
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-  given = flags.FLAGS
-  try:
-    encoder = export(given.encoder, given.to, given.out, given.which)
-  except UserError as error:
-    sys.exit(f"byol_jax: {error}")
-  network, _, image = encoder.description
-  print(f"{given.out}: {network}, step {encoder.step}; sees {image}")
-
-
-if __name__ == "__main__":
+def _define_flags() -> None:
   flags.DEFINE_string("encoder", None, "Run, folder or file to read.", required=True)
   flags.DEFINE_enum("to", None, list(FORMS), "What to write.", required=True)
   flags.DEFINE_string("out", None, "New file, or folder for torch.", required=True)
   flags.DEFINE_string("which", "newest", "Of a run: newest, best or a step.")
-  app.run(_main)
+
+
+def _main() -> None:
+  commands.set_up()
+  given = flags.FLAGS
+  encoder = export(given.encoder, given.to, given.out, given.which)
+  print(f"{given.out}: {_summary(encoder)}")
+
+
+def _summary(encoder: Encoder) -> str:
+  """What a reader may have guessed, for the user to see."""
+  network, image = encoder.description.settings, encoder.description.image
+  return (
+    f"ResNet-{network['depth']}, width {network['width']:g}, {network['stem']} stem,"
+    f" norm {network['norm']}, after {encoder.step} steps; sees {image.size} x"
+    f" {image.size} pixels, mean {image.mean}, std {image.std}"
+  )
+
+
+if __name__ == "__main__":
+  _define_flags()
+  commands.run(_main, sys.argv)

@@ -150,8 +150,8 @@ def load_encoder(
   Args:
     path: the folder of the run, its `checkpoints/` folder, one step's folder; or a
       file.
-    which: of a run: "newest", the last checkpoint that is whole; "best", that of the
-      highest held-out score; or a step.
+    which: "newest", the last checkpoint that is whole; "best", that of the highest
+      held-out score; or a step. A file has one encoder, its newest.
     precision: in which to compute, in place of the run's own.
 
   Raises:
@@ -188,9 +188,13 @@ def _find(path: Any, which: str | int) -> tuple[bool, dict[str, Any]]:
   """Whether it is a file, and the description of the encoder there."""
   if not saved.is_file(path):
     return False, describe.of_run(path, which)
-  if which != "newest":
-    raise UserError(f"{path} is a file, with one encoder: leave out which={which!r}")
-  return True, saved.description(absolute(path))
+  description = saved.description(absolute(path))
+  step = saved.read_metadata(absolute(path)).get("step")
+  if str(which) not in ("newest", step):
+    raise UserError(
+      f"{path} has one encoder, of step {step}, and not {which!r}: leave out which"
+    )
+  return True, description
 
 
 def _checked(images: np.ndarray, channels: int) -> np.ndarray:

@@ -371,7 +371,11 @@ def _evaluation_batch(images: int) -> Choice:
 
 
 def _probe_train(config: Config, facts: Facts) -> Choice:
-  return config.data.train, "all images trained on"
+  most = 10_000
+  if facts.accelerated or facts.images <= most:
+    return config.data.train, "all images trained on"
+  split, _ = _held_out(config, facts.sizes)
+  return f"{split}[:{most}]", "of so many images a CPU's probes take long"
 
 
 def _valid_test(config: Config, facts: Facts) -> Choice:

@@ -34,6 +34,16 @@ def test_a_newer_format_is_refused(copy):
     byol_jax.load_encoder(copy)
 
 
+def test_settings_that_a_network_leaves_out_are_those_that_it_has_by_default():
+  image = describe.ImageForm(8, 3, (0.5,), (0.25,), 1.0)
+  network = {"norm": "none", "groups": 1, "standardised": False, "stem": "cifar"}
+  found = describe.Description(network, "float32", image).settings
+  assert found["depth"] == 50
+  assert found["width"] == 1
+  assert found["stem"] == "cifar"
+  assert found["norm"] == "none"
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": "1"}'])
 def test_a_damaged_description_is_refused(copy, text):
   (copy / "encoder.json").write_text(text)

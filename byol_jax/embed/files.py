@@ -28,6 +28,7 @@ COLUMNS = ("embedding", "path", "label")
 
 # What NumPy, zipfile and Arrow raise on a file that is damaged or something else.
 _DAMAGE = (
+  AttributeError,
   OSError,
   EOFError,
   KeyError,
@@ -105,7 +106,11 @@ def read_features(path: str | os.PathLike[str]) -> Features:
   if found.suffix not in _READERS:
     raise UserError(f"{path} holds no features: name a file .npz or .parquet")
   try:
-    return _READERS[found.suffix](found)
+    features = _READERS[found.suffix](found)
+    count, _ = features.embedding.shape
+    if features.path.shape != (count,) or features.label.shape != (count,):
+      raise ValueError("its arrays are of different lengths")
+    return features
   except FileNotFoundError as error:
     raise UserError(f"{found} is not there") from error
   except _DAMAGE as error:

@@ -51,6 +51,8 @@ def queries(path: str, channels: int | None = None) -> FolderSource:
   Raises:
     UserError: it is not there or no image, or has other channels.
   """
+  if not path:
+    raise UserError("name an image or a folder of images, whose neighbours are wanted")
   path = os.path.abspath(os.path.expanduser(path))
   if os.path.isdir(path):
     dataset = datasets.open_dataset("folder", path)

@@ -65,9 +65,10 @@ def read(path: Path) -> Encoder:
   prefix = f"res_net{description.network['depth']}/~/"
   found = {prefix + name: array for name, array in arrays.items()}
   for name, leaf in wanted.items():
+    array = found.get(name)
     # Haiku's batch norm has [1, 1, 1, C].
-    if name in found and found[name].size == np.prod(leaf.shape):
-      found[name] = found[name].reshape(leaf.shape)
+    if array is not None and array.size == np.prod(leaf.shape):
+      found[name] = array.reshape(leaf.shape)
   params, stats = saved.in_structure(template, found, path)
   return Encoder(params, stats, description, step)
 
@@ -80,7 +81,7 @@ def _encoder_arrays(tree: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarr
   """
   found: dict[str, np.ndarray] = {}
   for module, values in tree.items():
-    match = re.fullmatch(r"\w*res_?net\w*/~/(.*)", module)
+    match = re.fullmatch(r"(?:.*/)?res_net\d+/~/(.*)", module)
     if match:
       module = match[1].replace("initial_conv_1", "initial_conv")
       found |= {f"{module}:{name}": np.asarray(value) for name, value in values.items()}

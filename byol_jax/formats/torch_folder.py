@@ -109,16 +109,17 @@ def read(folder: Path) -> Encoder:
 def _config(encoder: Encoder) -> dict[str, Any]:
   description = encoder.description
   network = {**description.network, "standardised": False}
-  blocks, bottleneck = SHAPES[network["depth"]]
+  settings = description.settings
+  blocks, bottleneck = SHAPES[settings["depth"]]
   described = describe.to_json(Description(network, *description[1:]))
   return described | {
     "architecture": {
       "blocks": blocks,
       "bottleneck": bottleneck,
-      "channels": round(64 * network["width"]),
-      "stem": STEMS[network["stem"]]._asdict(),
-      "norm": network["norm"],
-      "groups": network["groups"],
+      "channels": round(64 * settings["width"]),
+      "stem": STEMS[settings["stem"]]._asdict(),
+      "norm": settings["norm"],
+      "groups": settings["groups"],
     },
     "features": encoder.features,
     "step": encoder.step,
@@ -127,7 +128,7 @@ def _config(encoder: Encoder) -> dict[str, Any]:
 
 
 def _card(encoder: Encoder) -> str:
-  network, precision, image = encoder.description
+  network, image = encoder.description.settings, encoder.description.image
   norm = network["norm"]
   return _CARD.format(
     title=f"ResNet-{network['depth']}, BYOL",
@@ -142,7 +143,7 @@ def _card(encoder: Encoder) -> str:
     if network["standardised"]
     else "as they were trained",
     step=encoder.step,
-    precision=precision,
+    precision=encoder.description.precision,
     crop=image.crop,
     size=image.size,
     mean=_numbers(image.mean),

@@ -15,7 +15,6 @@ from byol_jax.run import figures
 _DASHES = ("solid", (0, (5, 2)), (0, (1.2, 1.5)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = ("", "o", "s", "^")
 _COLOURS = 6  # --line-0 and so on of style.css
-STYLES = len(_DASHES) * len(_MARKERS)
 
 _MOST = 400  # points of a line; more would be under a pixel each
 

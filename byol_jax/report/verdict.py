@@ -12,7 +12,8 @@ RULES = (
   "Learning: the encoder's test accuracies are held against those of the same network"
   " untrained and of the pixels, on the same images. A difference counts where it is"
   f" above {ERRORS:g} standard errors of a difference of two proportions, which chance"
-  " alone exceeds about once in twenty times. All count: yes. Some: in part.",
+  " alone exceeds about once in twenty times. All count: yes. Some: in part, which"
+  " chance makes more often, as there are several.",
   "That error is from the number of test images (Agresti & Caffo 2000). As all"
   " accuracies are of the same images it is rather too large. What another seed would"
   " change is not in it.",
@@ -29,6 +30,18 @@ PROBES = {"knn": "kNN", "linear": "linear"}
 BASELINES = {"untrained": "the same network untrained", "pixels": "the pixels"}
 
 GOOD, BAD, OPEN = "good", "bad", "open"
+
+_LEARNING = "Is it learning?"
+_UNCOUNTED = "On how many images is not known: chance may have made any difference."
+_CHANCE = (
+  f"±: {ERRORS:g} standard errors, from {{}} alone; another seed may differ by more."
+)
+
+# What "score" is in runs without labels -> how a sentence begins with it.
+_SCORES = {
+  "valid_lidar": "LiDAR, a score without labels,",
+  "valid_rankme": "RankMe, a score without labels,",
+}
 
 
 class Finding(NamedTuple):
@@ -126,9 +139,6 @@ def _learning(run: Run, counts: Mapping[str, int]) -> Finding:
   return _without_labels(run)
 
 
-_LEARNING = "Is it learning?"
-
-
 def _learned(run: Run, images: int | None) -> Finding:
   """Of a complete run with labels: the encoder beside each baseline, by each probe."""
   gaps, reasons = {}, []
@@ -153,12 +163,6 @@ def _learned(run: Run, images: int | None) -> Finding:
   of_untrained = {gap.sign for (_, name), gap in gaps.items() if name == "untrained"}
   answer = "no, it has unlearned" if of_untrained == {-1} else "no sign of it"
   return Finding(_LEARNING, answer, BAD, reasons)
-
-
-_UNCOUNTED = "On how many images is not known: chance may have made any difference."
-_CHANCE = (
-  f"±: {ERRORS:g} standard errors, from {{}} alone; another seed may differ by more."
-)
 
 
 def _compared(title: str, encoder: float, baseline: str, gap: Difference) -> str:
@@ -197,15 +201,16 @@ def _learning_so_far(run: Run, images: int | None) -> Finding:
 def _without_labels(run: Run) -> Finding:
   """Of a run without labels: its score at the start and now, which proves nothing."""
   if _has_collapsed(run):
-    return Finding(_LEARNING, "no, it has collapsed", BAD, ["There are no labels."])
+    text = "There are no labels that would say otherwise."
+    return Finding(_LEARNING, "no, it has collapsed", BAD, [text])
   points = run.points("score")
   if len(points) < 2:
     text = "No accuracy was measured: there are no labels, or it has just begun."
     return Finding(_LEARNING, "cannot be told", OPEN, [text])
   (first, before), (step, now) = points[0], points[-1]
-  name = next((k for k in SCORES if run.points(k)[-1:] == points[-1:]), "score")
+  name = next((k for k in _SCORES if run.points(k)[-1:] == points[-1:]), "score")
   reasons = [
-    f"There are no labels. {SCORES.get(name, 'The score')} went from {before:.4g} at"
+    f"There are no labels. {_SCORES.get(name, 'The score')} went from {before:.4g} at"
     f" step {first} to {now:.4g} at step {step}.",
     "It ranks checkpoints of one run; what the features are good for, only labels say.",
   ]
@@ -213,13 +218,6 @@ def _without_labels(run: Run) -> Finding:
     "perhaps: its score rose" if now > before else "no sign of it: no higher score"
   )
   return Finding(_LEARNING, answer, OPEN, reasons)
-
-
-# What "score" is in runs without labels -> how a sentence begins with it.
-SCORES = {
-  "valid_lidar": "LiDAR, a score without labels,",
-  "valid_rankme": "RankMe, a score without labels,",
-}
 
 
 def test_images(run: Run, counts: Mapping[str, int]) -> int | None:

@@ -4,6 +4,7 @@ import json
 import os
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -103,8 +104,14 @@ def test_a_damaged_file_is_named(tmp_path, ending, kept):
 
 def test_other_files_are_no_features(tmp_path):
   np.savez(tmp_path / "other.npz", images=np.zeros(3))
+  pq.write_table(pa.table({"embedding": [[1.0, 2.0]]}), tmp_path / "other.parquet")
+  path, *_ = written(tmp_path, ".npz")
+  arrays = dict(np.load(path))
+  np.savez(tmp_path / "short.npz", **arrays | {"label": arrays["label"][1:]})
   for name, message in (
     ("other.npz", "holds no features"),
+    ("other.parquet", "holds no features"),
+    ("short.npz", r"holds no features \(its arrays are of different lengths\)"),
     ("other.txt", "name a file .npz or .parquet"),
     ("none.npz", "none.npz is not there"),
   ):

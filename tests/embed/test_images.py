@@ -72,5 +72,7 @@ def test_a_query_that_is_none(tmp_path):
   (tmp_path / "1.jpg").write_text("no image")
   with pytest.raises(UserError, match=r"1\.jpg is no image that can be read: \.jpg is"):
     images.queries(str(tmp_path / "1.jpg"))
+  with pytest.raises(UserError, match="name an image or a folder of images"):
+    images.queries("")
   with pytest.raises(UserError, match=r"2\.jpg does not exist: name an image or"):
     images.queries(str(tmp_path / "2.jpg"))

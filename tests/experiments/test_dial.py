@@ -255,3 +255,10 @@ def test_other_linear_evaluations_leave_nothing_open(preset):
 def test_numbers_that_nothing_follows_from(filled, name, value, message):
   with pytest.raises(UserError, match=message):
     filled({name: value})
+
+
+def test_probes_on_a_cpu_learn_from_some_of_many_images(filled):
+  assert filled().probe.train == "train"
+  many = {"images": 50_000, "sizes": {"train": 50_000}}
+  assert filled(**many).probe.train == "train[:10000]"
+  assert filled(**many, accelerated=True).probe.train == "train"

@@ -76,8 +76,13 @@ def test_nothing_is_overwritten(encoder, file):
 
 
 def test_a_file_has_one_encoder(file):
-  with pytest.raises(UserError, match="is a file, with one encoder: leave out which=7"):
-    byol_jax.load_encoder(file, 7)
+  for which in (7, "best"):
+    with pytest.raises(
+      UserError, match=r"has one encoder, of step 1234, and not .*: leav"
+    ):
+      byol_jax.load_encoder(file, which)
+  for which in (1234, "1234", "newest"):
+    assert byol_jax.load_encoder(file, which).step == 1234
 
 
 # What can be wrong with a file.

@@ -116,7 +116,7 @@ def test_it_can_be_read_back(encoder, folder):
 
 
 def test_running_statistics_come_back_bit_by_bit(tmp_path):
-  encoder = encoders.make("batch", 34)
+  encoder = encoders.make("batch", 10)
   torch_folder.write(encoder, tmp_path / "out")
   found = torch_folder.read(tmp_path / "out")
   jax.tree.map(np.testing.assert_array_equal, found.params, encoder.params)

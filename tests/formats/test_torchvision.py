@@ -51,7 +51,7 @@ def test_axes():
 
 
 def test_standardisation_is_folded_in():
-  encoder = encoders.make("group", 18, standardised=True)
+  encoder = encoders.make("group", 10, standardised=True)
   for key, weight in torchvision.weights(encoder).items():
     if weight.ndim == 4:
       rows = weight.reshape(len(weight), -1)

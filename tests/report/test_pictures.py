@@ -83,6 +83,13 @@ def test_map_and_neighbours_are_pictures_and_words():
   assert "A border says the class" in pictures.embedding_map(found).caption
 
 
+def test_no_image_is_its_own_neighbour():
+  images, labels = a_dataset(10).arrays["test"]
+  alone = ArrayDataset("alone", {"test": (images, np.arange(len(labels)))})
+  found = pictures.sample(MEANS, alone, "test")
+  assert "0 of these 54 have its class" in pictures.neighbour_rows(found).caption
+
+
 def test_without_labels_no_class_is_spoken_of():
   found = pictures.sample(MEANS, a_dataset(labelled=False), "test")
   for picture in (pictures.embedding_map(found), pictures.neighbour_rows(found)):

@@ -108,6 +108,12 @@ def test_without_labels_a_score_is_a_hint(answers):
   assert found(5.0).answer == "cannot be told"
 
 
+def test_a_collapse_without_labels_is_no_learning(answers):
+  records = [{"step": step, "score": 1.0 + step} for step in (0, 1)]
+  found = answers(records=records, summary={"collapsed": True})[LEARNING]
+  assert (found.answer, found.tone) == ("no, it has collapsed", "bad")
+
+
 def test_collapse_is_what_the_run_has_measured(answers):
   collapsed = made_up.SUMMARY | {"collapsed": True, "spread": 0.01}
   found = answers(summary=collapsed)["Has it collapsed?"]

@@ -93,7 +93,7 @@ class ResNet(nn.Module):
     top, left = (height - side + 1) // 2, (width - side + 1) // 2
     images = images[:, :, top : top + side, left : left + side]
     if side != size:
-      images = F.interpolate(images.double(), (size, size), mode="bicubic")
+      images = F.interpolate(images.float(), (size, size), mode="bicubic")
       images = images.round().clamp(0, 255)
     mean, std = (
       torch.tensor(self.image[name], device=images.device).reshape(-1, 1, 1)
