@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 _IMPORT = """
 import contextlib, importlib, json, os, sys
 import chex, cv2, grain, haiku, jax, matplotlib, optax, scipy.stats
-import ml_collections.config_flags, orbax.checkpoint, tensorflow_datasets
+import ml_collections.config_flags, orbax.checkpoint, tensorboardX, tensorflow_datasets
 from absl import flags
 with contextlib.suppress(ImportError):
   import torch
