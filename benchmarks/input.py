@@ -19,7 +19,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,9 +34,6 @@ _BATCH = 25
 _STREAM = 3000  # images a turn where some are loaded ahead: at most 4% of these
 _SAMPLE = 16  # images whose crops are compared
 _SEED = 0
-
-Run = Callable[[], None]
-Prepared = tuple[dict[str, Any], Run]
 
 
 class Item(NamedTuple):
@@ -119,7 +116,7 @@ LOADERS = {
 }
 
 
-def prepare_loader(folder: str, loader: str) -> Prepared:
+def prepare_loader(folder: str, loader: str) -> turns.Prepared:
   """A Python function an image, into one array a batch."""
   jpegs.pin()
   import cv2
@@ -141,7 +138,7 @@ def prepare_loader(folder: str, loader: str) -> Prepared:
   return {"images": len(items), "sample": batch(items[:_SAMPLE])}, run
 
 
-def prepare_ours(folder: str) -> Prepared:
+def prepare_ours(folder: str) -> turns.Prepared:
   """What a thread of `train_batches` does, in a process tuned as for training."""
   jpegs.pin()
   from byol_jax.data import batches
@@ -168,7 +165,7 @@ def prepare_ours(folder: str) -> Prepared:
   return {"images": count, "sample": sample}, run
 
 
-def prepare_tensorflow(folder: str, once: bool) -> Prepared:
+def prepare_tensorflow(folder: str, once: bool) -> turns.Prepared:
   """tf.data; where not `once`, as the reference decodes: the crop of each view."""
   jpegs.pin()
   import tensorflow as tf
@@ -253,7 +250,7 @@ def _mark_flags_as_parsed() -> None:
     flags.FLAGS.mark_as_parsed()
 
 
-def _stream(iterator: Iterator[Any]) -> Prepared:
+def _stream(iterator: Iterator[Any]) -> turns.Prepared:
   next(iterator)
 
   def run() -> None:
@@ -263,7 +260,7 @@ def _stream(iterator: Iterator[Any]) -> Prepared:
   return {}, run
 
 
-def prepare_grain(folder: str) -> Prepared:
+def prepare_grain(folder: str) -> turns.Prepared:
   """Grain with a worker process a core, as one would write it with OpenCV."""
   import cv2
   import grain
@@ -277,7 +274,7 @@ def prepare_grain(folder: str) -> Prepared:
   return _stream(iter(data.mp_prefetch(workers)))
 
 
-def prepare_batches(folder: str, workers: int) -> Prepared:
+def prepare_batches(folder: str, workers: int) -> turns.Prepared:
   """Ours: `train_batches`."""
   from byol_jax.data import batches
 

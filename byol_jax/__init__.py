@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from byol_jax.errors import UserError
 
 if TYPE_CHECKING:
+  from byol_jax.embed.files import read_features
+  from byol_jax.embed.writing import write_features
   from byol_jax.pretrained import Encoder, load_encoder
   from byol_jax.probes import knn_accuracy, linear_accuracy
 
@@ -25,6 +27,8 @@ __all__ = [
   "knn_accuracy",
   "linear_accuracy",
   "load_encoder",
+  "read_features",
+  "write_features",
 ]
 
 _MODULES = {
@@ -32,6 +36,8 @@ _MODULES = {
   "load_encoder": "pretrained",
   "knn_accuracy": "probes",
   "linear_accuracy": "probes",
+  "read_features": "embed.files",
+  "write_features": "embed.writing",
 }
 
 

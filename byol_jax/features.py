@@ -1,6 +1,6 @@
 """Features of a whole split: what the probes are given."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import chex
@@ -44,13 +44,36 @@ def extract(
     What `forward` gives, "label" and "index", [images, ...] each, on every host.
     Images that cannot be read are left out: "index" says which are there.
   """
-  found: dict[str, list[np.ndarray]] = {}
-  for batch in _eval_batches(source, size, crop, batch_size):
-    outputs = jax.device_get(forward(params, batch))
-    mask = outputs.pop("mask")
-    for name, values in outputs.items():
-      found.setdefault(name, []).append(values[mask])
-  return {name: np.concatenate(values) for name, values in found.items()}
+  batches = _eval_batches(source, size, crop, batch_size)
+  return _concatenated(_outputs(forward, params, batches))
+
+
+def _outputs(
+  forward: Callable[[Any, chex.ArrayTree], dict[str, jax.Array]],
+  params: Any,
+  batches: Iterator[chex.ArrayTree],
+) -> Iterator[dict[str, np.ndarray]]:
+  """What `extract` gives, batch by batch."""
+  running: dict[str, jax.Array] = {}
+  for batch in batches:
+    # Accelerators are at work on this batch while the one before is fetched.
+    before, running = running, forward(params, batch)
+    if before:
+      yield _real(before)
+  if running:
+    yield _real(running)
+
+
+def _real(outputs: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+  """Fetches outputs, without those of padding and of images that cannot be read."""
+  found = jax.device_get(outputs)
+  mask = found.pop("mask")
+  return {name: values[mask] for name, values in found.items()}
+
+
+def _concatenated(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+  found = list(parts)
+  return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def gathered(
@@ -81,13 +104,19 @@ def of_encoder(
   Raises:
     UserError: the images have other channels, or the devices cannot share a batch.
   """
+  return _concatenated(stream(encoder, source, batch_size))
+
+
+def stream(
+  encoder: Encoder, source: Source, batch_size: int, first: int = 0
+) -> Iterator[dict[str, np.ndarray]]:
+  """What `of_encoder` gives, batch by batch, from batch number `first` on.
+
+  Raises:
+    UserError: as `of_encoder`, at once.
+  """
+  check(encoder, source, batch_size)
   form = encoder.description.image
-  if source.channels != form.channels:
-    raise UserError(
-      f"images have {source.channels} channels, and the encoder was trained on"
-      f" {form.channels}"
-    )
-  parallel.check_batch_size("batch_size", batch_size)
 
   def forward(
     state: tuple[hk.Params, hk.State], batch: dict[str, jax.Array]
@@ -95,14 +124,22 @@ def of_encoder(
     params, stats = state
     return {"embedding": encoder.embed(params, stats, batch["image"])}
 
-  return extract(
+  return _outputs(
     gathered(forward),
     parallel.replicate((encoder.params, encoder.stats)),
-    source,
-    size=form.size,
-    crop=form.crop,
-    batch_size=batch_size,
+    _eval_batches(source, form.size, form.crop, batch_size, first),
   )
+
+
+def check(encoder: Encoder, source: Source, batch_size: int) -> None:
+  """Raises UserError where `of_encoder` would."""
+  channels = encoder.description.image.channels
+  if source.channels != channels:
+    raise UserError(
+      f"images have {source.channels} channels, and the encoder was trained on"
+      f" {channels}"
+    )
+  parallel.check_batch_size("batch_size", batch_size)
 
 
 def pixels(source: Source, size: int, crop: float) -> dict[str, np.ndarray]:
@@ -127,7 +164,7 @@ def _flat(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _eval_batches(
-  source: Source, size: int, crop: float, batch_size: int
+  source: Source, size: int, crop: float, batch_size: int, first: int = 0
 ) -> Iterator[chex.ArrayTree]:
   return parallel.prefetch(
     batches.eval_batches(
@@ -137,5 +174,6 @@ def _eval_batches(
       batch_size=batch_size,
       host=jax.process_index(),
       hosts=jax.process_count(),
+      first=first,
     )
   )

@@ -9,8 +9,6 @@ import errno
 import functools
 import importlib
 import json
-import logging as python_logging
-import os
 import signal
 import sys
 import traceback
@@ -21,8 +19,8 @@ from typing import NamedTuple
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from byol_jax import commands
 from byol_jax.errors import Stopped, UserError
-from byol_jax.run import host
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -103,17 +101,17 @@ def _hint(error: AttributeError | KeyError) -> str:
 
 def _main(given: _Flags, argv: list[str]) -> None:
   del argv
-  _set_up_logging()
-  host.tune()
+  commands.set_up()
   from byol_jax import parallel
+  from byol_jax.run import provenance
   from byol_jax.run.folder import RunDir
 
   if given.distributed.value:
     parallel.join_cluster()
-  _set_up_compilation_cache()
   config = _config(given)
   experiment = _experiment(config)
-  run_dir = RunDir(given.workdir.value or _default_workdir(), parallel.is_first_host())
+  workdir = given.workdir.value or _default_workdir()
+  run_dir = RunDir(workdir, parallel.is_first_host(), provenance.start())
   if given.show_views.value:
     print(_show_views(experiment, config, run_dir.figures))
     return
@@ -165,26 +163,6 @@ def _show_views(experiment: ModuleType, config: ConfigDict, folder: Path) -> Pat
     return experiment.show_views(config, folder)
   except OSError as error:
     raise UserError(f"cannot write to {folder}: {error.strerror}") from error
-
-
-def _set_up_logging() -> None:
-  logging.set_verbosity(logging.INFO)
-  line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
-  handler = logging.get_absl_handler()
-  handler.setFormatter(line)
-  handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
-  python_logging.getLogger("jax").setLevel(python_logging.ERROR)
-
-
-def _set_up_compilation_cache() -> None:
-  """Keeps compiled programs between runs, small ones too: they are hundreds."""
-  import jax
-
-  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    cache = Path.home() / ".cache" / "byol_jax"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-  if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def _config_name() -> str:

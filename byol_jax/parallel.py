@@ -61,6 +61,11 @@ def check_batch_size(name: str, batch_size: int, microbatches: int = 1) -> None:
     )
 
 
+def device_multiple(count: int) -> int:
+  """A number of images, or the next above, of which all devices have equal shares."""
+  return -(-count // jax.device_count()) * jax.device_count()
+
+
 def is_first_host() -> bool:
   """Whether this host is the one that writes files."""
   return jax.process_index() == FIRST_HOST

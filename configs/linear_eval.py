@@ -31,11 +31,13 @@ def get_config(preset: str | None = None) -> ConfigDict:
   Raises:
     UserError: there is none of that name.
   """
-  if (preset := preset or "embedded") not in _PRESETS:
+  if (preset := preset or "embedded") not in (*_PRESETS, "folder"):
     raise UserError(
-      f"unknown preset {preset!r}; choose one of {', '.join(_PRESETS)}, as in"
+      f"unknown preset {preset!r}; choose one of {', '.join(_PRESETS)}, folder, as in"
       " --config=configs/linear_eval.py:cifar10"
     )
+  if preset == "folder":
+    return _folder()
   name, images, train, test = _PRESETS[preset]
   pretraining = presets.get(name)
   batch_size = 256 if preset == "embedded" else 1024
@@ -57,6 +59,7 @@ def get_config(preset: str | None = None) -> ConfigDict:
       },
       "train": {
         "steps": _EPOCHS * images // batch_size,
+        "epochs": config_dict.placeholder(float),  # in place of steps
         "batch_size": batch_size,
         "accumulate": 1,
         "precision": pretraining.train.precision,
@@ -70,4 +73,22 @@ def get_config(preset: str | None = None) -> ConfigDict:
   config.data.test = test
   # Crops and flips are all that the paper's protocol augments with.
   config.view.update(jitter=0.0, grayscale=0.0, blur=0.0, solarise=0.0)
+  return config
+
+
+def _folder() -> ConfigDict:
+  r"""On the classes of a folder of images.
+
+    python -m byol_jax.main --config=configs/linear_eval.py:folder \
+      --config.data.data_dir=FOLDER --config.pretrained=RUN --workdir=RUN_linear
+
+  What is None here is what the encoder saw, or chosen by experiments/dial.py.
+  """
+  config = get_config("cifar10")
+  data = presets.folder().data
+  config.data.update(name="folder", eval_fraction=data.eval_fraction)
+  for key in ("size", "mean", "std", "workers", "train", "test"):
+    config.data[key] = config_dict.placeholder(type(config.data[key]))
+  config.train.update(epochs=float(_EPOCHS))
+  config.train.batch_size = config_dict.placeholder(int)
   return config

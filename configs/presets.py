@@ -69,6 +69,7 @@ def imagenet(epochs: int) -> ConfigDict:
         "mean": _IMAGENET_MEAN,
         "std": _IMAGENET_STD,
         "workers": 16,
+        "max_unreadable": 0.01,  # share of the images
       },
       "views": {
         "view1": BYOL_VIEW1._asdict(),
@@ -109,6 +110,7 @@ def imagenet(epochs: int) -> ConfigDict:
       },
       "train": {
         "steps": steps,
+        "epochs": config_dict.placeholder(float),  # in place of steps
         "batch_size": batch_size,
         "accumulate": 1,
         "remat": False,
@@ -262,6 +264,50 @@ def embedded() -> ConfigDict:
   return config
 
 
+# Type -> section -> settings that `folder` leaves open.
+_OPEN: dict[type, dict[str, tuple[str, ...]]] = {
+  int: {
+    "data": ("size", "workers"),
+    "encoder": ("depth", "groups"),
+    "projector": ("hidden", "outputs"),
+    "predictor": ("hidden", "outputs"),
+    "train": ("steps", "batch_size", "accumulate"),
+    "log": ("every_steps",),
+    "eval": ("every_steps", "batch_size"),
+  },
+  float: {
+    "encoder": ("width",),
+    "optimiser": ("learning_rate", "warmup", "predictor_multiplier"),
+  },
+  str: {
+    "data": ("train",),
+    "encoder": ("stem",),
+    "probe": ("train", "test", "valid_train", "valid_test"),
+  },
+  tuple: {"data": ("mean", "std")},
+}
+
+
+def folder() -> ConfigDict:
+  r"""A folder of one's own images, labelled or not.
+
+    python -m byol_jax.main --config=configs/byol_gn_ws.py:folder \
+      --config.data.data_dir=FOLDER
+
+  `data.size` is the one dial: 32, 64, 128 or 224. What is None here is chosen by
+  experiments/dial.py from the images and the hardware, and logged with the reason.
+  """
+  config = imagenet(300)
+  config.data.name = "folder"
+  for kind, names in _OPEN.items():
+    for section, keys in names.items():
+      for key in keys:
+        config[section][key] = config_dict.placeholder(kind)
+  for view in config.views.values():
+    view.crop_area = config_dict.placeholder(tuple)
+  return config
+
+
 def _shrink(config: ConfigDict) -> None:
   """Makes the network small enough for a CPU."""
   config.encoder.update(depth=10, width=0.5, stem="imagenet", groups=8)
@@ -277,6 +323,7 @@ PRESETS = {
   "cifar10-800": lambda: cifar10(800),
   "cifar10-cpu": cifar10_cpu,
   "evidence": evidence,
+  "folder": folder,
   "imagenette": imagenette,
   "imagenet-100": lambda: imagenet(100),
   "imagenet-300": lambda: imagenet(300),

@@ -118,6 +118,7 @@ class Evaluation:
       name: encoder[name] for name in ("spread", "effective_rank", "collapsed")
     }
     summary["health"] = measured
+    summary["test_images"] = len(test["encoder"]["embedding"])
     if not self._labelled:
       return summary
     train = {name: each.features(self._probe.train) for name, each in extracts.items()}

@@ -1,27 +1,39 @@
 """The images of a config's data set, as an experiment needs them."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import chex
 import jax
 import ml_collections
 import numpy as np
+from absl import logging
 
 from byol_jax import features, parallel
-from byol_jax.data import batches, colour, datasets, sources, views
+from byol_jax.data import batches, colour, sources, views
+from byol_jax.data.batches import Batch
+from byol_jax.data.folder import FolderDataset
+from byol_jax.description import ImageForm
 from byol_jax.errors import UserError, check_at_least
-from byol_jax.pretrained import ImageForm
+from byol_jax.run.folder import RunDir
 
 
 class Inputs:
   """What `config.data` describes: batches to train on, features to probe."""
 
-  def __init__(self, config: ml_collections.ConfigDict, splits: Sequence[str] = ()):
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    dataset: sources.Dataset,
+    splits: Sequence[str] = (),
+  ):
     """Opens the training split and checks everything else.
 
     Args:
       config: of it, `data`, `train`, `eval` and `seed` are used.
+      dataset: that of `config.data`.
       splits: what will be asked for later on.
 
     Raises:
@@ -35,9 +47,12 @@ class Inputs:
     check_at_least(0, data__workers=self._data.workers, seed=config.seed)
     parallel.check_batch_size("train.batch_size", train.batch_size, train.accumulate)
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
-    self._dataset = datasets.open_dataset(self._data.name, self._data.data_dir)
-    for split in splits:
-      if self._dataset.check(split) < 2:
+    self.dataset = dataset
+    self.unreadable = dict(dataset.unreadable)
+    self.on_unreadable: Callable[[Mapping[str, str]], None] = lambda unreadable: None
+    self._check_unreadable()
+    for split in (self._data.train, *splits):
+      if dataset.check(split) < 2:
         raise UserError(f"the split {split!r} has one image: give two or more")
     self.train = self.source(self._data.train)
     self.image = ImageForm(
@@ -52,7 +67,7 @@ class Inputs:
   def source(self, split: str) -> sources.Source:
     """A split of the data set, opened once."""
     if split not in self._sources:
-      self._sources[split] = self._dataset.split(split)
+      self._sources[split] = self.dataset.split(split)
     return self._sources[split]
 
   @property
@@ -93,7 +108,42 @@ class Inputs:
       hosts=jax.process_count(),
       workers=workers,
     )
-    return parallel.prefetch(host_batches, self._config.train.accumulate)
+    return parallel.prefetch(self._noted(host_batches), self._config.train.accumulate)
+
+  def _noted(self, host_batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches, once it is noted which images could not be read."""
+    for batch in host_batches:
+      indices = batch.pop("unreadable")
+      self._note(self.train, set(indices[indices >= 0].tolist()))
+      yield batch
+
+  def _note(self, source: sources.Source, indices: set[int]) -> None:
+    """Keeps which images could not be read, and why."""
+    new = {i for i in indices if source.name(i) not in self.unreadable}
+    for index in sorted(new):
+      try:
+        source[index]
+        reason = "it could not be read at one time, and could at another"
+      except sources.Unreadable as error:
+        reason = str(error)
+      self.unreadable[source.name(index)] = reason
+      logging.warning("%s is left out: %s", source.name(index), reason)
+    if new:
+      self.on_unreadable(self.unreadable)
+      self._check_unreadable()
+
+  def _check_unreadable(self) -> None:
+    """Raises UserError if more images are unreadable than the config allows."""
+    found, most = len(self.unreadable), self._data.max_unreadable
+    if not 0 <= most <= 1:
+      raise UserError(f"data.max_unreadable is {most}: give a share in [0, 1]")
+    if found > most * (sum(self.dataset.sizes.values()) + len(self.dataset.unreadable)):
+      name, reason = next(iter(self.unreadable.items()))
+      raise UserError(
+        f"{found} images of {self.dataset.name} cannot be read, more than"
+        f" data.max_unreadable = {most:g} of all, such as {name} ({reason}): mend or"
+        " remove them, or allow more"
+      )
 
   def held_out_views(
     self, split: str, views: Sequence[views.View], images: int
@@ -143,17 +193,40 @@ class Inputs:
     split: str,
   ) -> dict[str, np.ndarray]:
     """What a network makes of each image of a split; see `features.extract`."""
-    return features.extract(
+    source = self.source(split)
+    found = features.extract(
       forward,
       params,
-      self.source(split),
+      source,
       size=self._data.size,
       crop=self._data.eval_fraction,
       batch_size=self._config.eval.batch_size,
     )
+    self._note(source, set(range(len(source))) - set(found["index"].tolist()))
+    return found
 
   def pixels(self, split: str) -> dict[str, np.ndarray]:
     """The raw-pixel baseline's features of a split; see `features.pixels`."""
     return features.pixels(
       self.source(split), self._data.size, self._data.eval_fraction
     )
+
+
+def check_folder(run_dir: RunDir, dataset: sources.Dataset) -> dict[str, Any] | None:
+  """Looks whether a run may use a folder for images.
+
+  Returns:
+    The config of the run that is there, None for a new one; the same on all hosts.
+
+  Raises:
+    UserError: the folder lies among the images, or its run began with others.
+  """
+  if isinstance(dataset, FolderDataset):
+    images, run = Path(dataset.name).resolve(), run_dir.path.resolve()
+    if run.is_relative_to(images):
+      raise UserError(
+        f"{run} lies among the images of {images}: choose a --workdir outside of them"
+      )
+  run_dir.check_images(dataset.listing())
+  saved = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_config()))
+  return json.loads(saved)

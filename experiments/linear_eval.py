@@ -13,13 +13,14 @@ import numpy as np
 import optax
 
 from byol_jax import features, optim, parallel
-from byol_jax.data import views
+from byol_jax.data import datasets, views
+from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
-from byol_jax.pretrained import ImageForm, load_encoder
+from byol_jax.pretrained import load_encoder
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
-from experiments import optimisers, settings
+from experiments import dial, inputs, optimisers, settings
 from experiments.inputs import Inputs
 
 Scalars = dict[str, jax.Array]
@@ -47,19 +48,25 @@ class State(NamedTuple):
 class LinearEval:
   """Trains a linear classifier on the encoder of a pretraining run."""
 
-  def __init__(self, config: ml_collections.ConfigDict):
+  def __init__(self, config: ml_collections.ConfigDict, run_dir: RunDir | None = None):
     """Opens the data and reads the encoder; writes nothing."""
-    settings.check(config, linear_eval.get_config())
+    example = linear_eval.get_config()
+    example.train.epochs = 1.0
+    settings.check(config, example, {"train.epochs", *dial.EVALUATION_CHOICES})
     if not config.pretrained:
       raise UserError("name the run to evaluate, as in --config.pretrained=FOLDER")
-    self.config = config
-    self.inputs = Inputs(config, [config.data.test])
+    dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+    if run_dir:
+      inputs.check_folder(run_dir, dataset)
+    self.encoder = load_encoder(config.pretrained, precision=config.train.precision)
+    image = self.encoder.description.image
+    self.config = config = dial.fill_evaluation(config, dataset, image)
+    _check_same_images(image, config.data)
+    self.inputs = Inputs(config, dataset, [config.data.test])
     if not self.inputs.classes:
       raise UserError(f"{config.data.name} has no labels to evaluate with")
     self.view = views.from_settings(config.view)
     self.optimiser, self.learning_rate = optimisers.from_config(config)
-    self.encoder = load_encoder(config.pretrained, precision=config.train.precision)
-    _check_same_images(self.encoder.description.image, config.data)
     self._extractor = features.gathered(self._forward)
 
   def init(self) -> State:
@@ -126,6 +133,7 @@ class LinearEval:
     """The test accuracies in the form of a pretraining run's summary."""
     found = self.evaluate(state)
     return {
+      "test_images": len(self.inputs.source(self.config.data.test)),
       "linear": {"encoder": found["test_linear"]},
       "linear_top5": {"encoder": found["test_linear_top5"]},
     }
@@ -151,12 +159,14 @@ class LinearEval:
 
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates, or goes on with it; the summary."""
-  experiment = LinearEval(config)
-  loop.check(config)
+  experiment = LinearEval(config, run_dir)
+  loop.check(experiment.config)
   with run_dir:
-    if run_dir.claim(config):
+    if run_dir.claim(experiment.config, experiment.inputs.dataset.listing()):
+      run_dir.write_skipped(experiment.inputs.unreadable)
       experiment.show_views(run_dir.figures)
-    return loop.run(experiment, config, run_dir)
+    experiment.inputs.on_unreadable = run_dir.write_skipped
+    return loop.run(experiment, experiment.config, run_dir)
 
 
 def show_views(config: ml_collections.ConfigDict, folder: Path) -> Path:

@@ -13,14 +13,15 @@ import ml_collections
 import numpy as np
 import optax
 
-from byol_jax import diagnostics, features, objectives, optim, parallel, pretrained
-from byol_jax.data import augment, colour, views
+from byol_jax import description as describe
+from byol_jax import diagnostics, features, objectives, optim, parallel
+from byol_jax.data import augment, colour, datasets, views
 from byol_jax.errors import UserError
 from byol_jax.nets import bn_init, model
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import presets
-from experiments import evaluation, optimisers, settings, systems
+from experiments import dial, evaluation, inputs, optimisers, settings, systems
 from experiments.inputs import Inputs
 
 Batch = dict[str, jax.Array]
@@ -52,11 +53,20 @@ class State(NamedTuple):
 class Pretrain:
   """The pretraining of a system as one config describes it."""
 
-  def __init__(self, config: ml_collections.ConfigDict):
-    """Opens the data and builds the networks; compiles and writes nothing."""
-    settings.check(config, presets.get(None))
-    self.config = config
-    self.inputs = Inputs(config, list(config.probe.values()))
+  def __init__(self, config: ml_collections.ConfigDict, run_dir: RunDir | None = None):
+    """Opens the data and builds the networks; compiles and writes nothing.
+
+    Args:
+      config: of the run; what it leaves open is chosen here.
+      run_dir: its folder; if the run is there already, its choices are kept.
+    """
+    example = presets.get(None)
+    example.train.epochs = 1.0
+    settings.check(config, example, {"data.train", *dial.CHOICES})
+    dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+    saved = inputs.check_folder(run_dir, dataset) if run_dir else None
+    self.config = config = dial.fill(config, dataset, saved)
+    self.inputs = Inputs(config, dataset, list(config.probe.values()))
     train = config.train
     microbatches = jax.device_count() * train.accumulate
     if train.batch_size < 2 * microbatches:
@@ -102,11 +112,11 @@ class Pretrain:
       remat=config.train.remat,
     )
 
-  def encoder_description(self) -> pretrained.Description:
+  def encoder_description(self) -> describe.Description:
     """What someone needs to know who uses the encoder elsewhere."""
     network = self.config.encoder.to_dict()
     precision = self.config.train.precision
-    return pretrained.Description(network, precision, self.inputs.image)
+    return describe.Description(network, precision, self.inputs.image)
 
   # What a run starts from, sees and does.
 
@@ -374,11 +384,14 @@ def _view_keys(key: jax.Array, view: int, positions: jax.Array) -> jax.Array:
 
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Pretrains, or goes on with it; the summary."""
-  experiment = Pretrain(config)
+  experiment = Pretrain(config, run_dir)
+  config = experiment.config
   loop.check(config)
   with run_dir:
-    new = run_dir.claim(config)
-    run_dir.write_encoder(pretrained.to_json(experiment.encoder_description()))
+    new = run_dir.claim(config, experiment.inputs.dataset.listing())
+    run_dir.write_encoder(describe.to_json(experiment.encoder_description()))
+    run_dir.write_skipped(experiment.inputs.unreadable)
+    experiment.inputs.on_unreadable = run_dir.write_skipped
     if new:
       experiment.show_views(run_dir.figures)
     return loop.run(experiment, config, run_dir)

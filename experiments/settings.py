@@ -1,7 +1,7 @@
 """Whether a config has the settings of its experiment, and no others."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -9,12 +9,19 @@ from ml_collections import ConfigDict
 from byol_jax.errors import UserError
 
 
-def check(config: ConfigDict, example: ConfigDict) -> None:
+def check(
+  config: ConfigDict, example: ConfigDict, may_be_open: Collection[str] = ()
+) -> None:
   """Refuses a config that has other settings than an example of its experiment.
 
   A section with a `name` has a choice, and the sections in it, such as
   `objective.simclr`, are settings of one choice each: these are for whoever makes
   it to check.
+
+  Args:
+    config: what is checked.
+    example: a config of the same experiment, with a value for each setting.
+    may_be_open: names of settings that may be None.
 
   Raises:
     UserError: naming the first setting that is missing, unknown or of another type.
@@ -34,7 +41,8 @@ def check(config: ConfigDict, example: ConfigDict) -> None:
       )
 
   for name, value in wanted.items():
-    if not _is_like(there[name], value):
+    is_open = there[name] is None and name in may_be_open
+    if not is_open and not _is_like(there[name], value):
       raise UserError(
         f"the config's {name} is {there[name]!r}: give a value such as {value!r}"
       )

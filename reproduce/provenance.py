@@ -1,16 +1,11 @@
 """On what commit and machine, and when, something was measured."""
 
 import datetime
-import importlib.metadata
-import os
-import platform
-import subprocess
 from pathlib import Path
 
+from byol_jax.run import provenance
 from byol_jax.run.folder import read_json, write_json
 from reproduce.arms import Run
-
-_CODE = ("byol_jax", "experiments", "configs", "reproduce", "benchmarks")
 
 
 def note(root: Path, run: Run) -> None:
@@ -30,35 +25,14 @@ def read(root: Path, run: Run) -> list[dict[str, str]]:
 
 def here() -> dict[str, str]:
   """Commit, machine, versions and day."""
+  versions = provenance.versions()
   return {
-    "commit": _commit(),
-    "machine": f"{os.cpu_count()} cores of {_processor()}",
-    "versions": f"Python {platform.python_version()},"
-    f" jax {importlib.metadata.version('jax')}",
+    "commit": provenance.commit() or "unknown",
+    "machine": f"{provenance.cores()} cores of {provenance.processor()}",
+    "versions": f"Python {versions['Python']}, jax {versions['jax']}",
     "day": datetime.date.today().isoformat(),
   }
 
 
 def _path(root: Path, run: Run) -> Path:
   return root / "provenance" / f"{run.name}.json"
-
-
-def _commit() -> str:
-  """The commit's short name, with "+" where the code is not that commit's."""
-  git = ["git", "-C", str(Path(__file__).parents[1])]
-  status = [*git, "status", "--porcelain", "--", *_CODE]
-  asked = [[*git, "rev-parse", "--short", "HEAD"], status]
-  try:
-    found = [subprocess.check_output(a, text=True).strip() for a in asked]
-  except (OSError, subprocess.CalledProcessError):
-    return "unknown"
-  return found[0] + ("+" if found[1] else "")
-
-
-def _processor() -> str:
-  cpuinfo = Path("/proc/cpuinfo")
-  if cpuinfo.exists():
-    for line in cpuinfo.read_text().splitlines():
-      if line.startswith("model name"):
-        return line.partition(":")[2].strip()
-  return platform.processor() or platform.machine()

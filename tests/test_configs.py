@@ -1,7 +1,6 @@
 """The configs: every preset makes an experiment; the papers' numbers."""
 
 import itertools
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,24 +20,40 @@ from configs import (
   simclr,
   simclr_norm_ablation,
 )
-from experiments import optimisers, pretrain, settings, systems
+from experiments import dial, optimisers, pretrain, settings, systems
 from tests import tiny
+
+
+class Any(sources.ArrayDataset):
+  """Has whatever split is asked for."""
+
+  def check(self, spec):
+    return super().check("train")
+
+  def split(self, spec):
+    return super().split("train")
+
+
+GREY = np.full((40, 80, 80, 3), 128, np.uint8), np.arange(40) % 10
+ANY = Any("any", {"train": GREY, "test": GREY})
 
 
 @pytest.fixture
 def any_data(monkeypatch):
-  """Sixteen grey images in place of whatever data set is asked for."""
-  images = np.full((16, 40, 40, 3), 128, np.uint8)
-  source = sources.ArraySource(images, np.arange(16) % 10, 10)
-  dataset = mock.Mock(split=lambda _: source, check=lambda _: len(source))
-  monkeypatch.setattr(datasets, "open_dataset", lambda *_: dataset)
+  """Forty grey images in place of whatever data set is asked for."""
+  monkeypatch.setattr(datasets, "open_dataset", lambda *_: ANY)
+
+
+WITH_EPOCHS = presets.get(None)
+WITH_EPOCHS.train.epochs = 1.0
 
 
 @pytest.mark.parametrize("system", tiny.SYSTEMS)
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_every_preset_has_a_schedule(system, preset):
   config = tiny.SYSTEMS[system](preset)
-  settings.check(config, presets.get(None))
+  config = dial.fill(config, ANY)  # of the preset `folder`
+  settings.check(config, WITH_EPOCHS, {"train.epochs"})
   _, rate = optimisers.from_config(config)
   assert np.isfinite(rate(config.train.steps // 2))
   assert 0 <= systems.tau_from_config(config)(1) <= 1

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from byol_jax import description as describe
 from byol_jax import features, parallel, pretrained
 from byol_jax.data.sources import ArraySource
 from byol_jax.errors import UserError
@@ -70,7 +71,7 @@ def test_extract_shows_a_network_every_image_once_in_order(count, batch_size):
   assert source.reads == dict.fromkeys(range(count), 1)
 
 
-FORM = pretrained.ImageForm(8, 3, (0.2, 0.4, 0.6), (0.5,), 0.75)
+FORM = describe.ImageForm(8, 3, (0.2, 0.4, 0.6), (0.5,), 0.75)
 
 
 def fake_encoder():
@@ -83,7 +84,7 @@ def fake_encoder():
     return images.mean((1, 2)) @ params["linear"]["w"] + stats["norm"]["mean"]
 
   network = model.EncoderNetwork(init=None, embed=embed)
-  description = pretrained.Description({}, "float32", FORM)
+  description = describe.Description({}, "float32", FORM)
   encoder = pretrained.Encoder(params, stats, description, 0)
   vars(encoder)["network"] = network  # in place of what a description would make
   return encoder

@@ -65,7 +65,9 @@ def test_main_job_its_files_and_its_second_start(tmp_path):
     "config.json",
     "encoder.json",
     "figures",
+    "images.txt.gz",
     "metrics.jsonl",
+    "starts.jsonl",
     "summary.json",
     "tensorboard",
   ]

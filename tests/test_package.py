@@ -47,7 +47,8 @@ def built(tmp_path_factory):
 def sources():
   """Every file of the library, as it lies in the clone."""
   files = (ROOT / "byol_jax").rglob("*")
-  return {str(f.relative_to(ROOT)) for f in files if f.suffix in (".py", ".typed")}
+  suffixes = (".py", ".typed", ".html", ".css")
+  return {str(f.relative_to(ROOT)) for f in files if f.suffix in suffixes}
 
 
 def test_the_wheel_holds_the_library_alone(built):

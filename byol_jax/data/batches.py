@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from byol_jax.data import crops
-from byol_jax.data.sources import NO_LABEL, Source, Unreadable
+from byol_jax.data.sources import NO_LABEL, Reducible, Source, Unreadable
 from byol_jax.data.views import View
 from byol_jax.errors import UserError
 
@@ -86,6 +86,7 @@ def eval_batches(
   batch_size: int,
   host: int = 0,
   hosts: int = 1,
+  first: int = 0,
 ) -> Iterator[Batch]:
   """Yields this host's part of every image once, centrally cropped, in order.
 
@@ -98,6 +99,7 @@ def eval_batches(
     batch_size: images in a batch over all hosts.
     host: number of this host, in 0..hosts - 1.
     hosts: number of hosts; each takes b = batch_size / hosts in a row.
+    first: batches that are passed over at the beginning.
 
   Yields:
     'image': uint8[b, size, size, C]; 'label': int32[b], -1 where there is none;
@@ -111,7 +113,7 @@ def eval_batches(
   load = functools.partial(
     _eval_chunk, batch_size=batch_size, source=source, size=size, crop=crop
   )
-  steps = range(-(-len(source) // batch_size))
+  steps = range(first, -(-len(source) // batch_size))
   return _iterate(load, steps, offset=host * share, share=share, workers=0)
 
 
@@ -210,21 +212,36 @@ def train_chunk(
   for i in range(count):
     epoch, place = divmod(first + i, len(source))
     index = int(permutation(seed, epoch, len(source))[place])
-    found, (image, labels[i]) = _next_readable(source, index)
+    draws = [uniforms[v][i] for v in range(len(views))]
+    scale_for = functools.partial(
+      crops.random_scale, uniforms=draws, size=size, views=views
+    )
+    found, (image, labels[i]) = _next_readable(source, index, scale_for)
     if found != index:
       unreadable[i] = index
     for v, view in enumerate(views):
-      cropped[v][i] = crops.random_crop_flip(image, uniforms[v][i], size, view)
+      cropped[v][i] = crops.random_crop_flip(image, draws[v], size, view)
   named = {f"view{v}": images for v, images in enumerate(cropped, start=1)}
   position = positions.astype(np.int32)
   return named | {"label": labels, "position": position, "unreadable": unreadable}
 
 
-def _next_readable(source: Source, first: int) -> tuple[int, tuple[np.ndarray, int]]:
+def read(
+  source: Source, index: int, scale_for: Callable[[int, int], int]
+) -> tuple[np.ndarray, int]:
+  """An image and its label, reduced if it can be and may be."""
+  if isinstance(source, Reducible):
+    return source.reduced(index, scale_for)
+  return source[index]
+
+
+def _next_readable(
+  source: Source, first: int, scale_for: Callable[[int, int], int]
+) -> tuple[int, tuple[np.ndarray, int]]:
   """The first image from `first` on, cyclically, that can be read, and its index."""
   for index in range(first, first + len(source)):
     try:
-      return index % len(source), source[index % len(source)]
+      return index % len(source), read(source, index % len(source), scale_for)
     except Unreadable as error:
       reason = error
   raise reason
@@ -243,9 +260,10 @@ def _eval_chunk(
   mask = indices < len(source)
   images = np.zeros((len(indices), size, size, source.channels), np.uint8)
   labels = np.full(len(indices), NO_LABEL, np.int32)
+  scale_for = functools.partial(crops.central_scale, size=size, fraction=crop)
   for i, index in enumerate(indices[mask].tolist()):
     try:
-      image, labels[i] = source[index]
+      image, labels[i] = read(source, index, scale_for)
     except Unreadable:
       mask[i] = False
       continue

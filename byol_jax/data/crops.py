@@ -73,6 +73,46 @@ def random_patch(
   return slice(top, top + h), slice(left, left + w)
 
 
+def random_scale(
+  height: int,
+  width: int,
+  *,
+  uniforms: Sequence[Sequence[float] | np.ndarray],
+  size: int,
+  views: Sequence[View],
+) -> int:
+  """By what an image's sides may be divided before `random_crop_flip`.
+
+  Args:
+    height: of the image, in pixels.
+    width: likewise.
+    uniforms: for each view, as in `random_crop_flip`.
+    size: side of its result.
+    views: ranges of the crops.
+
+  Returns:
+    A power of 2, such that each crop has `size` pixels a side and more, or 1.
+  """
+  patches = [
+    random_patch(height, width, draw, view)
+    for draw, view in zip(uniforms, views, strict=True)
+  ]
+  sides = [len(range(height)[rows]) for rows, _ in patches]
+  sides += [len(range(width)[columns]) for _, columns in patches]
+  return _scale(min(sides), size)
+
+
+def central_scale(height: int, width: int, size: int, fraction: float) -> int:
+  """By what an image may be divided before `central_crop`; see `random_scale`."""
+  side = int(fraction * min(height, width))
+  return _scale(side, size)
+
+
+def _scale(side: int, size: int) -> int:
+  """The largest power of 2 that leaves a side `size` pixels, at least 1."""
+  return 1 << max(side // size, 1).bit_length() - 1
+
+
 def central_crop(image: np.ndarray, size: int, fraction: float) -> np.ndarray:
   """Crops the central square and resizes it: BYOL's evaluation.
 

@@ -1,4 +1,6 @@
-"""Encoded images to pixels."""
+"""Encoded images to pixels, and back."""
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ _FLAGS: dict[int, int] = {
   3: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH,
   4: cv2.IMREAD_UNCHANGED,
 }
+_LONGEST_JPEG = 65_500  # pixels of a side, in libjpeg
 
 
 def decode(encoded: bytes, channels: int) -> np.ndarray:
@@ -42,3 +45,39 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
       f" says {channels} of uint8: prepare the data set again"
     )
   return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA) if channels == 4 else image
+
+
+def encode(image: np.ndarray, quality: int | None = None) -> bytes:
+  """Encodes an image as PNG, or as JPEG.
+
+  Args:
+    image: uint8[H, W, C], 1 or 3 channels.
+    quality: of the JPEG, up to 100; None for PNG, which loses nothing, and which it
+      becomes too where a side is too long for JPEG.
+
+  Returns:
+    Content of the file.
+  """
+  pixels = image if image.shape[-1] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+  if quality is None or max(image.shape) > _LONGEST_JPEG:
+    _, encoded = cv2.imencode(".png", pixels)
+  else:
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+  return encoded.tobytes()
+
+
+def shrunk(image: np.ndarray, side: int) -> np.ndarray:
+  """Shrinks an image until its shorter side has `side` pixels, by averaging over areas.
+
+  Args:
+    image: uint8[H, W, C], larger than that.
+    side: in pixels.
+
+  Returns:
+    uint8[h, w, C]; the ratio of the sides is kept.
+  """
+  height, width = image.shape[:2]
+  scale = side / min(height, width)
+  size = max(round(scale * width), side), max(round(scale * height), side)
+  found: Any = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+  return found.reshape(*found.shape[:2], -1)  # OpenCV drops a single channel

@@ -1,24 +1,29 @@
-"""Brings a tensorflow-datasets data set into array_record files.
+"""Brings a data set of tensorflow-datasets, or a folder, into array_record files.
 
   python -m byol_jax.data.prepare --name=cifar10 --data_dir=~/tensorflow_datasets
+  python -m byol_jax.data.prepare --folder=PHOTOS --side=320 --data_dir=OUT
 
 A set that is there as tfrecord, TFDS's default, is converted beside it and
 needs no TensorFlow; one that is absent is downloaded, which needs TensorFlow.
+The images of a folder are reduced once: see `prepare_folder`.
 """
 
 import importlib.util
+import logging as python_logging
 import os
 import pathlib
+import signal
 import struct
 import sys
 from collections.abc import Iterator, Sequence
 
+import cv2
 import google_crc32c
 import tensorflow_datasets as tfds
-from absl import app, flags
+from absl import app, flags, logging
 from array_record.python import array_record_module
 
-from byol_jax.data import datasets, tfds_sets
+from byol_jax.data import datasets, prepare_folder, tfds_sets
 from byol_jax.errors import UserError
 
 
@@ -133,13 +138,38 @@ def _download(name: str, data_dir: str | None) -> str:
 def _main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+  logging.set_verbosity(logging.INFO)
+  line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+  logging.get_absl_handler().setFormatter(line)
   try:
-    print(prepare(flags.FLAGS.name, flags.FLAGS.data_dir))
+    print(_prepare(flags.FLAGS))
   except UserError as error:
     sys.exit(str(error))
+  except KeyboardInterrupt:
+    print("interrupted; the same command goes on", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
+
+
+def _prepare(given: flags.FlagValues) -> str:
+  """Does what the command line asks for."""
+  if given.folder is not None:
+    cv2.setNumThreads(0)  # there is a thread for each core already
+    if given.side is None:
+      raise UserError("say how many pixels the shorter side is to have: --side=320")
+    return prepare_folder.prepare(given.folder, given.data_dir, given.side, given.name)
+  if given.side is not None:
+    raise UserError("--side is for a folder of images: name it with --folder")
+  if given.name is None:
+    raise UserError(
+      "name a data set, as in --name=cifar10, or a folder of images, as in"
+      " --folder=PHOTOS"
+    )
+  return prepare(given.name, given.data_dir)
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("name", None, "Name of the data set.", required=True)
+  flags.DEFINE_string("name", None, "Name of the data set; new, for a folder.")
   flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets.")
+  flags.DEFINE_string("folder", None, "Folder of images to make a data set of.")
+  flags.DEFINE_integer("side", None, "Pixels of the shorter side, for a folder.")
   app.run(_main)

@@ -1,8 +1,8 @@
 """What a data set is: named splits, and for each a source of decoded images."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,22 @@ class Source(Protocol):
     ...
 
 
+@runtime_checkable
+class Reducible(Source, Protocol):
+  """A source that decodes large images faster at a part of their size."""
+
+  def reduced(
+    self, index: int, scale_for: Callable[[int, int], int]
+  ) -> tuple[np.ndarray, int]:
+    """An image as `__getitem__` has it, or with its sides divided.
+
+    Args:
+      index: of the image.
+      scale_for: (height, width) of the image -> by what they may be divided, 1 or more.
+    """
+    ...
+
+
 class Dataset(Protocol):
   """A set of images by its splits."""
 
@@ -50,6 +66,18 @@ class Dataset(Protocol):
   @property
   def sizes(self) -> Mapping[str, int]:
     """Name of each split -> number of its images; asking opens no image."""
+
+  @property
+  def unreadable(self) -> Mapping[str, str]:
+    """Name -> reason, of images that were found to be unreadable and left out."""
+    ...
+
+  def listing(self) -> list[str]:
+    """A line for each of its parts; a run goes on with a set of the same lines alone.
+
+    The parts are images, and where these cannot change one by one, splits.
+    """
+    ...
 
   def check(self, spec: str) -> int:
     """The number of images of a split; opens none, and raises UserError as `split`."""
@@ -123,6 +151,15 @@ class ArrayDataset:
   def sizes(self) -> dict[str, int]:
     """Name of each split -> number of its images."""
     return {split: len(labels) for split, (_, labels) in self.arrays.items()}
+
+  @property
+  def unreadable(self) -> dict[str, str]:
+    """Nothing; see `Dataset.unreadable`."""
+    return {}
+
+  def listing(self) -> list[str]:
+    """Its splits; see `Dataset.listing`."""
+    return splits.listing(self.sizes)
 
   def check(self, spec: str) -> int:
     """Counts the images of a split; see `Dataset.check`."""

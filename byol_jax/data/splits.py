@@ -50,6 +50,11 @@ def count(name: str, spec: str, sizes: Mapping[str, int | Sequence[int]]) -> int
   return sum(len(range(sum(_files(sizes[split])))[part]) for split, part in parts)
 
 
+def listing(sizes: Mapping[str, int]) -> list[str]:
+  """A line for each split, with its size."""
+  return [f"{split}\t{size}" for split, size in sizes.items()]
+
+
 def _files(size: int | Sequence[int]) -> list[int]:
   """The number of images in each file of a split."""
   return [size] if isinstance(size, int) else list(size)

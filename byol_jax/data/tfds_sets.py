@@ -45,6 +45,7 @@ class RecordSource:
   label_key: str | None
   num_classes: int | None
   channels: int
+  path_key: str | None = None
 
   def __len__(self) -> int:
     return len(self.records)
@@ -55,8 +56,11 @@ class RecordSource:
     return self._decode(example)
 
   def name(self, index: int) -> str:
-    """The image's number in the split."""
-    return str(index)
+    """The path of the file that the image was made of, or its number in the split."""
+    if self.path_key is None:
+      return str(index)
+    with _reading():
+      return os.fsdecode(self.records[index][self.path_key])
 
   def read(self, indices: range) -> Iterator[tuple[np.ndarray, int]]:
     """Several images, read together."""
@@ -104,6 +108,7 @@ class RecordDataset:
       raise UserError(f"{name} has no 8-bit image feature: choose another set")
     self._image_key = image_key
     self._label_key = self._find("label", place=1, kind=tfds.features.ClassLabel)
+    self._path_key = self._find("path", place=None, kind=tfds.features.Text)
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
@@ -114,6 +119,15 @@ class RecordDataset:
   def _shards(self) -> dict[str, list[int]]:
     infos = self._builder.info.splits.items()
     return {split: list(info.shard_lengths) for split, info in infos}
+
+  @property
+  def unreadable(self) -> dict[str, str]:
+    """Nothing: a damaged set is refused; see `Dataset.unreadable`."""
+    return {}
+
+  def listing(self) -> list[str]:
+    """Its splits; see `Dataset.listing`."""
+    return splits.listing(self.sizes)
 
   def check(self, spec: str) -> int:
     """Counts the images of a split; see `Dataset.check`."""
@@ -137,16 +151,18 @@ class RecordDataset:
       label_key,
       num_classes=self._features[label_key].num_classes if label_key else None,
       channels=shape[-1] or 3,
+      path_key=self._path_key,
     )
     if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
       return source
     return _decode_all(source, shape)
 
-  def _find(self, key: str, *, place: int, kind: type) -> str | None:
-    """Name of a feature of this kind: `key`, or else what the set declares."""
+  def _find(self, key: str, *, place: int | None, kind: type) -> str | None:
+    """Name of a feature of this kind: `key`, or else what the set declares there."""
     features = dict(self._features.items())
-    declared = (self._builder.info.supervised_keys or ())[place : place + 1]
-    for name in (key, *declared):
+    declared = self._builder.info.supervised_keys or ()
+    names = (key,) if place is None else (key, *declared[place : place + 1])
+    for name in names:
       if isinstance(name, str) and isinstance(features.get(name), kind):
         return name
     return None

@@ -1,28 +1,45 @@
 """Figures of a run: its curves, and what its augmentations look like."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 # Without pyplot, which would choose a backend and keep every figure.
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from byol_jax.run.folder import RunDir
 
-# The scalars that are worth a curve, in reading order, with their axes' labels.
+
+class Curve(NamedTuple):
+  """How a scalar is drawn: what it is called, and in what it is measured."""
+
+  title: str
+  unit: str
+
+
+_SHARE = "share of images"
+
+# The scalars that are worth a curve, in reading order.
 CURVES = {
-  "loss": "loss",
-  "learning_rate": "learning rate",
-  "spread": "spread (1 healthy, 0 collapsed)",
-  "valid_effective_rank": "effective rank of embeddings",
-  "alignment": "alignment",
-  "uniformity": "uniformity",
-  "train_linear_online": "online linear accuracy, train",
-  "valid_invariance": "invariance of embeddings to views",
-  "valid_knn": "kNN accuracy, labels held out",
-  "train_linear": "linear accuracy, train",
-  "test_linear": "linear accuracy, test",
-  "gradient_norm": "gradient norm",
+  "loss": Curve("loss", "no unit"),
+  "learning_rate": Curve("learning rate", "no unit"),
+  "spread": Curve("spread (1 healthy, 0 collapsed)", "no unit"),
+  "valid_effective_rank": Curve("effective rank of embeddings", "directions"),
+  "valid_lidar": Curve("LiDAR of embeddings", "directions"),
+  "valid_rankme": Curve("RankMe of embeddings", "directions"),
+  "valid_invariance": Curve("invariance of embeddings to views", "no unit"),
+  "alignment": Curve("alignment", "no unit"),
+  "uniformity": Curve("uniformity", "no unit"),
+  "train_linear_online": Curve("online linear accuracy, train", _SHARE),
+  "valid_knn": Curve("kNN accuracy, labels held out", _SHARE),
+  "train_linear": Curve("linear accuracy, train", _SHARE),
+  "test_linear": Curve("linear accuracy, test", _SHARE),
+  "gradient_norm": Curve("gradient norm", "no unit"),
+  "images_per_second": Curve("speed", "images / s"),
+  "input_wait": Curve("wait for images", "share of time"),
 }
 
 
@@ -37,12 +54,20 @@ def curves(run_dir: RunDir) -> None:
   for axis, name in zip(axes.flat, names, strict=False):
     points = [(record["step"], record[name]) for record in records if name in record]
     axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None)
-    axis.set_title(CURVES[name], fontsize=9)
-    axis.set_xlabel("step", fontsize=8)
-    axis.grid(alpha=0.3)
+    axis.set_title(CURVES[name].title, fontsize=9)
+    label_axes(axis, name)
   for axis in axes.flat[len(names) :]:
     axis.remove()
   _save(figure, run_dir.figures / "curves.png")
+
+
+def label_axes(axis: Axes, name: str) -> None:
+  """Says what the axes of a scalar's curve are, and in what units."""
+  axis.set_xlabel("step", fontsize=8)
+  axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+  axis.set_ylabel(CURVES[name].unit, fontsize=8)
+  axis.tick_params(labelsize=8)
+  axis.grid(alpha=0.3)
 
 
 def contact_sheet(views: list[np.ndarray], path: Path) -> None:

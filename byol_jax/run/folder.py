@@ -1,19 +1,23 @@
 """The folder of a run: a contract that scripts can rely on.
 
 config.json         the resolved config
+starts.jsonl        a line for each start that trained: see `byol_jax.run.provenance`
 encoder.json        of a pretraining run: see `byol_jax.pretrained`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
+images.txt.gz       the images, or splits, that a resumed run has to find again
+skipped.tsv         images that could not be read, and why, if there are any
 checkpoints/        see `byol_jax.run.stored`
 figures/*.png       curves and augmentations
 tensorboard/        the same scalars for TensorBoard
 """
 
 import fcntl
+import gzip
 import json
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,15 @@ from byol_jax.errors import UserError
 
 # What may change between two starts of one run, as it changes nothing that the
 # run learns.
-OPERATIONAL = ("log", "checkpoint", "data.workers", "data.data_dir")
+OPERATIONAL = (
+  "log",
+  "checkpoint",
+  "data.workers",
+  "data.data_dir",
+  "data.max_unreadable",
+)
+# Settings that later versions added: what an older run, which lacks them, had.
+ADDED = {"train.epochs": None}
 
 
 class RunDir:
@@ -36,12 +48,27 @@ class RunDir:
   any more.
   """
 
-  def __init__(self, path: str | os.PathLike[str], writes: bool = True):
+  def __init__(
+    self,
+    path: str | os.PathLike[str],
+    writes: bool = True,
+    start: Mapping[str, Any] | None = None,
+  ):
+    """Takes the folder, and touches nothing.
+
+    Args:
+      path: of the folder.
+      writes: whether this host writes.
+      start: of this process, as `provenance.start` has it, for starts.jsonl.
+    """
     self.path = absolute(path)
+    self._start = start
     self.checkpoints = self.path / "checkpoints"
     self.figures = self.path / "figures"
+    self._starts = self.path / "starts.jsonl"
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
+    self._images = self.path / "images.txt.gz"
     self._writes = writes
     self._tensorboard: SummaryWriter | None = None
     self._unlock: Callable[[], object] | None = None
@@ -53,8 +80,43 @@ class RunDir:
   def __exit__(self, *error: object) -> None:
     self.close()
 
-  def claim(self, config: ml_collections.ConfigDict) -> bool:
+  def read_config(self) -> dict[str, Any] | None:
+    """The config of the run that is there, None if there is none."""
+    path = self.path / "config.json"
+    return read_json(path) if path.exists() else None
+
+  def check_images(self, listing: Sequence[str]) -> None:
+    """Looks whether a run that is there began with the same images.
+
+    Args:
+      listing: what it would be trained on; see `data.sources.Dataset.listing`.
+
+    Raises:
+      UserError: it began with others.
+    """
+    if not self._writes or not self._images.exists():
+      return
+    before = gzip.decompress(self._images.read_bytes()).decode().split("\n")
+    new, gone = set(listing) - set(before), set(before) - set(listing)
+    changes = [
+      f"{len(lines)} {what} (such as {min(lines).split()[0]})"
+      for what, lines in (("new or changed", new), ("gone or changed", gone))
+      if lines
+    ]
+    if changes:
+      raise UserError(
+        f"the images have changed since {self.path} began: {', '.join(changes)}; put"
+        " them back, or choose another --workdir"
+      )
+
+  def claim(
+    self, config: ml_collections.ConfigDict, listing: Sequence[str] = ()
+  ) -> bool:
     """Creates the folder for a config, or finds that it is this config's.
+
+    Args:
+      config: of the run.
+      listing: of what it is trained on, kept for `check_images`.
 
     Returns:
       Whether the run is a new one; False on all hosts but the first.
@@ -66,7 +128,7 @@ class RunDir:
     if not self._writes:
       return False
     try:
-      new = self._claim(resolved(config))
+      new = self._claim(resolved(config), listing)
       self._closed = False
       return new
     except OSError as error:
@@ -75,7 +137,7 @@ class RunDir:
         " another --workdir"
       ) from error
 
-  def _claim(self, config: dict[str, Any]) -> bool:
+  def _claim(self, config: dict[str, Any], listing: Sequence[str]) -> bool:
     saved = self.path / "config.json"
     new = not saved.exists()
     if not new and (differing := differences(read_json(saved), config)):
@@ -91,25 +153,14 @@ class RunDir:
       )
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
-      self._unlock = self._lock()
+      descriptor = lock(self.path, "another --workdir")
+      self._unlock = weakref.finalize(self, os.close, descriptor)
     write_json(saved, config)
+    if self._start and not self._summary.exists():
+      _write_lines(self._starts, [*self.starts(), self._start])
+    if listing and not self._images.exists():
+      self._images.write_bytes(gzip.compress("\n".join(listing).encode(), mtime=0))
     return new
-
-  def _lock(self) -> Callable[[], object]:
-    """Locks the folder; what is returned unlocks it."""
-    descriptor = os.open(self.path, os.O_RDONLY)
-    unlock = weakref.finalize(self, os.close, descriptor)
-    try:
-      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      unlock()
-      raise UserError(
-        f"another run is at work in {self.path}; wait until it has ended, or choose"
-        " another --workdir"
-      ) from error
-    except OSError:
-      logging.warning("%s has no locks: let one process alone work in it", self.path)
-    return unlock
 
   def close(self) -> None:
     """Lets go of the folder: another run may claim it, and this one writes no more."""
@@ -134,8 +185,7 @@ class RunDir:
     """
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():
-      lines = "".join(json.dumps(record) + "\n" for record in records)
-      _replace(self._metrics, lines)
+      _write_lines(self._metrics, records)
       self._tensorboard = SummaryWriter(
         str(self.path / "tensorboard"), purge_step=step + 1
       )
@@ -154,24 +204,22 @@ class RunDir:
 
   def records(self) -> list[dict[str, Any]]:
     """All complete lines of metrics.jsonl."""
-    if not self._metrics.exists():
-      return []
-    # A run that was killed may leave half a line behind.
-    whole = self._metrics.read_text().rpartition("\n")[0]
-    records = []
-    for number, line in enumerate(whole.splitlines(), 1):
-      try:
-        records.append(json.loads(line))
-      except ValueError as error:
-        raise UserError(
-          f"{self._metrics} is damaged in line {number}: delete that line"
-        ) from error
-    return records
+    return _lines(self._metrics, "step")
+
+  def starts(self) -> list[dict[str, Any]]:
+    """All complete lines of starts.jsonl; none of a run of version 0.2 or before."""
+    return _lines(self._starts, "started")
 
   def write_encoder(self, description: Mapping[str, Any]) -> None:
     """Writes encoder.json, with which the encoder can be used elsewhere."""
     if self._may_write():
       write_json(self.path / "encoder.json", description)
+
+  def write_skipped(self, unreadable: Mapping[str, str]) -> None:
+    """Writes skipped.tsv, path and reason a line; nothing if all could be read."""
+    if unreadable and self._may_write():
+      rows = [f"{_in_one_line(p)}\t{_in_one_line(r)}\n" for p, r in unreadable.items()]
+      _replace(self.path / "skipped.tsv", "".join(rows))
 
   def write_summary(self, summary: Mapping[str, Any]) -> None:
     """Writes summary.json, which marks the run as complete."""
@@ -181,6 +229,29 @@ class RunDir:
   def read_summary(self) -> dict[str, Any] | None:
     """The summary of a complete run, None for any other."""
     return read_json(self._summary) if self._summary.exists() else None
+
+
+def lock(folder: Path, other: str) -> int:
+  """Locks a folder until the descriptor that is returned is closed.
+
+  Args:
+    folder: it must be there.
+    other: what the user may choose in its place.
+
+  Raises:
+    UserError: it is locked already.
+  """
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(descriptor)
+    raise UserError(
+      f"another run is at work in {folder}; wait until it has ended, or choose {other}"
+    ) from error
+  except OSError:
+    logging.warning("%s has no locks: let one process alone work in it", folder)
+  return descriptor
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -212,10 +283,38 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
   _replace(path, json.dumps(value, indent=2) + "\n")
 
 
+def _lines(path: Path, key: str) -> list[dict[str, Any]]:
+  """The whole lines of a file, a JSON object with `key` in each."""
+  if not path.exists():
+    return []
+  # A run that was killed may leave half a line behind.
+  whole = path.read_bytes().decode(errors="replace").split("\n")[:-1]
+  found = []
+  for number, line in enumerate(whole, 1):
+    try:
+      value = json.loads(line)
+      if not isinstance(value, dict) or key not in value:
+        raise ValueError(f"no JSON object with {key!r}")
+    except ValueError as error:
+      raise UserError(
+        f"{path} is damaged in line {number}: delete that line"
+      ) from error
+    found.append(value)
+  return found
+
+
+def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+  _replace(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
 def _replace(path: Path, text: str) -> None:
   temporary = path.with_suffix(path.suffix + ".tmp")
-  temporary.write_text(text)
+  temporary.write_bytes(os.fsencode(text))  # names of files have any bytes
   temporary.replace(path)
+
+
+def _in_one_line(text: str) -> str:
+  return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -223,17 +322,18 @@ def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json_best_effort())
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """The settings of a config by their full names, such as "train.steps"."""
   found: dict[str, Any] = {}
   for key, value in tree.items():
     name = f"{prefix}{key}"
-    found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
   return found
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
   """Names of the settings in which two configs differ and which matter."""
-  first, second = _flat(one), _flat(other)
+  first, second = ADDED | flat(one), ADDED | flat(other)
   missing = object()
   return sorted(
     name

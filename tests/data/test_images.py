@@ -155,3 +155,57 @@ def test_a_jpeg_looks_like_the_photograph_that_it_was_made_of():
   photograph = skimage.data.astronaut()
   found = images.decode(encode(photograph, "JPEG", quality=95), 3)
   assert np.abs(found.astype(int) - photograph).mean() < 5  # 1.95; as BGR 32
+
+
+def _overlaps(size_in, size_out):
+  """How much of each pixel of `size_in` lies in each of `size_out`, rows of sum 1."""
+  edges = np.arange(size_out + 1) * size_in / size_out
+  pixels = np.arange(size_in)
+  low = np.maximum(edges[:-1, None], pixels)
+  high = np.minimum(edges[1:, None], pixels + 1)
+  return np.maximum(high - low, 0) * size_out / size_in
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+  ("shape", "side", "small"),
+  [
+    ((40, 60), 20, (20, 30)),
+    ((60, 40), 39, (58, 39)),
+    ((37, 101), 12, (12, 33)),
+    ((5, 3), 1, (2, 1)),
+    ((1000, 7), 3, (429, 3)),
+  ],
+)
+def test_shrunk_images_are_averages_over_areas(shape, side, small, channels):
+  image = _noise(*shape, channels)
+  found = images.shrunk(image, side)
+  assert found.shape == (*small, channels)
+  assert found.dtype == np.uint8
+  rows, columns = (_overlaps(*pair) for pair in zip(shape, small, strict=True))
+  wanted = np.einsum("ih,hwc,jw->ijc", rows, image.astype(float), columns)
+  np.testing.assert_allclose(found, wanted, atol=0.51)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_loses_nothing(channels):
+  image = _noise(9, 14, channels)
+  encoded = images.encode(image)
+  np.testing.assert_array_equal(_pillow(encoded, channels), image)
+  np.testing.assert_array_equal(images.decode(encoded, channels), image)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_has_its_quality(channels):
+  image = skimage.data.cat()[:80, :90, :channels]
+  encoded = images.encode(image, 95)
+  stored = image if channels == 3 else image[..., 0]
+  assert encoded == encode(stored, "JPEG", quality=95)
+
+
+def test_what_is_too_long_for_jpeg_becomes_png():
+  for width, start in ((65_500, b"\xff\xd8"), (65_501, b"\x89PNG")):
+    image = np.zeros((1, width, 3), np.uint8)
+    encoded = images.encode(image, 95)
+    assert encoded.startswith(start)
+    assert images.decode(encoded, 3).shape == image.shape

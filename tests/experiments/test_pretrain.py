@@ -40,6 +40,7 @@ def test_summary_has_accuracies_beside_both_baselines(run):
     summary.keys()
   )
   assert (summary["steps"], summary["images_seen"]) == (4, 64)
+  assert summary["test_images"] == 40
 
 
 def test_baselines_are_those_asked_for(run):
@@ -80,6 +81,7 @@ def test_linear_evaluation_of_the_run(run, tmp_path):
   config = tiny.linear_eval(run[0])
   summary = start(tmp_path / "linear", config, linear_eval.LinearEval)
   assert 0 <= summary["linear"]["encoder"] <= summary["linear_top5"]["encoder"] <= 1
+  assert summary["test_images"] == 40
   # The frozen part is what the checkpoint holds, to the bit.
   experiment = linear_eval.LinearEval(config)
   before = experiment.init()

@@ -161,3 +161,29 @@ def test_other_hosts_write_nothing(tmp_path):
   folder.log(1, {"loss": 1.0})
   folder.write_summary({})
   assert not (tmp_path / "run").exists()
+
+
+def test_each_start_that_trains_leaves_a_line(tmp_path):
+  for number in (1, 2):
+    with RunDir(tmp_path / "run", start={"started": number}) as run_dir:
+      run_dir.claim(config())
+  with (run_dir.path / "starts.jsonl").open("a") as file:
+    file.write('{"sta')  # killed
+  with RunDir(run_dir.path, start={"started": 3}) as run_dir:
+    run_dir.claim(config())
+    run_dir.write_summary({})
+  with RunDir(run_dir.path, start={"started": 4}) as run_dir:
+    run_dir.claim(config())
+  assert run_dir.starts() == [{"started": 1}, {"started": 2}, {"started": 3}]
+
+
+def test_a_run_without_starts_has_none(run_dir):
+  assert run_dir.starts() == []
+
+
+@pytest.mark.parametrize("line", ["5", "[]", '{"loss": 1.0}', "\\xff"])
+def test_a_line_that_is_no_record_is_named(run_dir, line):
+  text = '{"step": 1}\n' + line.encode().decode("unicode_escape") + "\n"
+  (run_dir.path / "metrics.jsonl").write_bytes(text.encode("latin-1"))
+  with pytest.raises(UserError, match=r"metrics\.jsonl is damaged in line 2: delete"):
+    run_dir.records()

@@ -1,0 +1,86 @@
+"""What our commands have in common; they alone set anything for their process."""
+
+import errno
+import io
+import logging as python_logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from byol_jax import cache
+from byol_jax.errors import UserError
+
+
+def set_up() -> None:
+  """Logging, the cache of compiled programs, and XLA for this host.
+
+  Comes before JAX's first device is asked for, on the main thread.
+  """
+  _set_up_logging()
+  from byol_jax.run import host  # a second that mistakes in flags need not wait for
+
+  host.tune()
+  _set_up_warnings()
+  _set_up_compilation_cache()
+
+
+def _set_up_logging() -> None:
+  logging.set_verbosity(logging.INFO)
+  line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+  handler = logging.get_absl_handler()
+  handler.setFormatter(line)
+  handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
+  python_logging.getLogger("jax").setLevel(python_logging.ERROR)
+
+
+def _set_up_warnings() -> None:
+  """Leaves out what Pillow says of single files: what is skipped is listed."""
+  warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _set_up_compilation_cache() -> None:
+  """Keeps compiled programs between runs, small ones too: they are hundreds."""
+  import jax
+
+  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    jax.config.update("jax_compilation_cache_dir", str(cache.folder()))
+  if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def run(main: Callable[[], None], argv: list[str]) -> None:
+  """Runs a command and ends the process; a user's mistake is one line, status 1.
+
+  Args:
+    main: the command, called once its flags are parsed.
+    argv: name and arguments.
+  """
+  if isinstance(sys.stdout, io.TextIOWrapper):  # names of files have any bytes
+    sys.stdout.reconfigure(errors="surrogateescape")
+  try:
+    app.run(lambda _: main(), argv, flags_parser=_parsed)
+  except UserError as error:
+    sys.exit(f"byol_jax: {error}")
+  except KeyboardInterrupt:
+    print("byol_jax: interrupted; the same command goes on", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
+  except OSError as error:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+      raise
+    sys.exit(
+      f"byol_jax: {error.strerror}; free some space, and the same command goes on"
+    )
+
+
+def _parsed(argv: list[str]) -> list[str]:
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    raise UserError(" ".join(str(error).split())) from error
+  if rest[1:]:
+    raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
+  return rest

@@ -1,0 +1,186 @@
+"""Finds the images in a folder, whatever else lies in it."""
+
+import concurrent.futures
+import gzip
+import hashlib
+import os
+import stat
+import time
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from absl import logging
+
+from byol_jax import cache
+from byol_jax.data import formats
+from byol_jax.data.formats import Header
+from byol_jax.data.sources import Unreadable
+
+_THREADS = 8  # they wait for disks and networks
+_BLOCK = 1000  # files that are handed to the threads at a time
+_PROGRESS = 5.0  # seconds between two messages
+# What systems and programs leave in folders of images.
+_JUNK = frozenset(
+  {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
+)
+
+
+class Scan(NamedTuple):
+  """What a folder holds; paths are relative to it, with "/".
+
+  Attributes:
+    images: path -> header, of all images that can be read.
+    sizes: path -> bytes, of the same.
+    unreadable: path -> reason, of files that are meant as images, and of folders.
+    others: paths of files that are no images.
+  """
+
+  images: dict[str, Header]
+  sizes: dict[str, int]
+  unreadable: dict[str, str]
+  others: list[str]
+
+
+class _File(NamedTuple):
+  path: str
+  size: int
+  changed: int  # nanoseconds
+
+
+def scan(root: str) -> Scan:
+  """Finds the images below a folder, in an order that nothing but their names decides.
+
+  Hidden files and what systems leave behind are passed over. Links are followed, each
+  folder once. What is known of a file is kept between commands, by its size and time.
+
+  Args:
+    root: the folder; it must be there.
+  """
+  unreadable: dict[str, str] = {}
+  files = sorted(_walk(root, unreadable))
+  known = _read_cache(root)
+  found = dict(_inspected(root, [file for file in files if file not in known]))
+  if found:
+    known |= found
+    _write_cache(root, {file: known[file] for file in files})
+  result = Scan({}, {}, unreadable, [])
+  for file in files:
+    header = known[file]
+    if isinstance(header, Header):
+      result.images[file.path] = header
+      result.sizes[file.path] = file.size
+    elif formats.is_meant_as_image(file.path):
+      unreadable[file.path] = header
+    else:
+      result.others.append(file.path)
+  return result
+
+
+def _walk(root: str, unreadable: dict[str, str]) -> Iterator[_File]:
+  """All files; folders that are links come last, lest they hide what they lead to."""
+  seen: set[tuple[int, int]] = set()
+  folders: list[str] = [""]
+  links: list[str] = []
+  while folders or links:
+    folder = (folders or links).pop()
+    try:
+      place = os.stat(os.path.join(root, folder))
+      if (place.st_dev, place.st_ino) in seen:
+        continue
+      seen.add((place.st_dev, place.st_ino))
+      with os.scandir(os.path.join(root, folder)) as entries:
+        inside = sorted(entries, key=lambda entry: entry.name, reverse=True)
+    except OSError as error:
+      unreadable[folder] = f"a folder that cannot be read: {error.strerror}"
+      continue
+    for entry in inside:
+      if entry.name.startswith(".") or entry.name.lower() in _JUNK:
+        continue
+      path = os.path.join(folder, entry.name)
+      try:
+        about = entry.stat()
+      except OSError as error:
+        if formats.is_meant_as_image(path):
+          leads = "a link to nothing: " if entry.is_symlink() else ""
+          unreadable[path] = leads + (error.strerror or "")
+        continue
+      if stat.S_ISDIR(about.st_mode):
+        (links if entry.is_symlink() else folders).append(path)
+      elif stat.S_ISREG(about.st_mode):
+        yield _File(path, about.st_size, about.st_mtime_ns)
+
+
+def _inspected(root: str, files: list[_File]) -> Iterator[tuple[_File, Header | str]]:
+  """Each file with its header, or with the reason why it has none."""
+
+  def look(file: _File) -> Header | str:
+    try:
+      return formats.inspect(os.path.join(root, file.path))
+    except Unreadable as error:
+      return str(error)
+
+  last = time.monotonic()
+  with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+    for first in range(0, len(files), _BLOCK):
+      block = files[first : first + _BLOCK]
+      yield from zip(block, pool.map(look, block), strict=True)
+      if time.monotonic() - last > _PROGRESS:
+        last = time.monotonic()
+        done = first + len(block)
+        logging.info("looked at %d of %d files in %s", done, len(files), root)
+
+
+# The cache: a line a file, tabs between the columns, names quoted as in a URL.
+
+
+def _cache_path(root: str) -> str:
+  name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
+  return str(cache.folder() / "folders" / f"{name}.1.gz")
+
+
+def _read_cache(root: str) -> dict[_File, Header | str]:
+  """What an earlier scan found; nothing if there was none, or its file is damaged."""
+  try:
+    with gzip.open(_cache_path(root), "rt", encoding="ascii") as file:
+      return dict(map(_parsed, file))
+  except (OSError, EOFError, ValueError):
+    return {}
+
+
+def _write_cache(root: str, known: Mapping[_File, Header | str]) -> None:
+  path = _cache_path(root)
+  temporary = f"{path}.{os.getpid()}"
+  try:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with gzip.open(temporary, "wt", compresslevel=1, encoding="ascii") as file:
+      file.writelines(_lines(known))
+    os.replace(temporary, path)
+  except OSError as error:
+    logging.info("what was found in %s is not kept: %s", root, error.strerror)
+
+
+def _lines(known: Mapping[_File, Header | str]) -> Iterable[str]:
+  for file, header in known.items():
+    found = header if isinstance(header, Header) else (quoted(header),)
+    columns = (quoted(file.path), file.size, file.changed, *found)
+    yield "\t".join(map(str, columns)) + "\n"
+
+
+def _parsed(line: str) -> tuple[_File, Header | str]:
+  path, size, changed, *found = line.rstrip("\n").split("\t")
+  file = _File(unquoted(path), int(size), int(changed))
+  if len(found) == 1:
+    return file, unquoted(found[0])
+  kind, height, width, channels, profile = found
+  return file, Header(kind, int(height), int(width), int(channels), profile == "True")
+
+
+def quoted(name: str) -> str:
+  """A file's name in ASCII without spaces, whatever bytes it has."""
+  return urllib.parse.quote_from_bytes(os.fsencode(name))
+
+
+def unquoted(name: str) -> str:
+  """The name that was `quoted`."""
+  return os.fsdecode(urllib.parse.unquote_to_bytes(name))

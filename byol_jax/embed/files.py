@@ -1,0 +1,249 @@
+"""Files of features, .npz or .parquet: written block by block, and read.
+
+An .npz has `embedding` float32 [N, D], `path` str [N], `label` int32 [N] (-1 where
+there is none), `class_names` str [C], and `provenance`, a text in JSON. A Parquet file
+has the first three as columns, a row group a block, and the others in its metadata, in
+JSON.
+
+A path is a str as Python has it: bytes that are no UTF-8 are surrogates, as
+`os.fsdecode` makes them. Parquet's column is a string, and where a single path is no
+UTF-8 binary, with the bytes themselves.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from byol_jax.errors import UserError
+from byol_jax.run.folder import absolute
+
+COLUMNS = ("embedding", "path", "label")
+
+# What NumPy, zipfile and Arrow raise on a file that is damaged or something else.
+_DAMAGE = (
+  AttributeError,
+  OSError,
+  EOFError,
+  KeyError,
+  ValueError,
+  zipfile.BadZipFile,
+  pa.ArrowException,
+)
+
+
+class Features(NamedTuple):
+  """What a file of features holds.
+
+  Attributes:
+    embedding: float32 [N, D].
+    path: str [N], where each image is in its folder, or its number in another set.
+    label: int32 [N], -1 where there is none.
+    class_names: by label; empty where they are not known.
+    provenance: encoder, images, code; see `byol_jax.write_features`.
+  """
+
+  embedding: np.ndarray
+  path: np.ndarray
+  label: np.ndarray
+  class_names: tuple[str, ...]
+  provenance: dict[str, Any]
+
+
+def check_new(path: str | os.PathLike[str]) -> Path:
+  """The path of a new file of features, made absolute.
+
+  Raises:
+    UserError: it has another ending, is there already, or its folder is not.
+  """
+  found = absolute(path)
+  if found.suffix not in _WRITERS:
+    raise UserError(f"{path} is to be written: name a file .npz or .parquet")
+  if os.path.lexists(found):
+    raise UserError(
+      f"{found} is there already: choose another name, or delete it; what is drawn of"
+      f" it takes --features={path} in place of --out"
+    )
+  if not found.parent.is_dir():
+    raise UserError(f"the folder {found.parent} is not there: make it first")
+  return found
+
+
+def write(
+  path: Path,
+  blocks: Sequence[Path],
+  class_names: Sequence[str],
+  provenance: Mapping[str, Any],
+) -> None:
+  """Writes a file of features; no more than a block is in memory.
+
+  Args:
+    path: of the file, which is replaced if it is there.
+    blocks: .npz files with `COLUMNS`, in order; at least one.
+    class_names: see `Features`.
+    provenance: likewise.
+  """
+  _WRITERS[path.suffix](path, blocks, list(class_names), json.dumps(provenance))
+
+
+def read_features(path: str | os.PathLike[str]) -> Features:
+  """Reads a file of features.
+
+  >>> features = byol_jax.read_features("features.npz")
+  >>> features.embedding.shape
+  (N, D)
+
+  Raises:
+    UserError: it is not there, damaged, or something else.
+  """
+  found = absolute(path)
+  if found.suffix not in _READERS:
+    raise UserError(f"{path} holds no features: name a file .npz or .parquet")
+  try:
+    features = _READERS[found.suffix](found)
+    count, _ = features.embedding.shape
+    if features.path.shape != (count,) or features.label.shape != (count,):
+      raise ValueError("its arrays are of different lengths")
+    return features
+  except FileNotFoundError as error:
+    raise UserError(f"{found} is not there") from error
+  except _DAMAGE as error:
+    cause = " ".join(str(error).split())[:100]
+    raise UserError(
+      f"{found} is damaged, or holds no features ({cause}): write it anew"
+    ) from error
+
+
+def read_column(block: Path, name: str) -> np.ndarray:
+  """An array of a block.
+
+  Raises:
+    UserError: the block is damaged.
+  """
+  try:
+    with np.load(block, allow_pickle=False) as arrays:
+      return arrays[name]
+  except _DAMAGE as error:
+    raise UserError(
+      f"{block} is damaged ({error}): delete it, and the same command goes on"
+    ) from error
+
+
+def _write_npz(
+  path: Path, blocks: Sequence[Path], class_names: list[str], provenance: str
+) -> None:
+  with zipfile.ZipFile(path, "w") as archive:
+    for name in COLUMNS:
+      with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        _write_column(file, name, blocks)
+    about = {
+      "class_names": np.array(class_names, np.str_),
+      "provenance": np.array(provenance),
+    }
+    for name, array in about.items():
+      with archive.open(f"{name}.npy", "w") as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _write_column(file: IO[bytes], name: str, blocks: Sequence[Path]) -> None:
+  """Writes one array of all blocks, as `np.save` would."""
+  shapes, dtypes = [], []
+  for block in blocks:
+    array = read_column(block, name)
+    shapes.append(array.shape)
+    dtypes.append(array.dtype)
+  dtype = np.result_type(*dtypes)  # of texts, the widest
+  header = {
+    "descr": np.lib.format.dtype_to_descr(dtype),
+    "fortran_order": False,
+    "shape": (sum(shape[0] for shape in shapes), *shapes[0][1:]),
+  }
+  np.lib.format.write_array_header_1_0(file, header)
+  for block in blocks:
+    file.write(read_column(block, name).astype(dtype).tobytes())
+
+
+def _read_npz(path: Path) -> Features:
+  with np.load(path, allow_pickle=False) as arrays:
+    return Features(
+      arrays["embedding"],
+      arrays["path"],
+      arrays["label"],
+      tuple(arrays["class_names"].tolist()),
+      json.loads(arrays["provenance"].item()),
+    )
+
+
+def _write_parquet(
+  path: Path, blocks: Sequence[Path], class_names: list[str], provenance: str
+) -> None:
+  are_utf8 = all(
+    _is_utf8(name) for b in blocks for name in read_column(b, "path").tolist()
+  )
+  size = read_column(blocks[0], "embedding").shape[1]
+  schema = pa.schema(
+    {
+      "embedding": pa.list_(pa.float32(), size),
+      "path": pa.string() if are_utf8 else pa.binary(),
+      "label": pa.int32(),
+    },
+    metadata={"class_names": json.dumps(class_names), "provenance": provenance},
+  )
+  with pq.ParquetWriter(path, schema) as writer:
+    for block in blocks:
+      paths = read_column(block, "path").tolist()
+      flat = pa.array(read_column(block, "embedding").reshape(-1))
+      columns = [
+        pa.FixedSizeListArray.from_arrays(flat, size),
+        pa.array(paths if are_utf8 else map(os.fsencode, paths), schema.types[1]),
+        pa.array(read_column(block, "label"), pa.int32()),
+      ]
+      writer.write_table(pa.table(columns, schema))
+
+
+def _is_utf8(name: str) -> bool:
+  try:
+    name.encode()
+  except UnicodeEncodeError:
+    return False
+  return True
+
+
+def _read_parquet(path: Path) -> Features:
+  with pq.ParquetFile(path) as file:
+    about = file.schema_arrow.metadata or {}
+    size = file.schema_arrow.field("embedding").type.list_size
+    embedding = np.empty((file.metadata.num_rows, size), np.float32)
+    rows = 0
+    for table in _row_groups(file, "embedding"):
+      part = table.combine_chunks().column(0).chunk(0).flatten().to_numpy()
+      embedding[rows : rows + len(table)] = part.reshape(-1, size)
+      rows += len(table)
+    names = file.read(["path"]).column(0).to_pylist()
+    return Features(
+      embedding,
+      np.array([os.fsdecode(name) for name in names]),
+      file.read(["label"]).column(0).to_numpy(),
+      tuple(json.loads(about[b"class_names"])),
+      json.loads(about[b"provenance"]),
+    )
+
+
+def _row_groups(file: pq.ParquetFile, column: str) -> Iterator[pa.Table]:
+  return (file.read_row_group(i, [column]) for i in range(file.num_row_groups))
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[Path], list[str], str], None]] = {
+  ".npz": _write_npz,
+  ".parquet": _write_parquet,
+}
+_READERS: dict[str, Callable[[Path], Features]] = {
+  ".npz": _read_npz,
+  ".parquet": _read_parquet,
+}

@@ -1,0 +1,187 @@
+"""Features of every image of a data set, streamed to a file."""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+import byol_jax
+from byol_jax import features, parallel
+from byol_jax.data.sources import Dataset, Source, Unreadable
+from byol_jax.embed import files
+from byol_jax.embed.blocks import Blocks
+from byol_jax.errors import UserError
+from byol_jax.pretrained import Encoder
+from byol_jax.run import provenance
+
+_PROGRESS = 10.0  # seconds between two messages
+_LOOKS = 8  # images whose pixels tell one set from another
+
+
+def write_features(
+  encoder: Encoder,
+  dataset: Dataset,
+  out: str | os.PathLike[str],
+  *,
+  split: str | None = None,
+  batch_size: int = 256,
+  notes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """Writes an encoder's features of every image of a data set to one file.
+
+  They are written block by block to the folder OUT.partial as they come, and joined at
+  the end. The same call goes on after the last block, if it was killed. On several
+  hosts, call it on each; the first one writes.
+
+  Args:
+    encoder: the encoder.
+    dataset: the images; those that cannot be read are left out.
+    out: the file, .npz or .parquet; see `files`.
+    split: of the data set, such as "train[:10%]"; None for all of it.
+    batch_size: images at a time, over all devices.
+    notes: what else is to be said in the file of where things are from.
+
+  Returns:
+    The file's provenance: "byol_jax" and "commit" (the code), "encoder" (its step,
+    checksum, network, precision and image), "images" (set, split, their number),
+    "left_out" (name -> reason), and the notes.
+
+  Raises:
+    UserError: the file is there already or cannot be written; the images do not fit the
+      encoder, or none can be read; OUT.partial is of something else; the features are
+      not finite.
+  """
+  path = Path(parallel.text_from_first_host(lambda: str(files.check_new(out))))
+  split = split or "+".join(dataset.sizes)
+  source = dataset.split(split)
+  class_names = tuple(getattr(dataset, "class_names", ()))
+  batch_size = min(batch_size, parallel.device_multiple(len(source)))
+  features.check(encoder, source, batch_size)
+  about_encoder = _described(encoder)
+  settings = {
+    "encoder": json.dumps(about_encoder),
+    "set of images": _fingerprint(dataset, split, source, class_names),
+    "batch size": str(batch_size),
+  }
+
+  def finish() -> str:
+    about = {
+      "byol_jax": byol_jax.__version__,
+      "commit": provenance.commit(),
+      "encoder": about_encoder,
+      "images": {"set": dataset.name, "split": split, "count": blocks[0].count()},
+      "left_out": dict(dataset.unreadable) | _left_out(source, blocks[0]),
+      **(notes or {}),
+    }
+    blocks[0].join(class_names, about)
+    return json.dumps(about)
+
+  blocks: list[Blocks] = []  # one on the first host, none on the others
+  done = parallel.text_from_first_host(lambda: _begin(blocks, path, settings))
+  with contextlib.ExitStack() as stack:
+    for opened in blocks:
+      stack.enter_context(opened)
+    _embed(encoder, source, batch_size, int(done), blocks)
+    return json.loads(parallel.text_from_first_host(finish))
+
+
+def _begin(blocks: list[Blocks], path: Path, settings: Mapping[str, str]) -> str:
+  """Opens the blocks, and says how many images are done."""
+  blocks.append(Blocks(path, settings))
+  return str(blocks[0].done)
+
+
+def _embed(
+  encoder: Encoder, source: Source, batch_size: int, done: int, blocks: list[Blocks]
+) -> None:
+  """Adds the features of all images from `done` on to the blocks."""
+  count = len(source)
+  began = reported = time.monotonic()
+  first = -(-done // batch_size)
+  for number, batch in enumerate(
+    features.stream(encoder, source, batch_size, first), first
+  ):
+    places = range(number * batch_size, min((number + 1) * batch_size, count))
+    columns = _columns(source, places, batch)
+    for opened in blocks:
+      opened.add(places.stop, columns)
+    if (now := time.monotonic()) - reported > _PROGRESS:
+      reported = now
+      rate = (places.stop - done) / (now - began)
+      left = datetime.timedelta(seconds=round((count - places.stop) / rate))
+      logging.info(
+        "%d of %d images  %.0f images/s  left %s", places.stop, count, rate, left
+      )
+  for opened in blocks:
+    opened.flush(count)
+
+
+def _columns(
+  source: Source, places: range, batch: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """What a block has of some images."""
+  embedding, index = batch["embedding"], batch["index"]
+  names = [source.name(i) for i in index.tolist()]
+  if not (finite := np.isfinite(embedding).all(axis=1)).all():
+    raise UserError(
+      f"the features of {names[finite.argmin()]} are NaN or infinite: the network has"
+      " diverged; take an earlier checkpoint of its run"
+    )
+  return {
+    "embedding": embedding,
+    "path": np.array(names, np.str_),
+    "label": batch["label"],
+    "left_out": np.setdiff1d(places, index),
+  }
+
+
+def _left_out(source: Source, blocks: Blocks) -> dict[str, str]:
+  """Name -> reason, of the images that could not be read."""
+  found = {source.name(i): _reason(source, i) for i in blocks.left_out()}
+  if len(found) == len(source):
+    blocks.remove()
+    name, reason = next(iter(found.items()))
+    raise UserError(f"none of {len(found)} images can be read; {name}: {reason}")
+  return found
+
+
+def _reason(source: Source, index: int) -> str:
+  try:
+    source[index]
+  except Unreadable as error:
+    return str(error)
+  return "it could not be read at first"
+
+
+def _described(encoder: Encoder) -> dict[str, Any]:
+  """All that features depend on, and the step, in the form of JSON."""
+  description = encoder.description
+  return {
+    "step": encoder.step,
+    "checksum": f"sha256:{encoder.checksum}",
+    "network": dict(description.network),
+    "precision": description.precision,
+    "image": description.image._asdict(),
+  }
+
+
+def _fingerprint(
+  dataset: Dataset, split: str, source: Source, class_names: Sequence[str]
+) -> str:
+  """Tells a set of images from another: names, sizes, and the pixels of a few."""
+  total = hashlib.sha256()
+  for text in (dataset.name, split, *class_names, *dataset.listing()):
+    total.update(os.fsencode(text) + b"\0")
+  for index in np.linspace(0, len(source) - 1, _LOOKS).astype(int).tolist():
+    with contextlib.suppress(Unreadable):
+      image, label = source[index]
+      total.update(f"{index} {label} {image.shape}".encode() + image.tobytes())
+  return total.hexdigest()

@@ -1,0 +1,64 @@
+"""Whether an accuracy is above another by more than chance makes of few images."""
+
+import math
+from typing import NamedTuple
+
+ERRORS = 2.0  # standard errors that a difference must exceed
+
+
+class Difference(NamedTuple):
+  """Of two accuracies on the same number of images.
+
+  Attributes:
+    points: the first less the second, in [-1, 1].
+    error: `ERRORS` standard errors; None where the number of images is not known.
+    sign: 1 above, -1 below, 0 where chance may have made it or nobody can tell.
+  """
+
+  points: float
+  error: float | None
+  sign: int
+
+  def __str__(self) -> str:
+    error = "" if self.error is None else f" ± {100 * self.error:.1f}"
+    return f"{100 * self.points:+.1f}{error} points"
+
+
+def difference(one: float, other: float, images: int | None) -> Difference:
+  """Compares two accuracies.
+
+  By one right and one wrong answer added to each, without which few images would give
+  certainty (Agresti & Caffo 2000, "Simple and effective confidence intervals for
+  proportions and differences of proportions").
+
+  Args:
+    one: in [0, 1].
+    other: likewise.
+    images: how many each is of; None where that is not known.
+  """
+  if not images:
+    return Difference(one - other, None, 0)
+  gap = _added(one, images) - _added(other, images)
+  error = ERRORS * math.sqrt(_variance(one, images) + _variance(other, images))
+  sign = 0 if abs(gap) <= error else int(math.copysign(1, gap))
+  return Difference(one - other, error, sign)
+
+
+def error(share: float, images: int) -> float:
+  """`ERRORS` standard errors of an accuracy in [0, 1] on `images` images."""
+  return ERRORS * math.sqrt(_variance(share, images))
+
+
+def percent(share: float) -> str:
+  """0.1234 as "12.3 %"."""
+  return f"{100 * share:.1f} %"
+
+
+def _added(share: float, images: int) -> float:
+  share = min(max(share, 0.0), 1.0)  # lest a damaged file end in a stack trace
+  return (images * share + 1) / (images + 2)
+
+
+def _variance(share: float, images: int) -> float:
+  p = _added(share, images)
+  return p * (1 - p) / (images + 2)

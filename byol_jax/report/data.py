@@ -1,0 +1,65 @@
+"""The data set of a run, as far as it can still be opened."""
+
+import contextlib
+import os
+
+import numpy as np
+
+from byol_jax.data import datasets, splits
+from byol_jax.data.sources import Dataset
+from byol_jax.errors import UserError
+from byol_jax.report.runs import Run
+
+_SPLITS = ("data.train", "data.test", "probe.test", "probe.valid_test")
+SEEN = "test images that were trained on"  # a key beside those of the splits
+
+
+def open_dataset(run: Run, images: str | os.PathLike[str] | None) -> Dataset | str:
+  """The data set of a run, or why it cannot be opened.
+
+  Args:
+    run: whose it is.
+    images: where it lies now; None for where the run had it.
+  """
+  name = run.setting("data.name")
+  try:
+    if not isinstance(name, str):
+      raise UserError("config.json names no data set")
+    where = run.located("data.data_dir") if images is None else os.fspath(images)
+    return datasets.open_dataset(name, where)
+  except (UserError, OSError) as error:
+    return str(error)
+
+
+def counts(run: Run, dataset: Dataset | str) -> dict[str, int]:
+  """Numbers of images, where they can be known.
+
+  Returns:
+    For settings of splits, such as "probe.test"; and for `SEEN`.
+  """
+  found: dict[str, int] = {}
+  if isinstance(dataset, str):
+    return found
+  specs = {setting: run.setting(setting) for setting in _SPLITS}
+  for setting, spec in specs.items():
+    if isinstance(spec, str):
+      with contextlib.suppress(UserError):
+        found[setting] = dataset.check(spec)
+  if {"data.train", "probe.test"} <= found.keys():
+    with contextlib.suppress(UserError):
+      found[SEEN] = _shared(dataset, specs["data.train"], specs["probe.test"])
+  return found
+
+
+def _shared(dataset: Dataset, one: str, other: str) -> int:
+  """The number of images that two splits have in common."""
+  first, second = (_positions(dataset, spec) for spec in (one, other))
+  return sum(len(np.intersect1d(first[s], second[s])) for s in first.keys() & second)
+
+
+def _positions(dataset: Dataset, spec: str) -> dict[str, np.ndarray]:
+  """Named split -> positions in it of the images of a split."""
+  found: dict[str, list[np.ndarray]] = {}
+  for split, part in splits.resolve(dataset.name, spec, dataset.sizes):
+    found.setdefault(split, []).append(np.arange(dataset.sizes[split])[part])
+  return {split: np.concatenate(parts) for split, parts in found.items()}

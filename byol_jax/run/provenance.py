@@ -1,0 +1,93 @@
+"""With what a run was made: command, code, versions, machine, time."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import byol_jax
+
+_ROOT = Path(__file__).resolve().parents[2]  # of the clone, if it is one
+_CODE = ("byol_jax", "experiments", "configs", "reproduce", "benchmarks")
+_PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "numpy")
+# What JAX reads from the environment, and what numbers may depend on.
+_VARIABLES = ("JAX_", "XLA_", "CUDA_VISIBLE_DEVICES")
+
+
+def start() -> dict[str, Any]:
+  """What starts.jsonl has of a start of this process, here and now; asks for devices.
+
+  Returns:
+    command: this process's command line, quoted so that a shell takes it back.
+    folder: where it was given.
+    environment: variables that JAX reads, as they are now.
+    started: UTC, ISO 8601.
+    byol_jax, commit: version of the library, and the clone's commit; see `commit`.
+    versions: {"Python": ..., "jax": ..., ...}.
+    devices, kind, backend, hosts: how many devices of what kind on how many hosts.
+    cores, processor: of this host.
+  """
+  import jax  # `reproduce` notes things without starting any device
+
+  environment = {k: v for k, v in os.environ.items() if k.startswith(_VARIABLES)}
+  return {
+    "command": shlex.join(sys.orig_argv),
+    "folder": os.getcwd(),
+    "environment": environment,
+    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    "byol_jax": byol_jax.__version__,
+    "commit": commit(),
+    "versions": versions(),
+    "devices": jax.device_count(),
+    "kind": jax.devices()[0].device_kind,
+    "backend": jax.default_backend(),
+    "hosts": jax.process_count(),
+    "cores": cores(),
+    "processor": processor(),
+  }
+
+
+def commit() -> str | None:
+  """The clone's commit by its short name, with "+" where the code is not that commit's.
+
+  None where this is no clone: an installed package may lie in someone else's.
+  """
+  try:
+    if Path(_git("rev-parse", "--show-toplevel")).resolve() != _ROOT:
+      return None
+    changed = _git("status", "--porcelain", "--", *_CODE)
+    return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+  except (OSError, subprocess.CalledProcessError):
+    return None
+
+
+def _git(*arguments: str) -> str:
+  command = ["git", "-C", str(_ROOT), *arguments]
+  found = subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
+  return found.strip()
+
+
+def versions() -> dict[str, str]:
+  """Name -> version of Python and of the packages that numbers depend on."""
+  packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  return {"Python": platform.python_version(), **packages}
+
+
+def cores() -> int | None:
+  """Number of cores of this machine."""
+  return os.cpu_count()
+
+
+def processor() -> str:
+  """The model of its cores."""
+  cpuinfo = Path("/proc/cpuinfo")
+  if cpuinfo.exists():
+    for line in cpuinfo.read_text().splitlines():
+      if line.startswith("model name"):
+        return line.partition(":")[2].strip()
+  return platform.processor() or platform.machine()

@@ -1,0 +1,138 @@
+"""Images that cannot be read, and folders that changed, in training runs."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from byol_jax import load_encoder
+from byol_jax.data import datasets
+from byol_jax.errors import UserError
+from byol_jax.run.folder import RunDir
+from experiments import dial, pretrain
+from experiments.inputs import Inputs, check_folder
+from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def photos(tmp_path):
+  """40 images in two classes; the pixels of b/7.png are damaged."""
+  rng = np.random.default_rng(0)
+  for name in "ab":
+    (tmp_path / "photos" / name).mkdir(parents=True)
+    for number in range(20):
+      image = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+      Image.fromarray(image).save(tmp_path / "photos" / name / f"{number}.png")
+  damage(tmp_path / "photos" / "b" / "7.png")
+  return tmp_path / "photos"
+
+
+def damage(path):
+  """Breaks the pixels; header and end stay, so that only decoding finds it."""
+  content = bytearray(path.read_bytes())
+  middle = len(content) // 2
+  content[middle : middle + 100] = bytes(100)
+  path.write_bytes(content)
+
+
+def config(photos, **data):
+  """A tiny run on the folder, all settings given but those of its splits."""
+  found = tiny.config(steps=3)
+  data = {"train": "train", "max_unreadable": 0.05} | data
+  found.data.update(name="folder", data_dir=str(photos), **data)
+  found.probe.update(
+    train="train[8:]", test="train[:8]", valid_train="train[8:]", valid_test="train[:8]"
+  )
+  found.eval.update(every_steps=3, baselines=("pixels",))
+  return found
+
+
+def run(photos, workdir, **data):
+  return pretrain.run(config(photos, **data), RunDir(workdir))
+
+
+def test_a_run_on_a_folder(photos, tmp_path):
+  (photos / "a" / "0.png").write_bytes(b"")
+  summary = run(photos, tmp_path / "run")
+  assert set(summary["knn"]) == {"encoder", "pixels"}
+  skipped = (tmp_path / "run" / "skipped.tsv").read_text().splitlines()
+  assert sorted(line.split("\t")[0] for line in skipped) == ["a/0.png", "b/7.png"]
+  assert "a/0.png\tthe file is empty" in skipped
+  assert load_encoder(tmp_path / "run").step == 3
+
+  # The same images under another name go on; one more does not.
+  moved = photos.rename(tmp_path / "moved")
+  assert run(moved, tmp_path / "run") == summary
+  (moved / "a" / "20.png").write_bytes((moved / "a" / "1.png").read_bytes())
+  (moved / "b" / "3.png").unlink()
+  with pytest.raises(UserError) as error:
+    run(moved, tmp_path / "run")
+  assert (
+    "1 new or changed (such as a/20.png), 1 gone or changed (such as b/3.png); put"
+  ) in str(error.value)
+  assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_too_many_unreadable_images(photos, tmp_path):
+  for number in range(2):
+    (photos / "a" / f"{number}.png").write_bytes(b"")
+  message = (
+    r"^2 images of .*, more than data.max_unreadable = 0.01 of all, such as a/[01]"
+  )
+  with pytest.raises(UserError, match=message):
+    run(photos, tmp_path / "run", max_unreadable=0.01)
+  assert not (tmp_path / "run").exists()
+
+
+def test_what_is_found_while_training_counts(photos):
+  for number in range(6):
+    damage(photos / "a" / f"{number}.png")
+  settings = config(photos, max_unreadable=0.1)
+  dataset = datasets.open_dataset("folder", str(photos))
+  inputs = Inputs(settings, dataset)
+  told = []
+  inputs.on_unreadable = lambda unreadable: told.append(dict(unreadable))
+  view = pretrain.views.from_settings(settings.views.view1)
+  message = r"\d images of .* cannot be read, more than data.max_unreadable = 0.1 of"
+  with pytest.raises(UserError, match=message):
+    for _ in inputs.batches([view], 0):
+      pass
+  assert 4 < len(told[-1]) <= 7
+  assert set(told[-1]) <= {"b/7.png", *(f"a/{number}.png" for number in range(6))}
+
+
+def test_a_share_of_unreadable_images_is_a_share(photos):
+  dataset = datasets.open_dataset("folder", str(photos))
+  with pytest.raises(UserError, match=r"data.max_unreadable is 1.5: give a share"):
+    Inputs(config(photos, max_unreadable=1.5), dataset)
+
+
+def test_a_run_among_the_images_is_refused(photos, tmp_path):
+  dataset = datasets.open_dataset("folder", str(photos))
+  (tmp_path / "link").symlink_to(photos)
+  for place in (photos, photos / "runs" / "mine", tmp_path / "link" / "run"):
+    with pytest.raises(UserError, match="lies among the images of"):
+      check_folder(RunDir(place), dataset)
+  assert check_folder(RunDir(tmp_path / "photos and runs"), dataset) is None
+
+
+def test_a_whole_config_is_made_of_the_preset_and_kept(photos, tmp_path, monkeypatch):
+  found = tiny.SYSTEMS["byol_gn_ws"]("folder")
+  found.data.update(data_dir=str(photos), name="unlabelled_folder")
+  made = pretrain.Pretrain(found, RunDir(tmp_path / "run")).config
+  assert dial._open(made) == []
+  assert made.data.size == 32
+  assert made.probe.valid_train == "train[4:36]"
+  assert found.data.size is None
+
+  RunDir(tmp_path / "run").claim(made)
+  monkeypatch.setattr(os, "cpu_count", lambda: 4)  # another machine
+  again = pretrain.Pretrain(found, RunDir(tmp_path / "run")).config
+  assert again.to_dict() == made.to_dict()
+  assert pretrain.Pretrain(found).config.train.epochs == made.train.epochs == 1000
