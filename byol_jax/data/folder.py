@@ -143,7 +143,7 @@ def open_dataset(data_dir: str | None, labelled: bool = True) -> FolderDataset:
   Raises:
     UserError: it is no folder, or holds no image; see also `FolderDataset`.
   """
-  if data_dir is None:
+  if not data_dir:
     raise UserError("name the folder of images: --config.data.data_dir=FOLDER")
   root = os.path.abspath(os.path.expanduser(data_dir))
   if not os.path.isdir(root):

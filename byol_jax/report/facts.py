@@ -17,6 +17,7 @@ _HEALTH = {
   "effective_rank": "effective rank (directions)",
   "rankme": "RankMe",
   "lidar": "LiDAR",
+  "invariance": "invariance to views (1 at most)",
   "alignment": "alignment",
   "uniformity": "uniformity",
 }

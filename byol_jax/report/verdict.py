@@ -18,7 +18,7 @@ RULES = (
   " accuracies are of the same images it is rather too large. What another seed would"
   " change is not in it.",
   "A run at work: its last held-out kNN accuracy against that of its first step, by the"
-  " same rule. Without labels a score that rises is a hint, and proves nothing.",
+  " same rule. Without labels an invariance that rises is a hint, and proves nothing.",
   f"Collapse: a spread under {COLLAPSED_SPREAD:g} or an effective rank under"
   f" {COLLAPSED_RANK:g}, as the run itself has measured it.",
   "Trust: the test split is looked at once, at the end; held-out kNN is looked at all"
@@ -36,12 +36,6 @@ _UNCOUNTED = "On how many images is not known: chance may have made any differen
 _CHANCE = (
   f"±: {ERRORS:g} standard errors, from {{}} alone; another seed may differ by more."
 )
-
-# What "score" is in runs without labels -> how a sentence begins with it.
-_SCORES = {
-  "valid_lidar": "LiDAR, a score without labels,",
-  "valid_rankme": "RankMe, a score without labels,",
-}
 
 
 class Finding(NamedTuple):
@@ -199,23 +193,22 @@ def _learning_so_far(run: Run, images: int | None) -> Finding:
 
 
 def _without_labels(run: Run) -> Finding:
-  """Of a run without labels: its score at the start and now, which proves nothing."""
+  """Of a run without labels: its invariance to views, which proves nothing."""
   if _has_collapsed(run):
     text = "There are no labels that would say otherwise."
     return Finding(_LEARNING, "no, it has collapsed", BAD, [text])
-  points = run.points("score")
+  points = run.points("valid_invariance")
   if len(points) < 2:
     text = "No accuracy was measured: there are no labels, or it has just begun."
     return Finding(_LEARNING, "cannot be told", OPEN, [text])
   (first, before), (step, now) = points[0], points[-1]
-  name = next((k for k in _SCORES if run.points(k)[-1:] == points[-1:]), "score")
   reasons = [
-    f"There are no labels. {_SCORES.get(name, 'The score')} went from {before:.4g} at"
-    f" step {first} to {now:.4g} at step {step}.",
-    "It ranks checkpoints of one run; what the features are good for, only labels say.",
+    f"There are no labels. The features' invariance to views went from {before:.4g} at"
+    f" step {first} to {now:.4g} at step {step} (1 is all, 0 none).",
+    "It says that views were learned; what the features are good for, only labels say.",
   ]
   answer = (
-    "perhaps: its score rose" if now > before else "no sign of it: no higher score"
+    "perhaps: its invariance rose" if now > before else "no sign of it: no invariance"
   )
   return Finding(_LEARNING, answer, OPEN, reasons)
 

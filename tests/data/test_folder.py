@@ -193,9 +193,10 @@ def test_folders_without_images(root, make, message):
     opened(root)
 
 
-def test_a_folder_must_be_named():
+@pytest.mark.parametrize("data_dir", [None, ""])
+def test_a_folder_must_be_named(data_dir):
   with pytest.raises(UserError, match=r"--config.data.data_dir=FOLDER"):
-    datasets.open_dataset("folder", None)
+    datasets.open_dataset("folder", data_dir)
 
 
 def test_what_was_found_in_one_line(root):

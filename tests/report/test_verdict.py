@@ -93,19 +93,21 @@ def test_it_may_be_too_early(answers):
   assert found["Has it collapsed?"].answer == "not known"
 
 
-def test_without_labels_a_score_is_a_hint(answers):
-  def found(*scores):
+def test_without_labels_invariance_is_a_hint(answers):
+  def found(*values):
     records = [
-      {"step": step, "score": score, "valid_lidar": score, "valid_rankme": 1.0}
-      for step, score in enumerate(scores)
+      {"step": step, "score": -value, "valid_invariance": value}
+      for step, value in enumerate(values)
     ]
     return answers(records=records, summary={"collapsed": False})[LEARNING]
 
-  assert found(2.0, 5.0).answer == "perhaps: its score rose"
-  assert found(2.0, 5.0).tone == verdict.OPEN
-  assert "LiDAR, a score without labels, went from 2 at" in found(2.0, 5.0).reasons[0]
-  assert found(5.0, 2.0).answer == "no sign of it: no higher score"
-  assert found(5.0).answer == "cannot be told"
+  assert found(0.2, 0.5).answer == "perhaps: its invariance rose"
+  assert found(0.2, 0.5).tone == verdict.OPEN
+  assert (
+    "invariance to views went from 0.2 at step 0 to 0.5" in found(0.2, 0.5).reasons[0]
+  )
+  assert found(0.5, 0.2).answer == "no sign of it: no invariance"
+  assert found(0.5).answer == "cannot be told"
 
 
 def test_a_collapse_without_labels_is_no_learning(answers):
