@@ -82,7 +82,7 @@ def _folder() -> ConfigDict:
     python -m byol_jax.main --config=configs/linear_eval.py:folder \
       --config.data.data_dir=FOLDER --config.pretrained=RUN --workdir=RUN_linear
 
-  What is None here is what the encoder saw, or chosen by experiments/dial.py.
+  What is None here is what the encoder saw, or chosen by experiments/choices.py.
   """
   config = get_config("cifar10")
   data = presets.folder().data

@@ -295,7 +295,7 @@ def folder() -> ConfigDict:
       --config.data.data_dir=FOLDER
 
   `data.size` is the one dial: 32, 64, 128 or 224. What is None here is chosen by
-  experiments/dial.py from the images and the hardware, and logged with the reason.
+  experiments/choices.py from the images and the hardware, and logged with the reason.
   """
   config = imagenet(300)
   config.data.name = "folder"

@@ -21,7 +21,7 @@ from byol_jax.nets import bn_init, model
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import presets
-from experiments import dial, evaluation, inputs, optimisers, settings, systems
+from experiments import choices, dial, evaluation, inputs, optimisers, settings, systems
 from experiments.inputs import Inputs
 
 Batch = dict[str, jax.Array]
@@ -62,7 +62,7 @@ class Pretrain:
     """
     example = presets.get(None)
     example.train.epochs = 1.0
-    settings.check(config, example, {"data.train", *dial.CHOICES})
+    settings.check(config, example, {"data.train", *choices.CHOICES})
     dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
     saved = inputs.check_folder(run_dir, dataset) if run_dir else None
     self.config = config = dial.fill(config, dataset, saved)

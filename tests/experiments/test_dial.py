@@ -8,10 +8,10 @@ from byol_jax.data.sources import ArrayDataset
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
 from configs import linear_eval, presets
-from experiments import dial
+from experiments import choices, dial
 from tests import tiny
 
-FACTS = dial.Facts(
+FACTS = choices.Facts(
   sizes={"train": 5000},
   images=5000,
   channels=3,
@@ -55,7 +55,7 @@ def filled(monkeypatch):
 
 def test_nothing_is_left_open(filled):
   config = filled()
-  assert not [name for name in dial.CHOICES if dial._get(config, name) is None]
+  assert not [name for name in choices.CHOICES if dial._get(config, name) is None]
 
 
 def test_a_cpu_gets_a_small_network_and_a_quarter_of_an_hour(filled):
