@@ -14,7 +14,7 @@ from absl import logging
 from byol_jax import features, parallel
 from byol_jax.data import batches, colour, sources, views
 from byol_jax.data.batches import Batch
-from byol_jax.data.folder import FolderDataset
+from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
@@ -28,6 +28,7 @@ class Inputs:
     config: ml_collections.ConfigDict,
     dataset: sources.Dataset,
     splits: Sequence[str] = (),
+    channels: int | None = None,
   ):
     """Opens the training split and checks everything else.
 
@@ -35,6 +36,7 @@ class Inputs:
       config: of it, `data`, `train`, `eval` and `seed` are used.
       dataset: that of `config.data`.
       splits: what will be asked for later on.
+      channels: that images must have; None for any.
 
     Raises:
       UserError: something of it is not there or does not fit.
@@ -55,6 +57,11 @@ class Inputs:
       if dataset.check(split) < 2:
         raise UserError(f"the split {split!r} has one image: give two or more")
     self.train = self.source(self._data.train)
+    if channels not in (None, self.train.channels):
+      raise UserError(
+        f"images of {dataset.name} have {self.train.channels} channels, and the encoder"
+        f" was trained on {channels}"
+      )
     self.image = ImageForm(
       self._data.size,
       self.train.channels,
@@ -63,6 +70,19 @@ class Inputs:
       crop=self._data.eval_fraction,
     )
     self.image.check()
+    self._warn_of_small_images()
+
+  def _warn_of_small_images(self) -> None:
+    if isinstance(self.train, FolderSource):
+      sides = [min(header.height, header.width) for header in self.train.headers]
+      if small := sum(side < self.image.size for side in sides):
+        logging.warning(
+          "%d of %d images have fewer than data.size = %d pixels a side: they are"
+          " enlarged, and show no more than they have",
+          small,
+          len(sides),
+          self.image.size,
+        )
 
   def source(self, split: str) -> sources.Source:
     """A split of the data set, opened once."""

@@ -62,7 +62,8 @@ class LinearEval:
     image = self.encoder.description.image
     self.config = config = dial.fill_evaluation(config, dataset, image)
     _check_same_images(image, config.data)
-    self.inputs = Inputs(config, dataset, [config.data.test])
+    splits = [config.data.test]
+    self.inputs = Inputs(config, dataset, splits, channels=image.channels)
     if not self.inputs.classes:
       raise UserError(f"{config.data.name} has no labels to evaluate with")
     self.view = views.from_settings(config.view)

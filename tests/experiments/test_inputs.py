@@ -136,3 +136,22 @@ def test_a_whole_config_is_made_of_the_preset_and_kept(photos, tmp_path, monkeyp
   again = pretrain.Pretrain(found, RunDir(tmp_path / "run")).config
   assert again.to_dict() == made.to_dict()
   assert pretrain.Pretrain(found).config.train.epochs == made.train.epochs == 1000
+
+
+def test_images_that_must_be_enlarged_are_counted(photos, caplog):
+  dataset = datasets.open_dataset("folder", str(photos))
+  settings = config(photos, size=21)
+  with caplog.at_level("WARNING", logger="absl"):
+    Inputs(settings, dataset)
+  assert "40 of 40 images have fewer than data.size = 21 pixels a side" in caplog.text
+  caplog.clear()
+  Inputs(config(photos, size=20), dataset)
+  assert "enlarged" not in caplog.text
+
+
+def test_images_of_other_channels_than_the_encoders(photos):
+  dataset = datasets.open_dataset("folder", str(photos))
+  with pytest.raises(
+    UserError, match="have 3 channels, and the encoder was trained on 1"
+  ):
+    Inputs(config(photos), dataset, channels=1)
