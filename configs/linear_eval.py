@@ -85,9 +85,8 @@ def _folder() -> ConfigDict:
   What is None here is what the encoder saw, or chosen by experiments/choices.py.
   """
   config = get_config("cifar10")
-  data = presets.folder().data
-  config.data.update(name="folder", eval_fraction=data.eval_fraction)
-  for key in ("size", "mean", "std", "workers", "train", "test"):
+  config.data.name = "folder"
+  for key in ("size", "eval_fraction", "mean", "std", "workers", "train", "test"):
     config.data[key] = config_dict.placeholder(type(config.data[key]))
   config.train.update(epochs=float(_EPOCHS))
   config.train.batch_size = config_dict.placeholder(int)

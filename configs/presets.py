@@ -276,6 +276,7 @@ _OPEN: dict[type, dict[str, tuple[str, ...]]] = {
     "eval": ("every_steps", "batch_size"),
   },
   float: {
+    "data": ("eval_fraction",),
     "encoder": ("width",),
     "optimiser": ("learning_rate", "warmup", "predictor_multiplier"),
   },

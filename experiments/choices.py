@@ -19,8 +19,10 @@ SAMPLE = 64  # images that are measured
 _TESTS = ("test", "val", "validation", "valid")
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-# Images that two CPU cores see in 15 minutes, at 64 pixels.
-_CPU_IMAGES = 120_000
+# A CPU trains for so long by default, and takes of one core for each image so much:
+# for a view of 64 x 64 pixels, for its crops, and to decode a million pixels of JPEG.
+_CPU_MINUTES = 12
+_CPU_VIEW, _CPU_CROPS, _CPU_DECODING = 0.0075, 0.0005, 0.0032  # seconds
 _IMAGES = 30_000_000  # that an accelerator sees, within the bounds of epochs
 
 Choice = tuple[Any, str]  # a value and its reason
@@ -34,6 +36,7 @@ class Facts(NamedTuple):
     images: number of those trained on.
     channels: of each.
     side: half of the images measured have a shorter side of this many pixels or more.
+    pixels: as many in all, rows times columns.
     mean: of each channel, in [0, 1], of the images measured.
     std: likewise.
     labelled: whether they have labels.
@@ -47,6 +50,7 @@ class Facts(NamedTuple):
   images: int
   channels: int
   side: int
+  pixels: int
   mean: tuple[float, ...]
   std: tuple[float, ...]
   labelled: bool
@@ -81,6 +85,12 @@ def _size(config: Config, facts: Facts) -> Choice:
   size = max([s for s in SIZES if s <= min(most, facts.side)], default=SIZES[0])
   where = "an accelerator" if facts.accelerated else "a CPU"
   return size, f"{where} takes {most}, and images have about {facts.side} pixels"
+
+
+def _eval_fraction(config: Config, facts: Facts) -> Choice:
+  if facts.side < 1.15 * config.data.size:
+    return 1.0, "images are hardly larger than what is shown"
+  return 0.875, "the papers'"
 
 
 def _mean(config: Config, facts: Facts) -> Choice:
@@ -169,9 +179,14 @@ def _epochs(config: Config, facts: Facts) -> Choice:
   if facts.accelerated:
     epochs = min(max(_IMAGES / facts.images, 100), 1000)
     return float(round(epochs)), f"{facts.images} images: between 100 and 1000"
-  seen = _CPU_IMAGES * facts.cores / 2 * min((64 / config.data.size) ** 2, 2)
-  epochs = min(max(seen / facts.images, 1), 1000)
-  return round(epochs, 2), f"{facts.cores} cores see {seen:.0f} images in 15 minutes"
+  view = _CPU_VIEW * (config.data.size / 64) ** 2
+  image = view + _CPU_CROPS + _CPU_DECODING * facts.pixels / 1e6
+  seen = 60 * _CPU_MINUTES * facts.cores / image
+  epochs = round(min(max(seen / facts.images, 1), 1000), 2)
+  why = f"{facts.cores} cores see {seen:.0f} images in {_CPU_MINUTES} minutes"
+  if facts.pixels > 1_500_000:
+    why += "; byol_jax.data.prepare --folder would make photographs so large faster"
+  return epochs, why
 
 
 def steps_of_epochs(config: Config, images: int) -> Choice:
@@ -202,11 +217,11 @@ def _predictor_multiplier(config: Config, facts: Facts) -> Choice:
 
 
 def _log_every(config: Config, facts: Facts) -> Choice:
-  return max(config.train.steps // 50, 1), "50 times"
+  return -(-config.train.steps // 50), "50 times"
 
 
 def _eval_every(config: Config, facts: Facts) -> Choice:
-  return max(config.train.steps // 10, 1), "10 times"
+  return -(-config.train.steps // 10), "10 times"
 
 
 def _eval_batch_size(config: Config, facts: Facts) -> Choice:
@@ -264,6 +279,7 @@ def _held_out(config: Config, sizes: Mapping[str, int]) -> tuple[str, int]:
 # Setting -> its rule, in order.
 CHOICES: dict[str, Callable[[Config, Facts], Choice]] = {
   "data.size": _size,
+  "data.eval_fraction": _eval_fraction,
   "data.mean": _mean,
   "data.std": _std,
   "data.workers": _workers,

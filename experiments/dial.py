@@ -4,6 +4,7 @@ A setting is open where it is None, as most are in the preset `folder`. What is 
 is logged with its reason; a value in its place wins.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ EVALUATION_CHOICES = (
   "data.train",
   "data.test",
   "data.size",
+  "data.eval_fraction",
   "data.mean",
   "data.std",
   "data.workers",
@@ -73,6 +75,7 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
     "data.train": lambda: choices.train_split(dataset),
     "data.test": lambda: choices.test_split(config, dataset.sizes),
     "data.size": lambda: (image.size, "the encoder's"),
+    "data.eval_fraction": lambda: (image.crop, "the encoder's"),
     "data.mean": lambda: (image.mean, "the encoder's"),
     "data.std": lambda: (image.std, "the encoder's"),
     "data.workers": lambda: (0, "as many threads as cores"),
@@ -106,13 +109,14 @@ def measure(config: Config, dataset: Dataset) -> choices.Facts:
       f"{dataset.name} has too few images to train on ({len(source)}): give {_FEWEST}"
       " or more"
     )
-  side, mean, std = _sample(source)
+  side, pixels, mean, std = _sample(source)
   device = jax.local_devices()[0]
   return choices.Facts(
     sizes=dataset.sizes,
     images=len(source),
     channels=source.channels,
     side=side,
+    pixels=pixels,
     mean=mean,
     std=std,
     labelled=bool(source.num_classes),
@@ -123,13 +127,13 @@ def measure(config: Config, dataset: Dataset) -> choices.Facts:
   )
 
 
-def _sample(source: Source) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
-  """Shorter side, mean and deviation of some images, spread over all."""
-  sides: list[int] = []
+def _sample(source: Source) -> tuple[int, int, tuple[float, ...], tuple[float, ...]]:
+  """Shorter side, pixels, mean and deviation of some images, spread over all."""
+  sizes: list[tuple[int, int]] = []
   crop: list[np.ndarray] = []
 
   def scale_for(height: int, width: int) -> int:
-    sides.append(min(height, width))
+    sizes.append((height, width))
     return crops.central_scale(height, width, choices.SIZES[0], 1.0)
 
   for index in np.linspace(0, len(source) - 1, choices.SAMPLE).astype(int).tolist():
@@ -137,15 +141,16 @@ def _sample(source: Source) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
       image, _ = batches.read(source, index, scale_for)
     except Unreadable:
       continue
-    if len(sides) == len(crop):
-      sides.append(min(image.shape[:2]))
+    if len(sizes) == len(crop):
+      sizes.append(image.shape[:2])
     crop.append(crops.central_crop(image, choices.SIZES[0], 1.0) / np.float32(255))
   if not crop:
     raise UserError(f"none of {choices.SAMPLE} images could be read")
   pixels = np.stack(crop).reshape(-1, source.channels)
   mean = [round(float(value), 3) for value in pixels.mean(0)]
   std = [round(max(float(value), 0.01), 3) for value in pixels.std(0)]
-  return int(np.median(sides)), tuple(mean), tuple(std)
+  side, area = (int(np.median([f(s) for s in sizes])) for f in (min, math.prod))
+  return side, area, tuple(mean), tuple(std)
 
 
 def _check_given(config: Config) -> None:

@@ -16,6 +16,7 @@ FACTS = choices.Facts(
   images=5000,
   channels=3,
   side=375,
+  pixels=187_500,
   mean=(0.5,),
   std=(0.2,),
   labelled=False,
@@ -58,13 +59,13 @@ def test_nothing_is_left_open(filled):
   assert not [name for name in choices.CHOICES if dial._get(config, name) is None]
 
 
-def test_a_cpu_gets_a_small_network_and_a_quarter_of_an_hour(filled):
+def test_a_cpu_gets_a_small_network_and_twelve_minutes(filled):
   config = filled()
   assert (config.data.size, config.encoder.depth, config.encoder.width) == (64, 10, 0.5)
   assert config.train.batch_size == 128
-  # By hand: 120 000 images are 24 epochs of 5000, or 937.5 steps of 128.
-  assert config.train.epochs == 24.0
-  assert config.train.steps == 938
+  # By hand: 1440 s of a core at 7.5 + 0.5 + 0.6 ms an image are 167 442 images.
+  assert config.train.epochs == 33.49
+  assert config.train.steps == round(33.49 * 5000 / 128)
   assert config.optimiser.warmup == 0.2
   assert config.optimiser.predictor_multiplier == 10.0
 
@@ -98,7 +99,9 @@ def test_an_accelerator_gets_the_papers_network(filled):
   ],
 )
 def test_the_size_is_one_that_images_and_hardware_have(filled, side, accelerated, size):
-  assert filled(side=side, accelerated=accelerated).data.size == size
+  data = filled(side=side, accelerated=accelerated).data
+  assert data.size == size
+  assert data.eval_fraction == (1.0 if side in (20, 32) else 0.875)
 
 
 @pytest.mark.parametrize("images", [10, 200, 3000, 10**6])
@@ -142,6 +145,13 @@ def test_a_run_that_goes_on_keeps_its_choices(filled):
   assert again.to_dict() == first.to_dict()
 
 
+def test_decoding_of_large_photographs_is_part_of_the_time(filled):
+  # 1440 s at 7.5 + 0.5 + 38.4 ms an image.
+  assert filled(pixels=12_000_000, side=3000).train.epochs == 6.21
+  # Four times the pixels of a view.
+  assert filled({"data.size": 128}).train.epochs == round(1440 / 0.0311 / 5000, 2)
+
+
 def test_each_choice_is_logged_with_its_reason(filled, caplog):
   logging.set_verbosity(logging.INFO)
   with caplog.at_level("INFO", logger="absl"):
@@ -149,7 +159,7 @@ def test_each_choice_is_logged_with_its_reason(filled, caplog):
   assert (
     "data.size = 64: a CPU takes 64, and images have about 375 pixels" in caplog.text
   )
-  assert "train.epochs = 24.0: 2 cores see 120000 images in 15 minutes" in caplog.text
+  assert "train.epochs = 33.49: 2 cores see 167442 images in 12 minutes" in caplog.text
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -227,7 +237,8 @@ def test_a_linear_evaluation_sees_what_the_encoder_saw(given, splits):
   config = linear_eval.get_config("folder")
   filled = dial.fill_evaluation(config, dataset(200, **given), FORM)
   data = filled.data
-  assert (data.size, data.mean, data.std) == (64, (0.4,), (0.3,))
+  assert (data.size, data.eval_fraction) == (64, 0.875)
+  assert (data.mean, data.std) == ((0.4,), (0.3,))
   assert (data.train, data.test) == splits
   images = 180 if splits[0] == "train[:90%]" else 200
   assert filled.train.batch_size == 32
