@@ -41,7 +41,8 @@ def test_nothing_is_drawn_early_and_nothing_is_compiled_twice(tmp_path):
   drawn = "jit(_truncated_normal)"
   assert drawn not in made
   assert compiled[drawn]
-  # What is mapped over devices: the step, the first statistics and the features.
+  # What is mapped over devices: the step, the first statistics, the features of images
+  # and those of their views.
   mapped = "jit(_fun)"
   assert mapped not in made
-  assert compiled[mapped] == 3
+  assert compiled[mapped] == 4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import byol_jax
-from byol_jax import diagnostics, parallel
+from byol_jax import description, diagnostics, parallel
 from byol_jax.data import batches, datasets, sources
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
@@ -186,8 +186,7 @@ def test_a_run_without_labels_has_a_best_checkpoint(tmp_path, monkeypatch):
   with RunDir(tmp_path / "run") as run_dir:
     run_dir.claim(config)
     experiment = pretrain.Pretrain(config)
-    description = byol_jax.pretrained.to_json(experiment.encoder_description())
-    run_dir.write_encoder(description)
+    run_dir.write_encoder(description.to_json(experiment.encoder_description()))
     summary = loop.run(experiment, config, run_dir)
     records = [r for r in run_dir.records() if "score" in r]
   assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary

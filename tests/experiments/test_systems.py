@@ -188,7 +188,7 @@ def test_augmentations_are_taken_away_from_both_views():
     ("byol", {"bn_init": True}, "a norm is 'batch': set norm=affine"),
     ("byol", {"encoder.norm": "spectral"}, "unknown norm 'spectral'"),
     ("byol", {"encoder.width": 0.0}, "encoder.width is 0.0: give"),
-    ("byol", {"data.size": 0}, "size of images is 0: give"),
+    ("byol", {"data.size": 0}, "data.size is 0: give 1 or"),
     ("byol", {"data.mean": ("a",)}, "data.mean is .*: give a value"),
     ("byol", {"data.std": (0.0,)}, "std of images is .*above 0"),
     ("byol", {"data.eval_fraction": 1.5}, r"is 1.5: give a share in \(0, 1"),
