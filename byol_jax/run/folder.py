@@ -96,7 +96,15 @@ class RunDir:
     """
     if not self._writes or not self._images.exists():
       return
-    before = gzip.decompress(self._images.read_bytes()).decode().split("\n")
+    try:
+      before = gzip.decompress(self._images.read_bytes()).decode().splitlines()
+      if not before:
+        raise ValueError("it is empty")
+    except (OSError, EOFError, ValueError) as error:
+      raise UserError(
+        f"{self._images} is damaged ({error}): delete it, if the images are those that"
+        " the run began with"
+      ) from error
     new, gone = set(listing) - set(before), set(before) - set(listing)
     changes = [
       f"{len(lines)} {what} (such as {min(lines).split()[0]})"
@@ -159,7 +167,8 @@ class RunDir:
     if self._start and not self._summary.exists():
       _write_lines(self._starts, [*self.starts(), self._start])
     if listing and not self._images.exists():
-      self._images.write_bytes(gzip.compress("\n".join(listing).encode(), mtime=0))
+      content = gzip.compress("\n".join(listing).encode(), mtime=0)
+      _replace_bytes(self._images, content)
     return new
 
   def close(self) -> None:
@@ -308,8 +317,12 @@ def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
+  _replace_bytes(path, os.fsencode(text))  # names of files have any bytes
+
+
+def _replace_bytes(path: Path, content: bytes) -> None:
   temporary = path.with_suffix(path.suffix + ".tmp")
-  temporary.write_bytes(os.fsencode(text))  # names of files have any bytes
+  temporary.write_bytes(content)
   temporary.replace(path)
 
 

@@ -1,6 +1,7 @@
 """The folder of a run: who may use it, what survives a restart."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -187,3 +188,46 @@ def test_a_line_that_is_no_record_is_named(run_dir, line):
   (run_dir.path / "metrics.jsonl").write_bytes(text.encode("latin-1"))
   with pytest.raises(UserError, match=r"metrics\.jsonl is damaged in line 2: delete"):
     run_dir.records()
+
+
+def test_the_images_that_a_run_began_with(tmp_path):
+  listing = ["a.png\t10", "b%20c.png\t20"]
+  with RunDir(tmp_path / "run") as run_dir:
+    run_dir.check_images(listing)  # of a new run
+    run_dir.claim(config(), listing)
+    run_dir.check_images(listing[::-1])
+    with pytest.raises(
+      UserError, match=r"1 new or changed \(such as b%20c.png\), 1 gone"
+    ):
+      run_dir.check_images(["a.png\t10", "b%20c.png\t21"])
+    with pytest.raises(
+      UserError, match=r"began: 1 gone or changed \(such as a.png\); put"
+    ):
+      run_dir.check_images(listing[1:])
+  # Another host, or a run of a version that kept no list, says nothing.
+  RunDir(tmp_path / "run", writes=False).check_images([])
+  path = tmp_path / "run" / "images.txt.gz"
+  for content in (b"", b"x", path.read_bytes()[:-5]):
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"images.txt.gz is damaged .* delete it"):
+      RunDir(tmp_path / "run").check_images(listing)
+  path.unlink()
+  RunDir(tmp_path / "run").check_images([])
+
+
+def test_names_of_skipped_files_take_one_line_each(tmp_path):
+  with RunDir(tmp_path / "run") as run_dir:
+    run_dir.claim(config())
+    run_dir.write_skipped({})
+    assert not (tmp_path / "run" / "skipped.tsv").exists()
+    run_dir.write_skipped({"a\tb\n.png": "torn", os.fsdecode(b"\xe9.png"): "empty"})
+  found = (tmp_path / "run" / "skipped.tsv").read_bytes()
+  assert found == b"a\\tb\\n.png\ttorn\n\xe9.png\tempty\n"
+
+
+def test_a_run_of_a_version_without_a_setting_goes_on(run_dir):
+  newer = config(train={"epochs": None})
+  newer.data.max_unreadable = 0.01
+  run_dir.claim(newer)
+  with pytest.raises(UserError, match=r"differs in train\.epochs"):
+    run_dir.claim(config(train={"epochs": 5.0}))
