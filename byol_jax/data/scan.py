@@ -52,7 +52,7 @@ def scan(root: str) -> Scan:
   """Finds the images below a folder, in an order that nothing but their names decides.
 
   Hidden files and what systems leave behind are passed over. Links are followed, each
-  folder once. What is known of a file is kept between commands, by its size and time.
+  folder once, unless they lead up. What is known of a file is kept between commands, by its size and time.
 
   Args:
     root: the folder; it must be there.
@@ -106,9 +106,18 @@ def _walk(root: str, unreadable: dict[str, str]) -> Iterator[_File]:
           unreadable[path] = leads + (error.strerror or "")
         continue
       if stat.S_ISDIR(about.st_mode):
-        (links if entry.is_symlink() else folders).append(path)
+        if not entry.is_symlink():
+          folders.append(path)
+        elif not _contains(os.path.join(root, path), root):
+          links.append(path)
       elif stat.S_ISREG(about.st_mode):
         yield _File(path, about.st_size, about.st_mtime_ns)
+
+
+def _contains(folder: str, root: str) -> bool:
+  """Whether a link leads up, to the root or to what the root lies in."""
+  target = os.path.realpath(folder)
+  return os.path.commonpath([target, os.path.realpath(root)]) == target
 
 
 def _inspected(root: str, files: list[_File]) -> Iterator[tuple[_File, Header | str]]:

@@ -86,6 +86,7 @@ def test_links(folder, tmp_path):
   write(tmp_path / "elsewhere" / "2.png")
   (folder / "outside").symlink_to(tmp_path / "elsewhere")
   (folder / "a" / "up").symlink_to(folder)
+  (folder / "a" / "above").symlink_to(tmp_path)
   (folder / "0 again").symlink_to(folder / "a")  # comes before "a", and is a link
   (folder / "3.png").symlink_to(tmp_path / "elsewhere" / "2.png")
   (folder / "4.png").symlink_to(tmp_path / "nothing.png")
