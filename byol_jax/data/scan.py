@@ -52,7 +52,8 @@ def scan(root: str) -> Scan:
   """Finds the images below a folder, in an order that nothing but their names decides.
 
   Hidden files and what systems leave behind are passed over. Links are followed, each
-  folder once, unless they lead up. What is known of a file is kept between commands, by its size and time.
+  folder once, unless they lead up. What is known of a file is kept between commands, by
+  its size and time.
 
   Args:
     root: the folder; it must be there.
