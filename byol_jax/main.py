@@ -62,8 +62,9 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
   except (AttributeError, KeyError) as error:
     if _is_of_config_file(error):
       raise _failed_config(error) from error
-    # The hint brings the closing quote.
-    raise UserError(f"the config has no setting '{_hint(error)}") from error
+    hint = _hint(error)
+    quote = "" if "'" in hint else "'"  # with advice, the hint brings it
+    raise UserError(f"the config has no setting '{hint}{quote}") from error
   except (flags.Error, TypeError, ValueError) as error:
     # Of a file that failed, ml_collections hands on the whole stack trace as text.
     text = str(error).strip().rpartition("\n")[2] if "Traceback" in str(error) else ""

@@ -240,7 +240,7 @@ def test_split(config: Config, sizes: Mapping[str, int]) -> Choice:
   if config.data.train == "train[:90%]":
     return "train[90%:]", "the tenth that was held out"
   split, count = _held_out(config, sizes)
-  return f"{split}[:{count}]", "no split is for testing"
+  return f"{split}[:{count}]", "no split is for testing, so that these were trained on"
 
 
 def evaluation_batch(images: int) -> Choice:

@@ -95,6 +95,8 @@ def _write(options: Options) -> None:
   encoder = load_encoder(options.encoder, options.which or "newest")
   name, data_dir = images.find(options.images, options.data_dir)
   dataset = images.open_found(name, data_dir)
+  if isinstance(dataset, FolderDataset) and path.is_relative_to(dataset.name):
+    raise UserError(f"{path} would lie among the images: choose another folder for it")
   inside = ", ".join(f"{split} {size}" for split, size in dataset.sizes.items())
   kind = "folder" if isinstance(dataset, FolderDataset) else "data set"
   logging.info("images: the %s %s (%s)", kind, dataset.name, inside)

@@ -220,3 +220,15 @@ def test_features_of_a_python_program_do_not_say_where_things_are(made, here):
   with pytest.raises(UserError, match=r"do not say what encoder .*: give --encoder"):
     job.run(options(features="g.npz", neighbours=str(made / "photos")))
   job.run(options(features="g.npz", map="pca", images=str(made / "photos")))
+
+
+def test_features_do_not_lie_among_the_images(tmp_path, monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  (tmp_path / "photos").mkdir()
+  pixels = np.zeros((8, 8, 3), np.uint8)
+  Image.fromarray(pixels).save(tmp_path / "photos" / "a.png")
+  monkeypatch.setattr(job, "load_encoder", lambda *_: None)
+  photos = str(tmp_path / "photos")
+  options = job.Options(encoder="run", images=photos, out=f"{photos}/f.npz")
+  with pytest.raises(UserError, match="would lie among the images"):
+    job.run(options)
