@@ -7,7 +7,7 @@ import os
 import stat
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from absl import logging
@@ -52,8 +52,8 @@ def scan(root: str) -> Scan:
   """Finds the images below a folder, in an order that nothing but their names decides.
 
   Hidden files and what systems leave behind are passed over. Links are followed, each
-  folder once, unless they lead up. What is known of a file is kept between commands, by
-  its size and time.
+  folder once, unless they lead up. What is known of an image is kept between commands,
+  by its size and time; what is none, or could not be read, is looked at again.
 
   Args:
     root: the folder; it must be there.
@@ -62,19 +62,20 @@ def scan(root: str) -> Scan:
   files = sorted(_walk(root, unreadable))
   known = _read_cache(root)
   found = dict(_inspected(root, [file for file in files if file not in known]))
-  if found:
-    known |= found
-    _write_cache(root, {file: known[file] for file in files})
   result = Scan({}, {}, unreadable, [])
+  images: dict[_File, Header] = {}
   for file in files:
-    header = known[file]
+    header = known.get(file) or found[file]
     if isinstance(header, Header):
+      images[file] = header
       result.images[file.path] = header
       result.sizes[file.path] = file.size
     elif formats.is_meant_as_image(file.path):
       unreadable[file.path] = header
     else:
       result.others.append(file.path)
+  if images != known:
+    _write_cache(root, images)
   return result
 
 
@@ -141,7 +142,7 @@ def _inspected(root: str, files: list[_File]) -> Iterator[tuple[_File, Header | 
         logging.info("looked at %d of %d files in %s", done, len(files), root)
 
 
-# The cache: a line a file, tabs between the columns, names quoted as in a URL.
+# The cache: a line an image, tabs between the columns, names quoted as in a URL.
 
 
 def _cache_path(root: str) -> str:
@@ -149,7 +150,7 @@ def _cache_path(root: str) -> str:
   return str(cache.folder() / "folders" / f"{name}.1.gz")
 
 
-def _read_cache(root: str) -> dict[_File, Header | str]:
+def _read_cache(root: str) -> dict[_File, Header]:
   """What an earlier scan found; nothing if there was none, or its file is damaged."""
   try:
     with gzip.open(_cache_path(root), "rt", encoding="ascii") as file:
@@ -158,32 +159,25 @@ def _read_cache(root: str) -> dict[_File, Header | str]:
     return {}
 
 
-def _write_cache(root: str, known: Mapping[_File, Header | str]) -> None:
+def _write_cache(root: str, images: Mapping[_File, Header]) -> None:
   path = _cache_path(root)
   temporary = f"{path}.{os.getpid()}"
   try:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with gzip.open(temporary, "wt", compresslevel=1, encoding="ascii") as file:
-      file.writelines(_lines(known))
+      for image, header in images.items():
+        columns = (quoted(image.path), image.size, image.changed, *header)
+        file.write("\t".join(map(str, columns)) + "\n")
     os.replace(temporary, path)
   except OSError as error:
     logging.info("what was found in %s is not kept: %s", root, error.strerror)
 
 
-def _lines(known: Mapping[_File, Header | str]) -> Iterable[str]:
-  for file, header in known.items():
-    found = header if isinstance(header, Header) else (quoted(header),)
-    columns = (quoted(file.path), file.size, file.changed, *found)
-    yield "\t".join(map(str, columns)) + "\n"
-
-
-def _parsed(line: str) -> tuple[_File, Header | str]:
+def _parsed(line: str) -> tuple[_File, Header]:
   path, size, changed, *found = line.rstrip("\n").split("\t")
-  file = _File(unquoted(path), int(size), int(changed))
-  if len(found) == 1:
-    return file, unquoted(found[0])
   kind, height, width, channels, profile = found
-  return file, Header(kind, int(height), int(width), int(channels), profile == "True")
+  header = Header(kind, int(height), int(width), int(channels), profile == "True")
+  return _File(unquoted(path), int(size), int(changed)), header
 
 
 def quoted(name: str) -> str:

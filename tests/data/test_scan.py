@@ -11,6 +11,7 @@ from PIL import Image
 from byol_jax import cache
 from byol_jax.data import formats
 from byol_jax.data.scan import quoted, scan, unquoted
+from byol_jax.data.sources import Unreadable
 
 
 @pytest.fixture(autouse=True)
@@ -154,3 +155,19 @@ def test_many_files_take_seconds(folder):
   start = time.process_time()
   assert len(scan(str(folder)).images) == 5000
   assert time.process_time() - start < 5  # 100 000 in 100 s at the very worst
+
+
+def test_a_file_that_could_not_be_read_once_is_looked_at_again(folder, monkeypatch):
+  write(folder / "a.png")
+  write(folder / "b.png")
+  opened = []
+
+  def denied(path):
+    opened.append(os.path.basename(path))
+    raise Unreadable("Permission denied")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(formats, "inspect", denied)
+    assert set(scan(str(folder)).unreadable) == {"a.png", "b.png"}
+  assert sorted(opened) == ["a.png", "b.png"]
+  assert sorted(scan(str(folder)).images) == ["a.png", "b.png"]
