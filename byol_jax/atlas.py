@@ -55,9 +55,10 @@ def thumbnails(
   """
   scale_for = functools.partial(crops.central_scale, size=size, fraction=1.0)
   found = np.zeros((len(indices), size, size, source.channels), np.uint8)
+  read = batches.reader(source)
   for place, index in enumerate(indices):
     with contextlib.suppress(Unreadable):
-      found[place] = thumbnail(batches.read(source, int(index), scale_for)[0], size)
+      found[place] = thumbnail(read(int(index), scale_for)[0], size)
   return found
 
 

@@ -131,6 +131,7 @@ def _sample(source: Source) -> tuple[int, int, tuple[float, ...], tuple[float, .
   """Shorter side, pixels, mean and deviation of some images, spread over all."""
   sizes: list[tuple[int, int]] = []
   crop: list[np.ndarray] = []
+  read = batches.reader(source)
 
   def scale_for(height: int, width: int) -> int:
     sizes.append((height, width))
@@ -138,7 +139,7 @@ def _sample(source: Source) -> tuple[int, int, tuple[float, ...], tuple[float, .
 
   for index in np.linspace(0, len(source) - 1, choices.SAMPLE).astype(int).tolist():
     try:
-      image, _ = batches.read(source, index, scale_for)
+      image, _ = read(index, scale_for)
     except Unreadable:
       continue
     if len(sizes) == len(crop):

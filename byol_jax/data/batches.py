@@ -24,6 +24,8 @@ from byol_jax.data.views import View
 from byol_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
+# (index, `scale_for` of `Reducible`) -> image, label
+Read = Callable[[int, Callable[[int, int], int]], tuple[np.ndarray, int]]
 
 _MAX_CHUNK = 64  # images that one thread loads in one go
 _BLOCKS = 2  # Philox counter values of 4 numbers each that one crop consumes
@@ -209,6 +211,7 @@ def train_chunk(
   cropped = [np.empty(crop_shape, np.uint8) for _ in views]
   labels = np.empty(count, np.int32)
   unreadable = np.full(count, -1, np.int32)
+  read = reader(source)
   for i in range(count):
     epoch, place = divmod(first + i, len(source))
     index = int(permutation(seed, epoch, len(source))[place])
@@ -216,7 +219,7 @@ def train_chunk(
     scale_for = functools.partial(
       crops.random_scale, uniforms=draws, size=size, views=views
     )
-    found, (image, labels[i]) = _next_readable(source, index, scale_for)
+    found, (image, labels[i]) = _next_readable(read, len(source), index, scale_for)
     if found != index:
       unreadable[i] = index
     for v, view in enumerate(views):
@@ -226,22 +229,24 @@ def train_chunk(
   return named | {"label": labels, "position": position, "unreadable": unreadable}
 
 
-def read(
-  source: Source, index: int, scale_for: Callable[[int, int], int]
-) -> tuple[np.ndarray, int]:
-  """An image and its label, reduced if it can be and may be."""
+def reader(source: Source) -> Read:
+  """What reads a source's images with their labels, reduced if they can be and may be.
+
+  Asked for once for many images: to look at what a source can do takes as long as to
+  crop a small one.
+  """
   if isinstance(source, Reducible):
-    return source.reduced(index, scale_for)
-  return source[index]
+    return source.reduced
+  return lambda index, scale_for: source[index]
 
 
 def _next_readable(
-  source: Source, first: int, scale_for: Callable[[int, int], int]
+  read: Read, count: int, first: int, scale_for: Callable[[int, int], int]
 ) -> tuple[int, tuple[np.ndarray, int]]:
   """The first image from `first` on, cyclically, that can be read, and its index."""
-  for index in range(first, first + len(source)):
+  for index in range(first, first + count):
     try:
-      return index % len(source), read(source, index % len(source), scale_for)
+      return index % count, read(index % count, scale_for)
     except Unreadable as error:
       reason = error
   raise reason
@@ -261,9 +266,10 @@ def _eval_chunk(
   images = np.zeros((len(indices), size, size, source.channels), np.uint8)
   labels = np.full(len(indices), NO_LABEL, np.int32)
   scale_for = functools.partial(crops.central_scale, size=size, fraction=crop)
+  read = reader(source)
   for i, index in enumerate(indices[mask].tolist()):
     try:
-      image, labels[i] = read(source, index, scale_for)
+      image, labels[i] = read(index, scale_for)
     except Unreadable:
       mask[i] = False
       continue
