@@ -12,7 +12,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from byol_jax import cache
-from byol_jax.errors import UserError
+from byol_jax.errors import Stopped, UserError
 
 
 def set_up() -> None:
@@ -52,19 +52,38 @@ def _set_up_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def run(main: Callable[[], None], argv: list[str]) -> None:
+def parse(argv: list[str]) -> list[str]:
+  """Parses flags, of a command that takes nothing else; a mistake is a `UserError`."""
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    raise UserError(" ".join(str(error).split())) from error
+  if rest[1:]:
+    raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
+  return rest
+
+
+def run(
+  main: Callable[[], None],
+  argv: list[str],
+  flags_parser: Callable[[list[str]], list[str]] = parse,
+) -> None:
   """Runs a command and ends the process; a user's mistake is one line, status 1.
 
   Args:
     main: the command, called once its flags are parsed.
     argv: name and arguments.
+    flags_parser: what parses them.
   """
   if isinstance(sys.stdout, io.TextIOWrapper):  # names of files have any bytes
     sys.stdout.reconfigure(errors="surrogateescape")
   try:
-    app.run(lambda _: main(), argv, flags_parser=_parsed)
+    app.run(lambda _: main(), argv, flags_parser=flags_parser)
   except UserError as error:
     sys.exit(f"byol_jax: {error}")
+  except Stopped as stopped:
+    print(f"byol_jax: {stopped}", file=sys.stderr)
+    sys.exit(128 + stopped.signal_number)
   except KeyboardInterrupt:
     print("byol_jax: interrupted; the same command goes on", file=sys.stderr)
     sys.exit(128 + signal.SIGINT)
@@ -74,13 +93,3 @@ def run(main: Callable[[], None], argv: list[str]) -> None:
     sys.exit(
       f"byol_jax: {error.strerror}; free some space, and the same command goes on"
     )
-
-
-def _parsed(argv: list[str]) -> list[str]:
-  try:
-    rest = flags.FLAGS(argv)
-  except flags.Error as error:
-    raise UserError(" ".join(str(error).split())) from error
-  if rest[1:]:
-    raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
-  return rest

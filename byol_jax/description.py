@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from byol_jax.disk import read_json
 from byol_jax.errors import UserError
 from byol_jax.nets.resnet import ResNet
 from byol_jax.run import stored
-from byol_jax.run.folder import read_json
 
 FORMAT = 1  # of encoder.json; a reader refuses a higher one
 FILE = "encoder.json"

@@ -27,6 +27,7 @@ from absl import flags
 
 from byol_jax import commands
 from byol_jax.description import Description
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.formats import (
   deepmind,
@@ -37,7 +38,6 @@ from byol_jax.formats import (
   torchvision,
 )
 from byol_jax.pretrained import Encoder, load_encoder, shapes
-from byol_jax.run.folder import absolute
 
 FORMS: dict[str, Callable[[Encoder, str | Path], None]] = {
   "torch": torch_folder.write,

@@ -5,22 +5,20 @@
 Any value of the config can be set by a flag: --config.train.steps=100.
 """
 
-import errno
 import functools
 import importlib
 import json
-import signal
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from byol_jax import commands
-from byol_jax.errors import Stopped, UserError
+from byol_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,6 +53,11 @@ def _define_flags() -> _Flags:
 
 def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
   """Parses the flags; what is wrong with them becomes one line."""
+  if not (ROOT / "experiments").is_dir():
+    raise UserError(
+      f"{ROOT} has no experiments/: run from a clone of the repository,"
+      " installed with pip install -e ."
+    )
   try:
     rest = flags.FLAGS(argv)
   except UserError:
@@ -100,8 +103,7 @@ def _hint(error: AttributeError | KeyError) -> str:
   return str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"")
 
 
-def _main(given: _Flags, argv: list[str]) -> None:
-  del argv
+def _main(given: _Flags) -> None:
   commands.set_up()
   from byol_jax import parallel
   from byol_jax.run import provenance
@@ -179,32 +181,9 @@ def _default_workdir() -> str:
 def cli() -> None:
   """The command line: a user's mistake is one line and exit status 1."""
   sys.path.insert(0, str(ROOT))
-  try:
-    if not (ROOT / "experiments").is_dir():
-      raise UserError(
-        f"{ROOT} has no experiments/: run from a clone of the repository,"
-        " installed with pip install -e ."
-      )
-    given = _define_flags()
-    app.run(
-      functools.partial(_main, given),
-      flags_parser=functools.partial(_parse_flags, given),
-    )
-  except UserError as error:
-    sys.exit(f"byol_jax: {error}")
-  except Stopped as stopped:
-    print(f"byol_jax: {stopped}", file=sys.stderr)
-    sys.exit(128 + stopped.signal_number)
-  except KeyboardInterrupt:
-    print("byol_jax: interrupted; the same command continues the run", file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
-  except OSError as error:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-      raise
-    sys.exit(
-      f"byol_jax: {error.strerror}; free some space, and the same command continues"
-      " the run"
-    )
+  given = _define_flags()
+  parse = functools.partial(_parse_flags, given)
+  commands.run(functools.partial(_main, given), sys.argv, parse)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from byol_jax import description as describe
 from byol_jax import parallel
 from byol_jax.data import colour, crops
 from byol_jax.description import Description
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.formats import saved
 from byol_jax.nets import model
 from byol_jax.run import stored
-from byol_jax.run.folder import absolute
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

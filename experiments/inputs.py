@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import chex
@@ -141,11 +140,7 @@ class Inputs:
     """Keeps which images could not be read, and why."""
     new = {i for i in indices if source.name(i) not in self.unreadable}
     for index in sorted(new):
-      try:
-        source[index]
-        reason = "it could not be read at one time, and could at another"
-      except sources.Unreadable as error:
-        reason = str(error)
+      reason = sources.reason(source, index)
       self.unreadable[source.name(index)] = reason
       logging.warning("%s is left out: %s", source.name(index), reason)
     if new:
@@ -242,11 +237,7 @@ def check_folder(run_dir: RunDir, dataset: sources.Dataset) -> dict[str, Any] | 
     UserError: the folder lies among the images, or its run began with others.
   """
   if isinstance(dataset, FolderDataset):
-    images, run = Path(dataset.name).resolve(), run_dir.path.resolve()
-    if run.is_relative_to(images):
-      raise UserError(
-        f"{run} lies among the images of {images}: choose a --workdir outside of them"
-      )
+    dataset.check_outside(run_dir.path, "--workdir")
   run_dir.check_images(dataset.listing())
   saved = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_config()))
   return json.loads(saved)

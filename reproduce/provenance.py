@@ -3,8 +3,8 @@
 import datetime
 from pathlib import Path
 
+from byol_jax.disk import read_json, write_json
 from byol_jax.run import provenance
-from byol_jax.run.folder import read_json, write_json
 from reproduce.arms import Run
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byol_jax.run.folder import RunDir, read_json, write_json
+from byol_jax.disk import read_json, write_json
+from byol_jax.run.folder import RunDir
 from reproduce import arms, provenance
 
 # What is kept of a run's metrics.jsonl.

@@ -28,8 +28,9 @@ from typing import Any
 import jax
 
 from byol_jax import diagnostics, parallel
+from byol_jax.disk import read_json, write_json
 from byol_jax.run import stored
-from byol_jax.run.folder import RunDir, read_json, write_json
+from byol_jax.run.folder import RunDir
 from experiments import evaluation, pretrain
 from reproduce import arms
 from reproduce.agreement import CANDIDATES, Point, agreement

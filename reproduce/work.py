@@ -12,8 +12,9 @@ from pathlib import Path
 
 from absl import logging
 
+from byol_jax.disk import read_json
 from byol_jax.errors import UserError
-from byol_jax.run.folder import differences, read_json, resolved
+from byol_jax.run.folder import differences, resolved
 from reproduce import arms, provenance, results
 
 

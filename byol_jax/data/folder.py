@@ -7,6 +7,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from absl import logging
@@ -114,6 +115,13 @@ class FolderDataset:
       class_names=self.class_names,
       channels=self._channels,
     )
+
+  def check_outside(self, path: Path, flag: str) -> None:
+    """Raises UserError if what a flag names would be written among the images."""
+    if path.resolve().is_relative_to(Path(self.name).resolve()):
+      raise UserError(
+        f"{path} lies among the images of {self.name}: choose a {flag} outside of it"
+      )
 
   def listing(self) -> list[str]:
     """Path and bytes of each image; see `Dataset.listing`."""

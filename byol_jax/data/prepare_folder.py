@@ -9,7 +9,6 @@ lists those that are whole: a command that was stopped goes on after the last of
 import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import json
@@ -28,6 +27,7 @@ from byol_jax.data import crops, datasets, folder, images, record_files
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import Unreadable
+from byol_jax.disk import lock
 from byol_jax.errors import UserError, check_at_least
 
 VERSION = "1.0.0"
@@ -133,27 +133,14 @@ def _check_images(dataset: FolderDataset, target: Path) -> None:
       f"the images in {dataset.name} have {channels} channels, and those of 1 or 3 can"
       " be prepared: train on the folder as it is, with --config.data.name=folder"
     )
-  if target.resolve().is_relative_to(Path(dataset.name).resolve()):
-    raise UserError(
-      f"{target} lies among the images of {dataset.name}: choose a --data_dir outside"
-      " of it"
-    )
+  dataset.check_outside(target, "--data_dir")
 
 
 @contextlib.contextmanager
 def _only_one(path: Path) -> Iterator[None]:
   """Creates the set's folder, and keeps other commands out of it."""
   path.mkdir(parents=True, exist_ok=True)
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    os.close(descriptor)
-    raise UserError(
-      f"another command is at work in {path}: wait until it has ended"
-    ) from error
-  except OSError:
-    logging.warning("%s has no locks: let one command alone work in it", path)
+  descriptor = lock(path, "wait until it has ended", who="command")
   try:
     yield
   finally:

@@ -40,6 +40,15 @@ class Source(Protocol):
     ...
 
 
+def reason(source: Source, index: int) -> str:
+  """Why an image could not be read."""
+  try:
+    source[index]
+  except Unreadable as error:
+    return str(error)
+  return "it could not be read at one time, and could at another"
+
+
 @runtime_checkable
 class Reducible(Source, Protocol):
   """A source that decodes large images faster at a part of their size."""

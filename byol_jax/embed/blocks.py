@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from byol_jax.disk import lock, read_json, write_json
 from byol_jax.embed import files
 from byol_jax.errors import UserError
-from byol_jax.run.folder import lock, read_json, write_json
 
 MOST_IMAGES = 4096  # in a block
 MOST_SECONDS = 60.0  # of work in a block, which a command that is killed loses
@@ -43,7 +43,9 @@ class Blocks:
     self._since = time.monotonic()
     with self._writing():
       self._folder.mkdir(exist_ok=True)
-      self._lock = lock(self._folder, "another --out")
+      self._lock = lock(
+        self._folder, "wait until it has ended, or choose another --out"
+      )
       try:
         self._claim(settings)
         self.done = self._drop_after_hole()

@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
-from byol_jax.run.folder import absolute
 
 COLUMNS = ("embedding", "path", "label")
 

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from byol_jax import atlas, nearest, parallel
 from byol_jax.data.folder import FolderDataset
 from byol_jax.data.sources import Source
+from byol_jax.disk import absolute
 from byol_jax.embed import drawings, files, images
 from byol_jax.embed.files import Features
 from byol_jax.embed.writing import write_features
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.pretrained import Encoder, load_encoder
-from byol_jax.run.folder import absolute
 
 
 class Options(NamedTuple):
@@ -95,8 +95,8 @@ def _write(options: Options) -> None:
   encoder = load_encoder(options.encoder, options.which or "newest")
   name, data_dir = images.find(options.images, options.data_dir)
   dataset = images.open_found(name, data_dir)
-  if isinstance(dataset, FolderDataset) and path.is_relative_to(dataset.name):
-    raise UserError(f"{path} would lie among the images: choose another folder for it")
+  if isinstance(dataset, FolderDataset):
+    dataset.check_outside(path, "--out")
   inside = ", ".join(f"{split} {size}" for split, size in dataset.sizes.items())
   kind = "folder" if isinstance(dataset, FolderDataset) else "data set"
   logging.info("images: the %s %s (%s)", kind, dataset.name, inside)

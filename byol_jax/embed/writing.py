@@ -15,7 +15,7 @@ from absl import logging
 
 import byol_jax
 from byol_jax import features, parallel
-from byol_jax.data.sources import Dataset, Source, Unreadable
+from byol_jax.data.sources import Dataset, Source, Unreadable, reason
 from byol_jax.embed import files, images
 from byol_jax.embed.blocks import Blocks
 from byol_jax.errors import UserError
@@ -147,20 +147,12 @@ def _columns(
 
 def _left_out(source: Source, blocks: Blocks) -> dict[str, str]:
   """Name -> reason, of the images that could not be read."""
-  found = {source.name(i): _reason(source, i) for i in blocks.left_out()}
+  found = {source.name(i): reason(source, i) for i in blocks.left_out()}
   if len(found) == len(source):
     blocks.remove()
-    name, reason = next(iter(found.items()))
-    raise UserError(f"none of {len(found)} images can be read; {name}: {reason}")
+    name, why = next(iter(found.items()))
+    raise UserError(f"none of {len(found)} images can be read; {name}: {why}")
   return found
-
-
-def _reason(source: Source, index: int) -> str:
-  try:
-    source[index]
-  except Unreadable as error:
-    return str(error)
-  return "it could not be read at first"
 
 
 def _described(encoder: Encoder) -> dict[str, Any]:

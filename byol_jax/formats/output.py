@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
-from byol_jax.run.folder import absolute
 
 
 def check_new(path: str | os.PathLike[str]) -> Path:

@@ -27,10 +27,10 @@ import byol_jax
 from byol_jax import description as describe
 from byol_jax import parallel
 from byol_jax.description import Description
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.formats import output
 from byol_jax.run import stored
-from byol_jax.run.folder import absolute
 
 SUFFIX = ".safetensors"
 ENCODER = "encoder"  # the key of the description

@@ -16,11 +16,11 @@ import safetensors.numpy
 import byol_jax
 from byol_jax import description as describe
 from byol_jax.description import Description
+from byol_jax.disk import read_json, write_json
 from byol_jax.errors import UserError
 from byol_jax.formats import output, saved, torchvision
 from byol_jax.nets.resnet import SHAPES, STEMS
 from byol_jax.pretrained import Encoder, shapes
-from byol_jax.run.folder import read_json, write_json
 
 MODEL = Path(__file__).parent / "torch_model" / "model.py"
 NORMS = ("batch", "group", "layer", "instance", "affine", "none")  # that it has

@@ -11,12 +11,12 @@ import jinja2
 
 import byol_jax
 from byol_jax.data.sources import Dataset
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.report import comparison, curves, data, facts, pictures, runs, verdict
 from byol_jax.report.pictures import Picture
 from byol_jax.report.runs import Run
 from byol_jax.run.figures import CURVES
-from byol_jax.run.folder import absolute
 
 _OURS = '<meta name="generator" content="byol_jax.report'
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from byol_jax.disk import absolute, read_json
 from byol_jax.errors import UserError
-from byol_jax.run.folder import RunDir, absolute, read_json
+from byol_jax.run.folder import RunDir
 
 Points = list[tuple[int, float]]  # (step, value), steps ascending
 

@@ -26,9 +26,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from byol_jax import parallel
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.run import stored
-from byol_jax.run.folder import absolute
 
 State = TypeVar("State")
 

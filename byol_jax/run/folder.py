@@ -12,7 +12,6 @@ figures/*.png       curves and augmentations
 tensorboard/        the same scalars for TensorBoard
 """
 
-import fcntl
 import gzip
 import json
 import os
@@ -22,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import ml_collections
-from absl import logging
 from tensorboardX import SummaryWriter
 
+from byol_jax import disk
+from byol_jax.disk import absolute, read_json, write_json
 from byol_jax.errors import UserError
 
 # What may change between two starts of one run, as it changes nothing that the
@@ -161,14 +161,16 @@ class RunDir:
       )
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
-      descriptor = lock(self.path, "another --workdir")
+      descriptor = disk.lock(
+        self.path, "wait until it has ended, or choose another --workdir"
+      )
       self._unlock = weakref.finalize(self, os.close, descriptor)
     write_json(saved, config)
     if self._start and not self._summary.exists():
       _write_lines(self._starts, [*self.starts(), self._start])
     if listing and not self._images.exists():
       content = gzip.compress("\n".join(listing).encode(), mtime=0)
-      _replace_bytes(self._images, content)
+      disk.replace(self._images, content)
     return new
 
   def close(self) -> None:
@@ -228,7 +230,7 @@ class RunDir:
     """Writes skipped.tsv, path and reason a line; nothing if all could be read."""
     if unreadable and self._may_write():
       rows = [f"{_in_one_line(p)}\t{_in_one_line(r)}\n" for p, r in unreadable.items()]
-      _replace(self.path / "skipped.tsv", "".join(rows))
+      disk.replace(self.path / "skipped.tsv", "".join(rows))
 
   def write_summary(self, summary: Mapping[str, Any]) -> None:
     """Writes summary.json, which marks the run as complete."""
@@ -238,58 +240,6 @@ class RunDir:
   def read_summary(self) -> dict[str, Any] | None:
     """The summary of a complete run, None for any other."""
     return read_json(self._summary) if self._summary.exists() else None
-
-
-def lock(folder: Path, other: str) -> int:
-  """Locks a folder until the descriptor that is returned is closed.
-
-  Args:
-    folder: it must be there.
-    other: what the user may choose in its place.
-
-  Raises:
-    UserError: it is locked already.
-  """
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    os.close(descriptor)
-    raise UserError(
-      f"another run is at work in {folder}; wait until it has ended, or choose {other}"
-    ) from error
-  except OSError:
-    logging.warning("%s has no locks: let one process alone work in it", folder)
-  return descriptor
-
-
-def absolute(path: str | os.PathLike[str]) -> Path:
-  """A path without "~" and "..", the latter of which TensorStore refuses."""
-  return Path(os.path.abspath(os.path.expanduser(path)))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-  """Reads a JSON object.
-
-  Raises:
-    UserError: it is missing or holds something else.
-  """
-  try:
-    found = json.loads(path.read_text())
-    if not isinstance(found, dict):
-      raise ValueError("no JSON object")
-    return found
-  except FileNotFoundError as error:
-    raise UserError(
-      f"{path} does not exist; is {path.parent} the folder of a run?"
-    ) from error
-  except ValueError as error:
-    raise UserError(f"{path} is damaged ({error}); delete it or restore it") from error
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-  """Writes a JSON object, replacing the file in one go."""
-  _replace(path, json.dumps(value, indent=2) + "\n")
 
 
 def _lines(path: Path, key: str) -> list[dict[str, Any]]:
@@ -313,17 +263,7 @@ def _lines(path: Path, key: str) -> list[dict[str, Any]]:
 
 
 def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-  _replace(path, "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _replace(path: Path, text: str) -> None:
-  _replace_bytes(path, os.fsencode(text))  # names of files have any bytes
-
-
-def _replace_bytes(path: Path, content: bytes) -> None:
-  temporary = path.with_suffix(path.suffix + ".tmp")
-  temporary.write_bytes(content)
-  temporary.replace(path)
+  disk.replace(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _in_one_line(text: str) -> str:

@@ -24,8 +24,8 @@ import tensorstore
 from absl import logging
 
 from byol_jax import parallel
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
-from byol_jax.run.folder import absolute
 
 State = TypeVar("State")
 

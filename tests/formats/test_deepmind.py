@@ -20,6 +20,7 @@ from haiku._src.data_structures import to_immutable_dict
 
 from byol_jax.errors import UserError
 from byol_jax.formats import deepmind
+from tests.formats import encoders
 
 FIELDS = "online_params target_params online_state target_state opt_state"
 
@@ -87,21 +88,7 @@ def trees():
   """Parameters and state, [1, 1, 1, C] for batch norm, drawn at random."""
   images = jnp.zeros((1, 33, 33, 3))
   init = lambda key: FORWARD.init(key, images, True)  # noqa: E731
-  rng = np.random.default_rng(0)
-
-  def draw(path, leaf):
-    name = path[-1].key
-    if name == "counter":
-      return np.array(4000, np.int32)
-    if name == "w":
-      found = rng.normal(0, np.prod(leaf.shape[:-1]) ** -0.5, leaf.shape)
-    elif name == "scale" or "var_ema" in path[1].key:
-      found = rng.uniform(0.5, 1.5, leaf.shape)
-    else:
-      found = rng.normal(0, 0.2, leaf.shape)
-    return found.astype(np.float32)
-
-  return jax.tree.map_with_path(draw, jax.eval_shape(init, jax.random.key(0)))
+  return encoders.drawn(jax.eval_shape(init, jax.random.key(0)), count=4000)
 
 
 def checkpoint(trees, **more):

@@ -2,7 +2,7 @@
 
 import json
 
-from byol_jax.run.folder import write_json
+from byol_jax.disk import write_json
 
 START = {
   "command": "python -m byol_jax.main --config=configs/byol.py --workdir=runs/x",

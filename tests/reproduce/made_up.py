@@ -2,7 +2,7 @@
 
 import json
 
-from byol_jax.run.folder import write_json
+from byol_jax.disk import write_json
 from reproduce import arms, provenance, results
 
 

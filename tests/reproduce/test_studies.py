@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from byol_jax import parallel
+from byol_jax.disk import write_json
 from byol_jax.run.checkpoints import Checkpoints
-from byol_jax.run.folder import write_json
 from experiments import evaluation, pretrain
 from reproduce import agreement, arms, independence, mirror, score
 from tests import tiny

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from byol_jax.disk import write_json
 from byol_jax.errors import UserError
-from byol_jax.run.folder import resolved, write_json
+from byol_jax.run.folder import resolved
 from reproduce import arms, results, work
 from tests.reproduce import made_up
 

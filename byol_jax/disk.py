@@ -1,0 +1,71 @@
+"""Paths, locks and files that are replaced in one go."""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from byol_jax.errors import UserError
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+  """A path without "~" and "..", the latter of which TensorStore refuses."""
+  return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def lock(folder: Path, way_out: str, who: str = "run") -> int:
+  """Locks a folder until the descriptor that is returned is closed.
+
+  Args:
+    folder: it must be there.
+    way_out: what the user can do if it is locked already.
+    who: what works in such folders.
+
+  Raises:
+    UserError: it is locked already.
+  """
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(descriptor)
+    raise UserError(f"another {who} is at work in {folder}; {way_out}") from error
+  except OSError:
+    logging.warning("%s has no locks: let one process alone work in it", folder)
+  return descriptor
+
+
+def read_json(path: Path) -> dict[str, Any]:
+  """Reads a JSON object.
+
+  Raises:
+    UserError: it is missing or holds something else.
+  """
+  try:
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict):
+      raise ValueError("no JSON object")
+    return found
+  except FileNotFoundError as error:
+    raise UserError(
+      f"{path} does not exist; is {path.parent} the folder of a run?"
+    ) from error
+  except ValueError as error:
+    raise UserError(f"{path} is damaged ({error}); delete it or restore it") from error
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+  """Writes a JSON object, replacing the file in one go."""
+  replace(path, json.dumps(value, indent=2) + "\n")
+
+
+def replace(path: Path, content: str | bytes) -> None:
+  """Writes a file under another name first, so that it is there as a whole or not."""
+  temporary = path.with_suffix(path.suffix + ".tmp")
+  # Names of files in a text have any bytes.
+  temporary.write_bytes(os.fsencode(content))
+  temporary.replace(path)
