@@ -26,7 +26,7 @@ def find(images: str, data_dir: str | None) -> tuple[str, str | None]:
     return "folder", path
   if os.path.exists(path) and data_dir is None:
     raise UserError(f"{path} is a file: name the folder that it is in")
-  if images.startswith(("/", ".", "~")):
+  if images.startswith(("/", ".", "~")) or images.endswith("/"):
     raise UserError(f"the folder {path} does not exist")
   return images, data_dir
 

@@ -146,7 +146,14 @@ def _source(options: Options, found: Features) -> Source:
   else:
     raise UserError("the features do not say where their images are: give --images")
   split = options.split or found.provenance["images"]["split"]
-  return images.open_found(name, data_dir).split(split)
+  try:
+    return images.open_found(name, data_dir).split(split)
+  except UserError as error:
+    if options.images:
+      raise
+    raise UserError(
+      f"{error}; if the images have moved, say where by --images"
+    ) from error
 
 
 def _encoder(options: Options, found: Features) -> Encoder:

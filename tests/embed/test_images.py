@@ -32,6 +32,7 @@ def test_a_folder_wins_over_a_data_set_unless_that_ones_place_is_given(
   [
     ("./none", "the folder .*/none does not exist"),
     ("1.png", r"1\.png is a file: name the folder that it is in"),
+    ("fotos/", r"the folder .*/fotos does not exist"),
     ("fotos", "no folder fotos; as a data set: there is no data set fotos: did you"),
     ("empty", "empty holds no image that can be read: it is empty"),
     ("texts", "texts holds no image that can be read: 0 unreadable and 1 other"),
