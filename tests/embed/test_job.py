@@ -203,7 +203,9 @@ def test_images_that_were_moved_are_named(made, here):
   shutil.copytree(made / "photos", here / "moved")
   os.rename(made / "photos", made / "gone")
   try:
-    with pytest.raises(UserError, match=r"photos does not exist.*moved, say where by --images"):
+    with pytest.raises(
+      UserError, match=r"photos does not exist.* say where by --images"
+    ):
       job.run(options(map="pca"))
     job.run(options(map="pca", images="moved"))
   finally:
