@@ -29,10 +29,12 @@ class Outputs(NamedTuple):
       predictor.
     targets: z' of the target network; the online network's own projections,
       gradient and all, where there is no target network.
+    projections: z of the online network, which predictions are of.
   """
 
   predictions: Pair
   targets: Pair
+  projections: Pair
 
 
 def regression(prediction: jax.Array, projection: jax.Array) -> jax.Array:
@@ -54,20 +56,50 @@ def _distance(a: jax.Array, b: jax.Array) -> jax.Array:
   return jnp.sum(jnp.square(a - b), axis=-1)
 
 
-def byol(outputs: Outputs, axis: str | None = None, normalise: str = "l2") -> jax.Array:
+def byol(
+  outputs: Outputs,
+  axis: str | None = None,
+  normalise: str = "l2",
+  centre_targets: bool = False,
+) -> jax.Array:
   """The sum, not the mean, of both directions (BYOL, section 3.1).
 
   Args:
     outputs: of both networks.
-    axis: matters to `normalise="batch"` alone.
+    axis: matters to `normalise="batch"` and `centre_targets` alone.
     normalise: a key of `NORMALISATIONS` (BYOL, table 20).
+    centre_targets: whether the mean over the whole batch is taken off the targets of
+      each view first: a batch statistic, and the only one in a network without. Not in
+      the papers.
 
   Returns:
     A scalar, in [0, 8] for "l2".
   """
   scale = NORMALISATIONS[normalise]
-  (q1, q2), (z1, z2) = jax.tree.map(lambda x: scale(x, axis), outputs)
+  predictions, targets, _ = outputs
+  if centre_targets:
+    targets = jax.tree.map(lambda z: z - _batch_mean(z, axis), targets)
+  (q1, q2), (z1, z2) = jax.tree.map(lambda x: scale(x, axis), (predictions, targets))
   return jnp.mean(_distance(q1, z2) + _distance(q2, z1))
+
+
+def isoloss(outputs: Outputs, axis: str | None = None) -> jax.Array:
+  """BYOL's loss, its gradient handed past a linear predictor in closed form.
+
+  IsoLoss (Halvagal et al. 2023, 2212.04858) takes from the gradient the eigenvalues by
+  which such a predictor W scales it, so that all directions learn equally fast. As W is
+  symmetric and their loss has z W z^T for |z W^(1/2)|^2, its gradient in z is that of
+  BYOL's loss in z W.
+
+  Returns:
+    A scalar in [0, 8], the same as `byol`'s.
+  """
+  past = jax.tree.map(
+    lambda q, z: z + jax.lax.stop_gradient(q - z),
+    outputs.predictions,
+    outputs.projections,
+  )
+  return byol(outputs._replace(predictions=past), axis)
 
 
 def raft(
@@ -103,7 +135,7 @@ def _align_and_cross(
   outputs: Outputs, axis: str | None, alpha: float, beta: float
 ) -> jax.Array:
   del axis
-  (q1, q2), (z1, z2) = outputs
+  (q1, q2), (z1, z2), _ = outputs
   cross = (regression(q1, z1) + regression(q2, z2)) / 2
   return jnp.mean(alpha * regression(q1, q2) + beta * cross)
 
@@ -141,7 +173,7 @@ def _contrast(
   outputs: Outputs, axis: str | None, temperature: float, beta: float
 ) -> jax.Array:
   """-S / temperature + beta log(sum over the others), both directions added."""
-  (q1, q2), (z1, z2) = jax.tree.map(l2_normalise, outputs)
+  (q1, q2), (z1, z2), _ = jax.tree.map(l2_normalise, outputs)
   all1, all2 = (_gather(z, axis) for z in (z1, z2))
   rows, columns = q1.shape[0], all1.shape[0]
   first = 0 if axis is None else jax.lax.axis_index(axis) * rows
@@ -171,12 +203,13 @@ def _layer(x: jax.Array, axis: str | None) -> jax.Array:
 
 
 def _batch(x: jax.Array, axis: str | None) -> jax.Array:
-  def mean(values: jax.Array) -> jax.Array:
-    local = jnp.mean(values, axis=0)
-    return local if axis is None else jax.lax.pmean(local, axis)
+  centre = _batch_mean(x, axis)
+  return _whiten(x, centre, _batch_mean(jnp.square(x - centre), axis))
 
-  centre = mean(x)
-  return _whiten(x, centre, mean(jnp.square(x - centre)))
+
+def _batch_mean(x: jax.Array, axis: str | None) -> jax.Array:
+  local = jnp.mean(x, axis=0)
+  return local if axis is None else jax.lax.pmean(local, axis)
 
 
 def _whiten(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:
@@ -207,6 +240,7 @@ class Valid(NamedTuple):
 
 POSITIVE = Valid(lambda value: value > 0, "more than 0")
 NOT_NEGATIVE = Valid(lambda value: value >= 0, "0 or more")
+TRUE_OR_FALSE = Valid(lambda value: isinstance(value, bool), "True or False")
 
 
 def one_of(names: Iterable[str]) -> Valid:
@@ -223,19 +257,24 @@ class Objective(NamedTuple):
     target: whether there must be a target network (True) or none (False); None
       where either will do.
     predictor: the same of a predictor.
+    closed_form: whether the predictor must be one in closed form.
   """
 
   loss: Callable[..., jax.Array]
   settings: Mapping[str, Valid] = {}
   target: bool | None = None
   predictor: bool | None = None
+  closed_form: bool = False
 
 
 _ALPHA_BETA = {"alpha": POSITIVE, "beta": NOT_NEGATIVE}
 _TEMPERATURE = {"temperature": POSITIVE}
 
 OBJECTIVES: dict[str, Objective] = {
-  "byol": Objective(byol, {"normalise": one_of(NORMALISATIONS)}),
+  "byol": Objective(
+    byol, {"normalise": one_of(NORMALISATIONS), "centre_targets": TRUE_OR_FALSE}
+  ),
+  "isoloss": Objective(isoloss, target=True, predictor=True, closed_form=True),
   "byol_prime": Objective(byol_prime, _ALPHA_BETA, target=True),
   "raft": Objective(raft, _ALPHA_BETA, target=True),
   "simclr": Objective(simclr, _TEMPERATURE, target=False, predictor=False),

@@ -87,16 +87,24 @@ def imagenet(epochs: int) -> ConfigDict:
       },
       "projector": _head(4096, 256),
       "predictor": _head(4096, 256),
+      "closed_form": {"name": "none", "rho": 0.3, "epsilon": 0.01},
       "bn_init": False,
       "objective": {
         "name": "byol",
-        "byol": {"normalise": "l2"},
+        "byol": {"normalise": "l2", "centre_targets": False},
+        "isoloss": {},
         "byol_prime": {"alpha": 1.0, "beta": 1.0},
         "raft": {"alpha": 1.0, "beta": 1.0},
         "simclr": {"temperature": 0.1},
         "info_nce": {"temperature": 0.1, "beta": 1.0},
       },
-      "target": {"kind": "ema", "same_init": False, "tau": tau, "schedule": "cosine"},
+      "target": {
+        "kind": "ema",
+        "same_init": False,
+        "tau": tau,
+        "schedule": "cosine",
+        "frozen": 0.0,  # share of the steps before it moves
+      },
       "optimiser": {
         "name": "lars",
         "learning_rate": rate,

@@ -17,7 +17,7 @@ from byol_jax import description as describe
 from byol_jax import diagnostics, features, objectives, optim, parallel
 from byol_jax.data import augment, colour, datasets, views
 from byol_jax.errors import UserError
-from byol_jax.nets import bn_init, model
+from byol_jax.nets import bn_init, closed_form, model
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import presets
@@ -26,7 +26,14 @@ from experiments.inputs import Inputs
 
 Batch = dict[str, jax.Array]
 Scalars = dict[str, jax.Array]
-Stats = tuple[hk.State, hk.State]  # of the online and of the target network
+
+
+class Carried(NamedTuple):
+  """What a step hands on that is not learned by gradients; see `State`."""
+
+  online_stats: hk.State
+  target_stats: hk.State
+  moments: closed_form.Moments | tuple[()]
 
 
 class State(NamedTuple):
@@ -40,6 +47,7 @@ class State(NamedTuple):
     online_stats: running statistics of the online network's batch norms.
     target_stats: the target network's own.
     optimiser: the optimiser's state.
+    moments: what a predictor in closed form is computed from; nothing for others.
   """
 
   step: jax.Array
@@ -48,6 +56,7 @@ class State(NamedTuple):
   online_stats: hk.State
   target_stats: hk.State
   optimiser: optax.OptState
+  moments: closed_form.Moments | tuple[()] = ()
 
 
 class Pretrain:
@@ -78,6 +87,7 @@ class Pretrain:
     self.objective = systems.loss_from_config(config)
     self.has_target = config.target.kind == "ema"
     self.tau = systems.tau_from_config(config)
+    self.closed_form = systems.closed_form_from_config(config)
     self.networks = self._make_networks(lambda description: description)
     if config.bn_init:
       self.networks_with_bn = self._make_networks(bn_init.with_batch_norm)
@@ -137,6 +147,11 @@ class Pretrain:
       if self.has_target
       else ({}, {})
     )
+    moments: closed_form.Moments | tuple[()] = ()
+    if self.closed_form:
+      outputs = self.config.predictor.outputs
+      moments = closed_form.no_moments(outputs)
+      online = closed_form.with_predictor(online, jnp.eye(outputs))
     return State(
       jnp.zeros((), jnp.int32),
       online,
@@ -144,6 +159,7 @@ class Pretrain:
       online_stats,
       target_stats,
       jax.jit(self.optimiser.init)(online),
+      moments,
     )
 
   def _bn_initialised(self, state: State) -> State:
@@ -182,20 +198,25 @@ class Pretrain:
     """
 
     def gradients(
-      params: hk.Params, stats: Stats, microbatch: Batch
-    ) -> tuple[hk.Params, tuple[Stats, Scalars]]:
+      params: hk.Params, carried: Carried, microbatch: Batch
+    ) -> tuple[hk.Params, tuple[Carried, Scalars]]:
       seen = [self.inputs.standardise(v) for v in self._views(state.step, microbatch)]
       differentiate = jax.grad(self._loss, has_aux=True)
       return differentiate(
-        params, state.target, stats, views=seen, labels=microbatch["label"]
+        params, state.target, carried, views=seen, labels=microbatch["label"]
       )
 
-    grads, (stats, scalars) = optim.accumulate(
-      gradients, state.online, (state.online_stats, state.target_stats), batch
+    grads, (carried, scalars) = optim.accumulate(
+      gradients,
+      state.online,
+      Carried(state.online_stats, state.target_stats, state.moments),
+      batch,
     )
     grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
     updates, optimiser = self.optimiser.update(grads, state.optimiser, state.online)
     online = optax.apply_updates(state.online, updates)
+    if self.closed_form:
+      online = closed_form.with_predictor(online, self.closed_form(carried.moments))
     target = state.target
     if self.has_target:
       scalars["tau"] = tau = self.tau(state.step)
@@ -205,9 +226,14 @@ class Pretrain:
       "gradient_norm": optax.tree.norm(grads),
       "update_norm": optax.tree.norm(updates),
     }
-    online_stats, target_stats = stats
     return State(
-      state.step + 1, online, target, online_stats, target_stats, optimiser
+      state.step + 1,
+      online,
+      target,
+      carried.online_stats,
+      carried.target_stats,
+      optimiser,
+      carried.moments,
     ), scalars
 
   def _views(self, step: jax.Array, microbatch: Batch) -> list[jax.Array]:
@@ -225,29 +251,34 @@ class Pretrain:
     self,
     online: hk.Params,
     target: hk.Params,
-    stats: Stats,
+    carried: Carried,
     *,
     views: Sequence[jax.Array],
     labels: jax.Array,
-  ) -> tuple[jax.Array, tuple[Stats, Scalars]]:
-    """(loss, (statistics, scalars)) of one microbatch.
+  ) -> tuple[jax.Array, tuple[Carried, Scalars]]:
+    """(loss, (what is carried on, scalars)) of one microbatch.
 
     Each view passes through each network by itself, so that batch norm sees one
     view at a time, and the target runs in training mode, with statistics of its
     own (as in BYOL's reference code).
     """
-    online_stats, target_stats = stats
+    online_stats, target_stats, moments = carried
     view1, view2 = views
     run = self.networks
     first, online_stats = run.online(online, online_stats, view1, True)
     second, online_stats = run.online(online, online_stats, view2, True)
-    targets = first.projection, second.projection
+    projections = targets = first.projection, second.projection
     if self.has_target:
       target1, target_stats = run.target(target, target_stats, view1, True)
       target2, target_stats = run.target(target, target_stats, view2, True)
       targets = target1, target2
     predictions = first.prediction, second.prediction
-    loss = self.objective(objectives.Outputs(predictions, targets))
+    loss = self.objective(objectives.Outputs(predictions, targets, projections))
+    if self.closed_form:
+      rho = self.config.closed_form.rho
+      moments = closed_form.updated(
+        moments, projections, targets, rho=rho, axis=parallel.AXIS
+      )
     scalars = {
       "loss": loss,
       "spread": diagnostics.spread(first.projection),
@@ -263,7 +294,8 @@ class Pretrain:
       loss += classifier_loss
       scalars["classifier_loss"] = classifier_loss
       scalars["train_linear_online"] = jnp.sum(correct * known) / count
-    return loss, ((online_stats, target_stats), jax.lax.stop_gradient(scalars))
+    carried = Carried(online_stats, target_stats, moments)
+    return loss, (carried, jax.lax.stop_gradient(scalars))
 
   # What comes of it.
 
@@ -352,7 +384,7 @@ class Pretrain:
     online, target = self._first_statistics(state, self._first_batch())
     return state._replace(online_stats=online, target_stats=target)
 
-  def _statistics(self, state: State, batch: Batch) -> Stats:
+  def _statistics(self, state: State, batch: Batch) -> tuple[hk.State, hk.State]:
     images = self._first_view(state, batch)
     _, online = self.networks.online(state.online, state.online_stats, images, True)
     if not self.has_target:

@@ -1,12 +1,15 @@
-"""The objective and the target that a config names; what means nothing is refused."""
+"""Objective, target and predictor that a config names; what means nothing is refused."""
 
+import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 
 from byol_jax import objectives, optim, parallel
 from byol_jax.errors import UserError
+from byol_jax.nets.closed_form import CLOSED_FORMS, Moments
 
 TARGETS = ("ema", "online")
 
@@ -35,22 +38,64 @@ def loss_from_config(
       if objective.predictor
       else f"{name} takes no predictor: set predictor.depth=0 and predictor.norm=none"
     )
+  if objective.closed_form and config.closed_form.name == "none":
+    raise UserError(
+      f"{name} needs a predictor in closed form: set closed_form.name to one of"
+      f" {', '.join(CLOSED_FORMS)}"
+    )
   return loss
 
 
 def tau_from_config(config: ml_collections.ConfigDict) -> optim.Schedule:
-  """tau of `config.target`, which rises to 1 or stays as it is.
+  """tau of `config.target`: 1 while it is frozen, then its schedule over the rest.
 
   Raises:
     UserError: it is none.
   """
-  target = config.target
+  target, steps = config.target, config.train.steps
   if not 0 <= target.tau <= 1:
     raise UserError(f"target.tau is {target.tau}: give a value in [0, 1]")
+  if not 0 <= target.frozen < 1:
+    raise UserError(
+      f"target.frozen is {target.frozen}: give a share of all steps, in [0, 1)"
+    )
+  frozen = optim.share_of_steps(target.frozen, steps)
   if target.schedule == "constant":
-    return lambda step: target.tau
-  if target.schedule == "cosine":
-    return optim.tau_schedule(target.tau, config.train.steps)
-  raise UserError(
-    f"unknown target.schedule {target.schedule!r}; choose cosine or constant"
-  )
+    moving: optim.Schedule = lambda step: target.tau
+  elif target.schedule == "cosine":
+    moving = optim.tau_schedule(target.tau, steps - frozen)
+  else:
+    raise UserError(
+      f"unknown target.schedule {target.schedule!r}; choose cosine or constant"
+    )
+  if not frozen:
+    return moving
+  return lambda step: jnp.where(step < frozen, 1.0, moving(step - frozen))
+
+
+def closed_form_from_config(
+  config: ml_collections.ConfigDict,
+) -> Callable[[Moments], jax.Array] | None:
+  """What makes the predictor's weights of moments; None for one that is learned.
+
+  Raises:
+    UserError: `config.closed_form` or the predictor cannot be that.
+  """
+  settings, predictor = config.closed_form, config.predictor
+  if settings.name == "none":
+    return None
+  if settings.name not in CLOSED_FORMS:
+    raise UserError(
+      f"unknown closed_form.name {settings.name!r}; choose none,"
+      f" {', '.join(CLOSED_FORMS)}"
+    )
+  if predictor.depth != 1 or predictor.standardised:
+    raise UserError(
+      "a predictor in closed form is one plain linear layer: set predictor.depth=1,"
+      " predictor.norm=none and predictor.standardised=False"
+    )
+  if not 0 <= settings.rho < 1:
+    raise UserError(f"closed_form.rho is {settings.rho}: give a value in [0, 1)")
+  if settings.epsilon <= 0:
+    raise UserError(f"closed_form.epsilon is {settings.epsilon}: give more than 0")
+  return functools.partial(CLOSED_FORMS[settings.name], epsilon=settings.epsilon)

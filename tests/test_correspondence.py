@@ -67,7 +67,7 @@ def train(objective, depth, optimiser, start):
     def loss(params):
       predictions = tuple(online(params, view) for view in views)
       targets = tuple(target(teacher, view) for view in views)
-      found = objectives.Outputs(predictions, targets)
+      found = objectives.Outputs(predictions, targets, predictions)
       return objective(found, alpha=ALPHA, beta=BETA)
 
     value, grads = jax.value_and_grad(loss)(params)

@@ -159,7 +159,7 @@ def test_the_added_objective_is_the_papers():
   namespace["OBJECTIVES"] = {}
   exec(blocks("An objective")["byol_jax/objectives.py"], namespace)
   z1, z2 = np.random.default_rng(0).normal(size=(2, 64, 3)).astype(np.float32) / 2
-  found = namespace["vicreg"](objectives.Outputs((z1, z2), (z1, z2)))
+  found = namespace["vicreg"](objectives.Outputs((z1, z2), (z1, z2), (z1, z2)))
   expected = 25 * np.mean((z1 - z2) ** 2)
   for z in (z1, z2):
     products = np.cov(z.T, bias=True)

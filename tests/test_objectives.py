@@ -28,7 +28,7 @@ def vectors(*shape):
 
 def outputs(n=7, d=5):
   q1, q2, z1, z2 = vectors(4, n, d)
-  return Outputs((q1, q2), (z1, z2))
+  return Outputs((q1, q2), (z1, z2), (z1, z2))
 
 
 def unit(x):
@@ -53,7 +53,7 @@ def test_scale_does_not_matter(name):
   loss = objectives.make_loss(name)
   (q1, q2), (z1, z2) = outputs()
   np.testing.assert_allclose(
-    loss(Outputs((3 * q1, q2), (z1, 0.1 * z2))), loss(outputs()), rtol=1e-5
+    loss(Outputs((3 * q1, q2), (z1, 0.1 * z2), (z1, z2))), loss(outputs()), rtol=1e-5
   )
 
 
@@ -82,7 +82,7 @@ def test_the_batch_may_be_spread_over_devices(name):
 
     def of_scale(scale):
       q1, q2, z1, z2 = jnp.tanh(batch * scale).transpose(1, 0, 2)
-      return loss(Outputs((q1, q2), (z1, z2)))
+      return loss(Outputs((q1, q2), (z1, z2), (z1, z2)))
 
     return jax.value_and_grad(of_scale)(scale)
 
@@ -189,9 +189,9 @@ def test_values_and_gradients_are_those_of_pytorch(name, settings, theirs):
 
 def test_byol_sums_both_directions_and_crosses_the_views():
   # Prediction of view 1 is compared with the target of view 2, and reversed.
-  assert objectives.byol(Outputs((E1, E2), (E2, E1))) == pytest.approx(0.0)
-  assert objectives.byol(Outputs((E1, E2), (E1, E2))) == pytest.approx(4.0)
-  assert objectives.byol(Outputs((E1, -E1), (E1, -E1))) == pytest.approx(8.0)
+  assert objectives.byol(Outputs((E1, E2), (E2, E1), (E1, E2))) == pytest.approx(0.0)
+  assert objectives.byol(Outputs((E1, E2), (E1, E2), (E1, E2))) == pytest.approx(4.0)
+  assert objectives.byol(Outputs((E1, -E1), (E1, -E1), (E1, -E1))) == pytest.approx(8.0)
 
 
 def test_byol_is_two_minus_two_cosines_of_each_direction():
@@ -230,7 +230,7 @@ def test_byol_with_each_normalisation(kind):
 def test_raft_and_byol_prime_worked_out_by_hand():
   # Predictions of the two views at right angles: alignment 2. Cross-model, each
   # view with itself: 0 for the first, 4 for the second, 2 on average.
-  crossed = Outputs((E1, E2), (E1, -E2))
+  crossed = Outputs((E1, E2), (E1, -E2), (E1, E2))
   assert objectives.raft(crossed, alpha=3.0, beta=0.5) == pytest.approx(6 - 1)
   assert objectives.byol_prime(crossed, alpha=3.0, beta=0.5) == pytest.approx(6 + 1)
 
@@ -244,7 +244,7 @@ def test_byol_is_bounded_by_byol_prime(alpha, beta):
     base = rng.normal(size=(1, 3))
     near = base + rng.uniform(0, 2) * rng.normal(size=(4, 1, 3))
     q1, q2, z1, z2 = jnp.float32(near)
-    found = Outputs((q1, q2), (z1, z2))
+    found = Outputs((q1, q2), (z1, z2), (z1, z2))
     prime = objectives.byol_prime(found, alpha=alpha, beta=beta)
     assert objectives.byol(found) / 2 <= bound * prime + 1e-5
 
@@ -256,7 +256,7 @@ def test_simclr_worked_out_by_hand():
   # Two images, at right angles, both views the same: for each view the positive
   # has cosine 1, two negatives have cosine 0.
   z = jnp.concatenate([E1, E2])
-  found = objectives.simclr(Outputs((z, z), (z, z)), temperature=0.5)
+  found = objectives.simclr(Outputs((z, z), (z, z), (z, z)), temperature=0.5)
   assert found == pytest.approx(np.log(1 + 2 * np.exp(-2)))
 
 
@@ -264,7 +264,9 @@ def test_simclr_worked_out_by_hand():
 def test_simclr_equals_optax_ntxent(temperature):
   def both(z):
     projections = z[:6], z[6:]
-    return objectives.simclr(Outputs(projections, projections), None, temperature)
+    return objectives.simclr(
+      Outputs(projections, projections, projections), None, temperature
+    )
 
   def theirs(z):
     return optax.losses.ntxent(z, jnp.tile(jnp.arange(6), 2), temperature)
@@ -281,7 +283,7 @@ from byol_jax import objectives, parallel
 def loss(axis, w, x):
   z = jnp.tanh(x @ w)
   pair = z[:, 0], z[:, 1]
-  return objectives.simclr(objectives.Outputs(pair, pair), axis, 0.1)
+  return objectives.simclr(objectives.Outputs(pair, pair, pair), axis, 0.1)
 rng = np.random.default_rng(0)
 w, x = (rng.normal(size=s).astype(np.float32) for s in ((6, 4), (32, 2, 6)))
 one = jax.value_and_grad(lambda w: loss(None, w, x))(w)
@@ -321,7 +323,7 @@ def test_info_nce_has_byol_and_simclr_at_its_ends():
   byol = objectives.info_nce(outputs(), temperature=0.3, beta=0.0)
   np.testing.assert_allclose(byol, objectives.byol(outputs()), rtol=1e-5)
   projections = outputs().predictions
-  alone = Outputs(projections, projections)
+  alone = Outputs(projections, projections, projections)
   np.testing.assert_allclose(
     objectives.info_nce(alone, temperature=0.3, beta=1.0),
     4 * 0.3 * objectives.simclr(alone, temperature=0.3) + 4,

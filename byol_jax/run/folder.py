@@ -37,7 +37,14 @@ OPERATIONAL = (
   "data.max_unreadable",
 )
 # Settings that later versions added: what an older run, which lacks them, had.
-ADDED = {"train.epochs": None}
+ADDED = {
+  "train.epochs": None,
+  "target.frozen": 0.0,
+  "closed_form.name": "none",
+  "closed_form.rho": 0.3,
+  "closed_form.epsilon": 0.01,
+  "objective.byol.centre_targets": False,
+}
 
 
 class RunDir:
