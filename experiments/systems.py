@@ -1,4 +1,4 @@
-"""Objective, target and predictor that a config names; what means nothing is refused."""
+"""What objective, target and predictor a config names; nonsense is refused."""
 
 import functools
 from collections.abc import Callable
@@ -60,14 +60,15 @@ def tau_from_config(config: ml_collections.ConfigDict) -> optim.Schedule:
       f"target.frozen is {target.frozen}: give a share of all steps, in [0, 1)"
     )
   frozen = optim.share_of_steps(target.frozen, steps)
-  if target.schedule == "constant":
-    moving: optim.Schedule = lambda step: target.tau
-  elif target.schedule == "cosine":
-    moving = optim.tau_schedule(target.tau, steps - frozen)
-  else:
+  schedules: dict[str, Callable[..., optim.Schedule]] = {
+    "cosine": optim.tau_schedule,
+    "constant": lambda tau, _: lambda step: tau,
+  }
+  if target.schedule not in schedules:
     raise UserError(
-      f"unknown target.schedule {target.schedule!r}; choose cosine or constant"
+      f"unknown target.schedule {target.schedule!r}; choose {' or '.join(schedules)}"
     )
+  moving = schedules[target.schedule](target.tau, steps - frozen)
   if not frozen:
     return moving
   return lambda step: jnp.where(step < frozen, 1.0, moving(step - frozen))
