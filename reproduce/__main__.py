@@ -3,6 +3,8 @@
   python -m reproduce --data_dir=DIR --jobs=2      everything, two runs at a time
   python -m reproduce --data_dir=DIR --only=bn     that arm or study alone
   python -m reproduce --norun                      the report of what there is
+  python -m reproduce --scale=accelerator --minutes=10 --data_dir=DIR
+                                                   a slice of what takes an accelerator
 
 Each arm is a run of `byol_jax.main` in a folder of its own; the studies, each a
 module of this package, come after the arms. What comes of each is kept in a record
@@ -10,6 +12,7 @@ beside the report. The same command again continues where it was stopped, and le
 alone what has a record.
 """
 
+import functools
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,7 +22,7 @@ from absl import app, flags, logging
 
 from byol_jax.errors import UserError
 from configs import presets
-from reproduce import arms, work
+from reproduce import accelerator, accelerator_tables, arms, slices, work
 
 
 def main(
@@ -65,6 +68,43 @@ def main(
     raise UserError(f"{', '.join(failed)} failed: see {root / 'logs'}")
 
 
+def in_slices(
+  workdir: str,
+  report_dir: str | None,
+  data_dir: str | None,
+  *,
+  minutes: float | None,
+  run: bool,
+) -> None:
+  """Does what it can of `accelerator.PLAN` in some minutes, then reports.
+
+  Args:
+    workdir, report_dir, data_dir, run: as for `main`.
+    minutes: how long this may take.
+
+  Raises:
+    UserError: something is not as it must be, or a stage failed.
+  """
+  logging.set_verbosity(logging.INFO)
+  plan, root = accelerator.PLAN, Path(workdir)
+  folder = Path(report_dir or root / "report")
+  if run:
+    slices.check_minutes(plan, minutes)
+    assert minutes
+    left = slices.clock(minutes)
+    _check_images(accelerator.PRESET, data_dir)
+    accelerator.check_device()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    noted = functools.partial(accelerator_tables.write, plan, folder)
+    slices.run(plan, root, folder, data_dir, left, noted=noted)
+  print(accelerator_tables.write(plan, folder))
+  print(slices.outcome(plan, root, folder))
+  if failed := slices.failed(plan, folder):
+    raise UserError(
+      f"{', '.join(failed)} failed, as the report says; the next call tries again"
+    )
+
+
 def _prepare(data_dir: str | None) -> None:
   """Tunes XLA for the studies, and finds out whether there is anything to train on.
 
@@ -74,9 +114,14 @@ def _prepare(data_dir: str | None) -> None:
   from byol_jax.run import host
 
   host.tune()
+  _check_images(arms.PRESET, data_dir)
+
+
+def _check_images(preset: str, data_dir: str | None) -> None:
+  """Opens what a preset is trained on; raises UserError if it is not there."""
   from byol_jax.data import datasets
 
-  data = presets.get(arms.PRESET).data
+  data = presets.get(preset).data
   datasets.open_dataset(data.name, data_dir).check(data.train)
 
 
@@ -93,17 +138,28 @@ if __name__ == "__main__":
     "jobs", 1, "Runs at a time, each on its share of the CPU cores."
   )
   RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
+  SCALE = flags.DEFINE_enum(
+    "scale",
+    "cpu",
+    ["cpu", "accelerator"],
+    "The arms and studies, or what takes an accelerator and is done in slices.",
+  )
+  MINUTES = flags.DEFINE_float(
+    "minutes", None, "With --scale=accelerator: how long this command may take."
+  )
+
+  def _start(_: Sequence[str]) -> None:
+    where = WORKDIR.value, REPORT.value, DATA_DIR.value
+    of_the_other = {"cpu": [MINUTES], "accelerator": [ONLY, JOBS]}[SCALE.value]
+    if given := [f"--{flag.name}" for flag in of_the_other if flag.present]:
+      raise UserError(f"{given[0]} is not for --scale={SCALE.value}: leave one out")
+    if SCALE.value == "accelerator":
+      in_slices(*where, minutes=MINUTES.value, run=RUN.value)
+    else:
+      main(*where, only=ONLY.value, jobs=JOBS.value, run=RUN.value)
+
   try:
-    app.run(
-      lambda _: main(
-        WORKDIR.value,
-        REPORT.value,
-        DATA_DIR.value,
-        only=ONLY.value,
-        jobs=JOBS.value,
-        run=RUN.value,
-      )
-    )
+    app.run(_start)
   except UserError as error:
     sys.exit(f"reproduce: {error}")
   except OSError as error:  # a full disk, above all
