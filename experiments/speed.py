@@ -28,6 +28,7 @@ from byol_jax.run.folder import RunDir
 from experiments import pretrain
 
 WARM_UP = 3  # steps that are not timed
+_AHEAD = 2  # steps that the host may run ahead of the devices, as in training
 _ACCELERATORS = ("jax-cuda", "jax_cuda", "nvidia-", "libtpu")
 
 
@@ -110,8 +111,8 @@ def _timed(
       began = time.perf_counter()
     state, scalars = step(state, batch)
     history.append({name: scalars[name] for name in ("loss", "update_norm")})
-    if number >= loop.STEPS_AHEAD:
-      jax.block_until_ready(history[number - loop.STEPS_AHEAD])
+    if number >= _AHEAD:
+      jax.block_until_ready(history[number - _AHEAD])
   jax.block_until_ready(history)
   seconds = time.perf_counter() - began
   found = jax.device_get(history)

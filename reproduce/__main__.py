@@ -88,10 +88,8 @@ def in_slices(
   logging.set_verbosity(logging.INFO)
   plan, root = accelerator.PLAN, Path(workdir)
   folder = Path(report_dir or root / "report")
-  if run:
-    slices.check_minutes(plan, minutes)
-    assert minutes
-    left = slices.clock(minutes)
+  if run and slices.todo(plan, folder):
+    left = slices.clock(plan, minutes)
     _check_images(accelerator.PRESET, data_dir)
     accelerator.check_device()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -150,9 +148,11 @@ if __name__ == "__main__":
 
   def _start(_: Sequence[str]) -> None:
     where = WORKDIR.value, REPORT.value, DATA_DIR.value
-    of_the_other = {"cpu": [MINUTES], "accelerator": [ONLY, JOBS]}[SCALE.value]
-    if given := [f"--{flag.name}" for flag in of_the_other if flag.present]:
-      raise UserError(f"{given[0]} is not for --scale={SCALE.value}: leave one out")
+    others: dict[str, list[flags.FlagHolder]]
+    others = {"cpu": [MINUTES], "accelerator": [ONLY, JOBS]}
+    for flag in others[SCALE.value]:
+      if flag.present:
+        raise UserError(f"--{flag.name} is not for --scale={SCALE.value}")
     if SCALE.value == "accelerator":
       in_slices(*where, minutes=MINUTES.value, run=RUN.value)
     else:

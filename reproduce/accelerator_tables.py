@@ -24,9 +24,11 @@ def write(plan: Plan, folder: Path) -> Path:
 def _lines(plan: Plan, folder: Path, records: Records) -> Iterator[str]:
   complete = sum(record.state == COMPLETE for record in records.values())
   yield "# On an accelerator\n"
+  names = ", ".join(each.name for each in plan.stages if each.name not in records)
   yield (
     "Written by `python -m reproduce --scale=accelerator` from the records beside it."
     f" {complete} of {len(plan.stages)} stages are complete."
+    + (f" To come: {names}." if names else "")
   )
   for kind, (title, explained, cells) in _TABLES.items():
     rows = [
@@ -44,9 +46,13 @@ def _lines(plan: Plan, folder: Path, records: Records) -> Iterator[str]:
       {"": name, "settings": _flags(choice.settings), "why": choice.why}
       for name, choice in choices.items()
     )
+  if software := _software(records):
+    yield "\n## Software of the devices\n"
+    yield from software
   made = [row for name, record in records.items() for row in _starts(name, record)]
   if made:
     yield "\n## How it was made\n"
+    yield "The records have the commands.\n"
     yield from _table(made)
 
 
@@ -120,6 +126,17 @@ def _state(record: Record) -> Cells:
   return {"state": record.state + (f": {_cell(record.why)}" if record.why else "")}
 
 
+def _software(records: Records) -> list[str]:
+  """A line for each platform on which speed was measured, with its packages."""
+  lines: dict[str, None] = {}
+  for record in records.values():
+    if packages := record.found.get("packages"):
+      versions = ", ".join(f"{name} {version}" for name, version in packages.items())
+      platform = " ".join(record.found["platform"].split())
+      lines[f"- {platform}: {versions}"] = None
+  return list(lines)
+
+
 def _starts(name: str, record: Record) -> Iterator[Cells]:
   for start in record.starts:
     versions = ", ".join(f"{k} {v}" for k, v in start["versions"].items())
@@ -129,7 +146,6 @@ def _starts(name: str, record: Record) -> Iterator[Cells]:
       "devices": f"{start['devices']} x {start['kind']}",
       "commit": start["commit"] or "unknown",
       "versions": versions,
-      "command": f"`{_cell(start['command'])}`",
     }
 
 

@@ -34,8 +34,19 @@ _STOPPED = (*(128 + n for n in (SIGINT, SIGTERM)), -SIGINT, -SIGTERM)
 Left = Callable[[], float]  # seconds that are left
 
 
-def clock(minutes: float, now: Callable[[], float] = time.monotonic) -> Left:
-  """Counts the seconds down in which everything is to be done, from this call on."""
+def clock(
+  plan: Plan, minutes: float | None, now: Callable[[], float] = time.monotonic
+) -> Left:
+  """Counts the seconds down in which everything is to be done, from this call on.
+
+  Raises:
+    UserError: in so many minutes no stage could begin.
+  """
+  least = math.ceil((plan.least + _UNKNOWN + _REST) / 60)
+  if minutes is None or minutes < least:
+    raise UserError(
+      f"--minutes is {minutes}: say how long this command may take, {least} or more"
+    )
   end = now() + 60 * minutes - _REST
   return lambda: end - now()
 
@@ -71,17 +82,18 @@ def run(
   place.mkdir(parents=True, exist_ok=True)
   descriptor = disk.lock(place, "wait until it has ended, or choose another --workdir")
   try:
-    for stage in _todo(plan, folder):
-      if left() < plan.least:
+    for stage in todo(plan, folder):
+      records = stages.read(plan, folder)
+      stopping = _stopping(records)
+      if left() < plan.least + stopping:
         logging.info("%.0f s are too few for %s", left(), stage.name)
         return
-      records = stages.read(plan, folder)
       before = stages.read_choices(folder)
       choices = stages.choose(plan, stage, records, before)
       stages.keep_choices(folder, choices)
       child = _Child(stage, place, folder)
       try:
-        state = child.work(choices, data_dir, left, _stopping(records))
+        state = child.work(choices, data_dir, left, stopping)
       finally:
         noted()
       if state == INCOMPLETE:
@@ -90,15 +102,15 @@ def run(
     os.close(descriptor)
 
 
-def _todo(plan: Plan, folder: Path) -> list[Stage]:
+def todo(plan: Plan, folder: Path) -> list[Stage]:
   """What is not complete, what has failed last."""
   records = stages.read(plan, folder)
 
   def state(stage: Stage) -> str:
     return records[stage.name].state if stage.name in records else INCOMPLETE
 
-  todo = [stage for stage in plan.stages if state(stage) != COMPLETE]
-  return sorted(todo, key=lambda stage: state(stage) == FAILED)
+  missing = [stage for stage in plan.stages if state(stage) != COMPLETE]
+  return sorted(missing, key=lambda stage: state(stage) == FAILED)
 
 
 def _stopping(records: Mapping[str, Record]) -> float:
@@ -221,12 +233,13 @@ def _reason(log: Path) -> str:
 def outcome(plan: Plan, root: Path, folder: Path) -> str:
   """How far all is, and what it takes to go on, in one line."""
   records = stages.read(plan, folder)
-  todo = _todo(plan, folder)
-  line = f"{len(plan.stages) - len(todo)} of {len(plan.stages)} stages are complete"
-  if not todo:
+  missing = todo(plan, folder)
+  complete = len(plan.stages) - len(missing)
+  line = f"{complete} of {len(plan.stages)} stages are complete"
+  if not missing:
     return line
   line += f"; the same command goes on, on another machine with a copy of {folder}"
-  for stage in todo:
+  for stage in missing:
     run = run_folder(root, stage)
     if (run / "checkpoints").exists() and records[stage.name].state == INCOMPLETE:
       line += f" and of {run} ({stage.name}, step {records[stage.name].steps})"
@@ -237,16 +250,3 @@ def failed(plan: Plan, folder: Path) -> list[str]:
   """Names of the stages that have failed."""
   records = stages.read(plan, folder)
   return [name for name, record in records.items() if record.state == FAILED]
-
-
-def check_minutes(plan: Plan, minutes: float | None) -> None:
-  """Refuses a slice in which no stage could begin.
-
-  Raises:
-    UserError: it is one.
-  """
-  least = math.ceil((plan.least + _REST) / 60)
-  if minutes is None or minutes < least:
-    raise UserError(
-      f"--minutes is {minutes}: say how long this command may take, {least} or more"
-    )

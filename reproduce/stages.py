@@ -78,7 +78,7 @@ class Plan(NamedTuple):
   Attributes:
     stages: the first first.
     rules: name of a choice -> what makes it, once, of the records that are there.
-    least: seconds without which no stage is begun.
+    least: seconds of work without which no stage is begun.
   """
 
   stages: Sequence[Stage]

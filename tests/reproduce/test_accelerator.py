@@ -1,5 +1,6 @@
 """The stages for an accelerator, their rules, and a slice of it on a tiny network."""
 
+import functools
 import os
 import signal
 import sys
@@ -11,9 +12,11 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
+from byol_jax import parallel
+from byol_jax.data import photos, splits
 from byol_jax.errors import Stopped, UserError
 from byol_jax.run import loop, provenance
-from byol_jax.run.folder import RunDir, flat
+from byol_jax.run.folder import RunDir, flat, resolved
 from experiments import pretrain, settings
 from reproduce import __main__ as command
 from reproduce import accelerator, slices, stages
@@ -60,6 +63,16 @@ def test_the_command_line_says_what_the_config_is(name, tmp_path):
   settings.check(config, tiny.SYSTEMS["byol"](None), {"data.data_dir"})
   assert config.train.precision == "bfloat16"
   assert config.experiment == ("speed" if stage.kind == "speed" else "pretrain")
+
+
+def test_their_splits_are_there():
+  sizes = {"cifar10": {"train": 50_000, "test": 10_000}}
+  sizes["photos"] = photos.open_dataset().sizes
+  for stage in accelerator.PLAN.stages:
+    config = stages.config(stage, CHOICES, None)
+    name = config.data.name
+    for split in (config.data.train, *config.probe.values()):
+      assert splits.count(name, split, sizes[name]) >= 500
 
 
 def test_runs_take_what_was_chosen():
@@ -183,14 +196,31 @@ def changes(config):
 
 
 @pytest.fixture
-def plan(monkeypatch, tmp_path):
+def quick(monkeypatch):
+  """Leaves out what takes long and is tested elsewhere; a step is compiled once."""
+  left_out = {
+    "evaluate": lambda self, state: {"valid_knn": 0.5},
+    "summarise": lambda self, state: {},
+    "show_views": lambda self, folder: None,
+  }
+  for name, instead in left_out.items():
+    monkeypatch.setattr(pretrain.Pretrain, name, instead)
+  monkeypatch.setattr(loop.figures, "curves", lambda run_dir: None)
+  made = []  # the one experiment of both runs
+  make = pretrain.Pretrain
+
+  def make_once(config, run_dir):
+    made.append(make(config, run_dir) if not made else made[0])
+    assert resolved(made[0].config) == resolved(config)
+    return made[0]
+
+  monkeypatch.setattr(pretrain, "Pretrain", make_once)
+  monkeypatch.setattr(parallel, "pmap", functools.cache(parallel.pmap))
+
+
+@pytest.fixture
+def plan(monkeypatch, quick):
   """Two runs that are the same."""
-  # Evaluations are tested elsewhere, and take long to compile.
-  monkeypatch.setattr(
-    pretrain.Pretrain, "evaluate", lambda self, state: {"valid_knn": 0.5}
-  )
-  monkeypatch.setattr(pretrain.Pretrain, "summarise", lambda self, state: {})
-  monkeypatch.setattr(pretrain.Pretrain, "show_views", lambda self, folder: None)
   monkeypatch.setattr(slices, "subprocess", types.SimpleNamespace(Popen=Here))
   monkeypatch.setattr(accelerator, "check_device", lambda: None)
   monkeypatch.setattr(command, "_check_images", lambda preset, data_dir: None)

@@ -151,7 +151,8 @@ def test_what_does_not_stop_is_killed_once_its_record_says_so(work, monkeypatch)
 
 
 def test_with_too_little_time_nothing_begins(work):
-  work.slice([stage("one")], lambda: 99.0)
+  # 100 s of work, and time to stop.
+  work.slice([stage("one")], lambda: 99.0 + slices._UNKNOWN)
   assert work.record("one") is None
   assert not work.metrics("one").exists()
 
@@ -269,17 +270,17 @@ def test_time_to_stop_is_what_was_measured_thrice():
 
 def test_the_clock_ends_before_the_minutes_do():
   now = iter((100.0, 100.0, 400.0))
-  left = slices.clock(10, lambda: next(now))
+  left = slices.clock(Plan([], {}, 100), 10, lambda: next(now))
   assert left() == 600 - slices._REST
   assert left() == 300 - slices._REST
 
 
 @pytest.mark.parametrize("minutes", [None, 0.0, 1.9])
 def test_too_few_minutes_are_refused(minutes):
-  plan = Plan([], {}, least=120 - slices._REST)
-  slices.check_minutes(plan, 2.0)
+  plan = Plan([], {}, least=120 - slices._UNKNOWN - slices._REST)
+  slices.clock(plan, 2.0)
   with pytest.raises(UserError, match=rf"--minutes is {minutes}: .* take, 2 or more"):
-    slices.check_minutes(plan, minutes)
+    slices.clock(plan, minutes)
 
 
 def test_records_of_another_config_are_refused(tmp_path):
