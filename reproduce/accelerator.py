@@ -147,6 +147,6 @@ def check_device() -> None:
     raise UserError(f"JAX finds no device: {last}")
   if asked.stdout.strip() == "cpu":
     raise UserError(
-      "JAX finds no accelerator here: install jax for it, such as jax[cuda12]; on CPUs"
-      " leave out --scale and --minutes"
+      "JAX finds no accelerator here: install jax for it, such as jax[cuda12] or"
+      " jax[cuda13]; on CPUs leave out --scale and --minutes"
     )

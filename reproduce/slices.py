@@ -28,8 +28,9 @@ _NOTE = 30.0  # seconds between two records of a run that is at work
 _REST = 15.0  # seconds that are left at the end, for what follows the last stage
 _UNKNOWN = 60.0  # seconds that stopping takes where nothing was measured
 _PATIENCE = 3.0  # by what a measured stop is multiplied
-# Exit status of a run that was asked to stop, and saved, or had nothing to save yet.
-_STOPPED = (*(128 + n for n in (SIGINT, SIGTERM)), -SIGINT, -SIGTERM)
+# Exit status of a run that was asked to stop while it trained, and otherwise.
+_SAVED = (128 + SIGINT, 128 + SIGTERM)
+_NOT_TRAINING = (-SIGINT, -SIGTERM)
 
 Left = Callable[[], float]  # seconds that are left
 
@@ -43,7 +44,7 @@ def clock(
     UserError: in so many minutes no stage could begin.
   """
   least = math.ceil((plan.least + _UNKNOWN + _REST) / 60)
-  if minutes is None or minutes < least:
+  if minutes is None or not minutes >= least:
     raise UserError(
       f"--minutes is {minutes}: say how long this command may take, {least} or more"
     )
@@ -63,7 +64,7 @@ def run(
   """Does what is not complete, in order, until there is no time for another stage.
 
   A stage that fails stops no other; it is tried again by the next call, after all
-  that have not failed.
+  that have not failed. One that was stopped twice at the same step has failed too.
 
   Args:
     plan: what there is to do.
@@ -90,8 +91,9 @@ def run(
         return
       before = stages.read_choices(folder)
       choices = stages.choose(plan, stage, records, before)
-      stages.keep_choices(folder, choices)
-      child = _Child(stage, place, folder)
+      if choices != before:
+        stages.keep_choices(folder, choices)
+      child = _Child(stage, place, folder, records.get(stage.name))
       try:
         state = child.work(choices, data_dir, left, stopping)
       finally:
@@ -127,9 +129,10 @@ def _stopping(records: Mapping[str, Record]) -> float:
 class _Child:
   """The process of a stage."""
 
-  def __init__(self, stage: Stage, place: Path, folder: Path):
+  def __init__(self, stage: Stage, place: Path, folder: Path, before: Record | None):
     self._stage = stage
     self._folder = folder
+    self._before = before
     self._cache = str(disk.absolute(place / "cache"))
     self._run = run_folder(place.parent, stage)
     self._log = place / "logs" / f"{stage.name}.txt"
@@ -156,14 +159,13 @@ class _Child:
 
   def _stop(self, process: subprocess.Popen, left: Left, patience: float) -> str:
     """Asks it to save and to end, if it has not; the state that its record has then."""
-    if asked := process.poll() is None:
+    if process.poll() is None:
       process.terminate()
       end = time.monotonic() + patience
       self._wait(process, lambda: min(left(), end - time.monotonic()))
     if process.poll() is None:
-      self._keep(INCOMPLETE, f"killed: not saved {patience:.0f} s after SIGTERM")
-      return INCOMPLETE
-    return self._ended(process.returncode, asked)
+      return self._stopped(f"killed: not saved {patience:.0f} s after SIGTERM")
+    return self._ended(process.returncode)
 
   def _start(
     self, choices: Mapping[str, Choice], data_dir: str | None
@@ -194,15 +196,26 @@ class _Child:
         self._keep(INCOMPLETE, "at work, or ended without notice")
         noted = time.monotonic()
 
-  def _ended(self, code: int, asked: bool) -> str:
+  def _ended(self, code: int) -> str:
     """Writes the record of a process that has ended; the state that it has."""
     if code == 0 and RunDir(self._run, writes=False).read_summary() is not None:
       self._keep(COMPLETE)
       return COMPLETE
-    if asked or code in _STOPPED:
-      self._keep(INCOMPLETE, "stopped")
-      return INCOMPLETE
-    why = f"{_reason(self._log)} (exit status {code})"
+    if code in _SAVED:
+      return self._stopped("stopped, and saved")
+    if code in _NOT_TRAINING:
+      return self._stopped("stopped before its first step, or after its last")
+    return self._failed(f"{_reason(self._log)} (exit status {code})")
+
+  def _stopped(self, why: str) -> str:
+    """It goes on in the next slice; if it comes no further there, others go before."""
+    steps = stages.of_run(self._run, INCOMPLETE).steps
+    if self._before is not None and steps <= self._before.steps:
+      return self._failed(f"{why}; in the slice before it had come as far")
+    self._keep(INCOMPLETE, why)
+    return INCOMPLETE
+
+  def _failed(self, why: str) -> str:
     self._keep(FAILED, why)
     logging.warning("%s failed: %s; see %s", self._stage.name, why, self._log)
     return FAILED

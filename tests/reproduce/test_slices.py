@@ -1,6 +1,7 @@
 """The clockwork, with a small program in the place of training."""
 
 import json
+import math
 import os
 import signal
 import sys
@@ -34,6 +35,8 @@ for step in range(first + 1, 6):
     file.write(json.dumps({"step": step, "loss": 1 / step}) + "\\n")
   while step == 2 and (rate == "4" or rate == "2" and not asked):
     time.sleep(0.01)
+  if asked and os.path.exists(state + ".lock"):
+    sys.exit("byol_jax: cannot write")
   if asked:
     open(state, "w").write(str(step))
     sys.exit(143)
@@ -116,7 +119,11 @@ def test_a_run_is_stopped_in_time_and_goes_on_where_it_was(work):
   plan = [stage("one", rate=2), stage("two")]
   work.slice(plan, work.until("one", 2))
   stopped = work.record("one")
-  assert (stopped.state, stopped.why, stopped.steps) == (INCOMPLETE, "stopped", 2)
+  assert (stopped.state, stopped.why, stopped.steps) == (
+    INCOMPLETE,
+    "stopped, and saved",
+    2,
+  )
   assert stopped.curves["loss"][0] == [1, 2]
   assert stopped.found == {}
   assert work.record("two") is None
@@ -148,6 +155,35 @@ def test_what_does_not_stop_is_killed_once_its_record_says_so(work, monkeypatch)
   assert record == work.record("one")
   assert (record.state, record.steps) == (INCOMPLETE, 2)
   assert record.why == "killed: not saved 0 s after SIGTERM"
+
+
+def test_what_comes_no_further_lets_others_go_before_it(work, monkeypatch):
+  monkeypatch.setattr(slices, "_UNKNOWN", 0.1)
+  plan = [stage("one", rate=4), stage("two")]
+  until = work.until("one", 2)
+  work.slice(plan, lambda: until() - 50)
+  assert work.record("one").state == INCOMPLETE
+  began = time.monotonic()  # from the start again, with the metrics of before
+  work.slice(plan, lambda: 110.0 if time.monotonic() < began + 0.5 else 0.0)
+  again = work.record("one")
+  assert (again.state, again.steps) == (FAILED, 2)
+  assert again.why.endswith("after SIGTERM; in the slice before it had come as far")
+  assert work.record("two") is None  # there was no time left
+  work.slice(plan, lambda: 0.0 if work.record("two") else 1000.0)
+  assert work.record("two").state == COMPLETE
+
+
+def test_what_could_not_save_has_failed(work):
+  run = slices.run_folder(work.root, stage("one"))
+  run.mkdir(parents=True)
+  (run / "checkpoints").mkdir()
+  (run / "checkpoints" / "state.lock").touch()
+  work.slice([stage("one", rate=2)], work.until("one", 2))
+  record = work.record("one")
+  assert (record.state, record.why) == (
+    FAILED,
+    "byol_jax: cannot write (exit status 1)",
+  )
 
 
 def test_with_too_little_time_nothing_begins(work):
@@ -275,7 +311,7 @@ def test_the_clock_ends_before_the_minutes_do():
   assert left() == 300 - slices._REST
 
 
-@pytest.mark.parametrize("minutes", [None, 0.0, 1.9])
+@pytest.mark.parametrize("minutes", [None, 0.0, 1.9, math.nan])
 def test_too_few_minutes_are_refused(minutes):
   plan = Plan([], {}, least=120 - slices._UNKNOWN - slices._REST)
   slices.clock(plan, 2.0)
