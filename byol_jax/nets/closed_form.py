@@ -34,8 +34,8 @@ class Moments(NamedTuple):
 
 def no_moments(outputs: int) -> Moments:
   """Those before the first batch, of embeddings of `outputs` dimensions."""
-  zeros = jnp.zeros((outputs, outputs), jnp.float32)
-  return Moments(zeros, zeros)
+  shape = (outputs, outputs)
+  return Moments(jnp.zeros(shape), jnp.zeros(shape))  # two: a step donates each
 
 
 def updated(
