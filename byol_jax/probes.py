@@ -126,8 +126,7 @@ def linear_accuracy(
   classes, labels = np.unique(train_y, return_inverse=True)
   mean, scale = _mean_and_scale(train_x)
   if not standardise:
-    scale = np.sqrt(np.mean(np.square(train_x, dtype=np.float64))).astype(np.float32)
-    scale = scale or np.float32(1)
+    scale = np.full_like(scale, _root_mean_square(train_x) or 1)
   train = (train_x - mean) / scale
   axes = _principal_axes(train)
   train = jnp.asarray(train @ axes)
@@ -227,6 +226,10 @@ def _principal_axes(x: np.ndarray) -> np.ndarray:
   """An orthogonal matrix [D, D] after which the features are not correlated."""
   products = jnp.matmul(x.T, x, precision=jax.lax.Precision.HIGHEST)
   return np.linalg.eigh(np.asarray(products, np.float64))[1].astype(x.dtype)
+
+
+def _root_mean_square(x: np.ndarray) -> float:
+  return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
 
 
 def _mean_and_scale(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -274,7 +274,7 @@ class Pretrain:
       targets = target1, target2
     predictions = first.prediction, second.prediction
     loss = self.objective(objectives.Outputs(predictions, targets, projections))
-    if self.closed_form:
+    if isinstance(moments, closed_form.Moments):
       rho = self.config.closed_form.rho
       moments = closed_form.updated(
         moments, projections, targets, rho=rho, axis=parallel.AXIS

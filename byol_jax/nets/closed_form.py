@@ -58,11 +58,11 @@ def updated(
   """
 
   def of_batch(left: Pair, right: Pair) -> jax.Array:
-    products = [
+    first, second = (
       jnp.matmul(a.T, b, precision=_HIGHEST) / len(a)
       for a, b in zip(left, right, strict=True)
-    ]
-    mean = sum(products) / 2
+    )
+    mean = (first + second) / 2
     return mean if axis is None else jax.lax.pmean(mean, axis)
 
   directions = l2_normalise(targets[1]), l2_normalise(targets[0])
@@ -126,7 +126,7 @@ def _not_zero(value: jax.Array) -> jax.Array:
 
 
 # Each maps (moments, epsilon) to W [P, P], which maps z to z W.
-CLOSED_FORMS: dict[str, Callable[[Moments, float], jax.Array]] = {
+CLOSED_FORMS: dict[str, Callable[..., jax.Array]] = {
   "direct_pred": direct_pred,
   "direct_copy": direct_copy,
   "least_squares": least_squares,
