@@ -1,9 +1,12 @@
 """The report, from records made up for it, and what the README has of ours."""
 
+import re
+import statistics
 from pathlib import Path
 
 import pytest
 
+from byol_jax.disk import read_json
 from reproduce import arms, claims, provenance, report, results
 from tests.reproduce import made_up
 
@@ -129,3 +132,18 @@ def test_there_is_a_report_before_any_run(tmp_path):
   open_ = text.count("| **not decided** |")
   assert open_ == len(claims.CLAIMS) + len(claims.QUESTIONS)
   assert "raw pixels: not measured" in text
+
+
+def test_the_readme_has_the_numbers_of_the_first_edition():
+  folder = ROOT / "docs" / "reproduction" / "first" / "runs"
+  row = r"^\| `([\w-]+)` \| [^|]+ \| ([\d.]+) ± ([\d.]+) \| ([+-][\d.]+) \|$"
+  rows = re.findall(row, (ROOT / "README.md").read_text(), re.MULTILINE)
+  assert rows
+  for name, *numbers in rows:
+    paths = [folder / f"{name}-seed{seed}.json" for seed in (1, 2, 3)]
+    linear = [read_json(path)["summary"]["linear"] for path in paths]
+    trained = [100 * one["encoder"] for one in linear]
+    gains = [100 * (one["encoder"] - one["untrained"]) for one in linear]
+    mean, deviation = statistics.mean(trained), statistics.stdev(trained)
+    expected = [f"{mean:.1f}", f"{deviation:.1f}", f"{statistics.mean(gains):+.1f}"]
+    assert numbers == expected, name
