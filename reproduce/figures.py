@@ -21,6 +21,16 @@ SHOWN = {
   "bn-np": "C1--",
   "bn-tau-0": "C5--",
 }
+# Those of the figure that shows what a moving target does.
+RENEWED = {
+  "bn": "C0-",
+  "bn-tau-996": "C0--",
+  "bn-tau-1": "C0-",
+  "gn-ws": "C2-",
+  "gn-ws-tau-1": "C2-",
+  "none": "C3-",
+  "none-tau-1": "C3-",
+}
 LABELS = {
   "loss": "loss",
   "spread": "spread of projections (0: collapsed)",
@@ -46,6 +56,30 @@ def collapse(found: Results, path: Path) -> None:
   knn.yaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
   if loss.lines:
     loss.legend(fontsize=8)
+  _save(figure, path)
+
+
+def bootstrap(found: Results, path: Path) -> None:
+  """Held-out accuracy of nearest neighbours against the renewals of the target so far.
+
+  An arm whose target never moves is a level line: its last accuracy.
+  """
+  figure = Figure(figsize=(6, 4), layout="constrained")
+  axis = figure.subplots()
+  for name, line in RENEWED.items():
+    if name not in found:
+      continue
+    run = found[name][0]
+    steps, accuracies = run.curves["valid_knn"]
+    renewals = run.renewals[list(steps)]
+    if renewals[-1] > 0:
+      axis.plot(renewals, accuracies, f"{line}o", label=name, linewidth=1, markersize=3)
+    else:
+      axis.axhline(accuracies[-1], color=line[:2], linestyle=":", label=name)
+  axis.yaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
+  _label(axis, "renewals of the target so far", "accuracy of nearest neighbours")
+  if axis.lines:
+    axis.legend(fontsize=8)
   _save(figure, path)
 
 

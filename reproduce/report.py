@@ -22,6 +22,7 @@ def write(folder: Path) -> Path:
   }
   folder.mkdir(parents=True, exist_ok=True)
   figures.collapse(found, folder / "collapse.png")
+  figures.bootstrap(found, folder / "bootstrap.png")
   figures.batch_sizes(found, folder / "batch-size.png")
   if "mirror" in studies:
     figures.mirror(studies["mirror"]["found"], folder / "mirror.png")
@@ -44,6 +45,11 @@ def _lines(found: Results, trials: Results, studies: dict[str, Any]) -> Iterator
   yield from rules.TEXT.splitlines()
   yield "\n## Norms and objectives\n"
   yield from _norms(found)
+  yield "\n![accuracy against renewals of the target](bootstrap.png)\n"
+  yield (
+    "The first seed, on held-out training images. Dotted: the last accuracy with a"
+    " target that never moves."
+  )
   yield "\n## What collapse looks like\n"
   yield "![loss, spread, rank and kNN over training](collapse.png)\n"
   yield (

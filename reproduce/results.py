@@ -25,6 +25,7 @@ CURVES = (
   "loss",
   "spread",
   "valid_knn",
+  "valid_spread",
   "valid_effective_rank",
   "valid_rankme",
   "valid_lidar",

@@ -115,7 +115,8 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   assert "| invariance | 0.00 | 0.00 | 0.0 |" in rows
   assert f"- versions: {provenance.here()['versions']}" in rows
   pictures = {p.name for p in path.parent.glob("*.png")}
-  assert pictures == {"collapse.png", "batch-size.png", "mirror.png"}
+  names = ("bootstrap", "collapse", "batch-size", "mirror")
+  assert pictures == {f"{name}.png" for name in names}
   assert all(f"]({name})" in text for name in pictures)
 
 
