@@ -42,6 +42,7 @@ PROBES: dict[str, Callable[..., float]] = {
   "linear": probes.linear_accuracy,
   "linear_raw": functools.partial(probes.linear_accuracy, standardise=False),
 }
+OF_NETWORKS = ("linear_raw",)  # shows a collapse, which pixels do not have
 
 COLLAPSED = (
   "the representation has collapsed: all images are mapped to nearly the same"
@@ -125,7 +126,9 @@ class Evaluation:
     train = {name: each.features(self._probe.train) for name, each in extracts.items()}
     for probe in PROBES:
       summary[probe] = {
-        name: accuracy(probe, train[name], test[name]) for name in extracts
+        name: accuracy(probe, train[name], test[name])
+        for name, each in extracts.items()
+        if each.views or probe not in OF_NETWORKS
       }
     return summary
 

@@ -63,5 +63,5 @@ def test_pixels_are_probed_on_the_splits_of_the_arms():
   expected = probes.knn_accuracy(
     train["embedding"], train["label"], test["embedding"], test["label"]
   )
-  assert found.keys() == {"knn", "linear", "linear_raw"}
+  assert found.keys() == {"knn", "linear"}
   assert found["knn"] == expected
