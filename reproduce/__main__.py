@@ -3,6 +3,7 @@
   python -m reproduce --data_dir=DIR --jobs=2      everything, two runs at a time
   python -m reproduce --data_dir=DIR --only=bn     that arm or study alone
   python -m reproduce --norun                      the report of what there is
+  python -m reproduce --trials --data_dir=DIR      the trials that chose the setting
   python -m reproduce --scale=accelerator --minutes=10 --data_dir=DIR
                                                    a slice of what takes an accelerator
 
@@ -23,6 +24,7 @@ from absl import app, flags, logging
 from byol_jax.errors import UserError
 from configs import presets
 from reproduce import accelerator, accelerator_tables, arms, slices, work
+from reproduce.trials import TRIALS
 
 
 def main(
@@ -33,6 +35,7 @@ def main(
   only: Sequence[str],
   jobs: int,
   run: bool,
+  trials: bool = False,
 ) -> None:
   """Runs, then reports.
 
@@ -43,6 +46,7 @@ def main(
     only: arms and studies to run; nothing for all.
     jobs: runs at a time.
     run: whether to run what is not complete.
+    trials: whether that is the trials, not arms and studies.
 
   Raises:
     UserError: something is not as it must be, or a run failed.
@@ -53,14 +57,15 @@ def main(
   root = Path(workdir).absolute()
   folder = Path(report_dir or root / "report")
   failed = []
-  work.check(arms.runs(), folder, data_dir)
+  work.check(arms.runs({**arms.ARMS, **TRIALS}), folder, data_dir)
   if run:
-    wanted = only or [*arms.ARMS, *arms.STUDIES]
+    table, studies = (TRIALS, ()) if trials else (arms.ARMS, arms.STUDIES)
+    wanted = only or [*table, *studies]
     _prepare(data_dir)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    runs = [each for each in arms.runs() if each.arm in wanted]
+    runs = [each for each in arms.runs(table) if each.name in wanted]
     failed = work.train(runs, root, folder, data_dir, jobs=jobs)
-    for name in arms.STUDIES:
+    for name in studies:
       if name in wanted:
         work.study(name, root, folder, data_dir)
   print(report.write(folder))
@@ -130,12 +135,18 @@ if __name__ == "__main__":
   )
   DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of tensorflow-datasets.")
   ONLY = flags.DEFINE_multi_enum(
-    "only", [], [*arms.ARMS, *arms.STUDIES], "What to run; all if not given."
+    "only",
+    [],
+    [*arms.ARMS, *arms.STUDIES, *TRIALS],
+    "What to run; all if not given.",
   )
   JOBS = flags.DEFINE_integer(
     "jobs", 1, "Runs at a time, each on its share of the CPU cores."
   )
   RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
+  ONLY_TRIALS = flags.DEFINE_bool(
+    "trials", False, "Run the trials that chose the setting, not the arms."
+  )
   SCALE = flags.DEFINE_enum(
     "scale",
     "cpu",
@@ -149,14 +160,20 @@ if __name__ == "__main__":
   def _start(_: Sequence[str]) -> None:
     where = WORKDIR.value, REPORT.value, DATA_DIR.value
     others: dict[str, list[flags.FlagHolder]]
-    others = {"cpu": [MINUTES], "accelerator": [ONLY, JOBS]}
+    others = {"cpu": [MINUTES], "accelerator": [ONLY, JOBS, ONLY_TRIALS]}
     for flag in others[SCALE.value]:
       if flag.present:
         raise UserError(f"--{flag.name} is not for --scale={SCALE.value}")
     if SCALE.value == "accelerator":
       in_slices(*where, minutes=MINUTES.value, run=RUN.value)
     else:
-      main(*where, only=ONLY.value, jobs=JOBS.value, run=RUN.value)
+      main(
+        *where,
+        only=ONLY.value,
+        jobs=JOBS.value,
+        run=RUN.value,
+        trials=ONLY_TRIALS.value,
+      )
 
   try:
     app.run(_start)
