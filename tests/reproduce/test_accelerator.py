@@ -17,7 +17,7 @@ from byol_jax.data import photos, splits
 from byol_jax.errors import Stopped, UserError
 from byol_jax.run import loop, provenance
 from byol_jax.run.folder import RunDir, flat, resolved
-from experiments import pretrain, settings
+from experiments import pretrain, settings, speed
 from reproduce import __main__ as command
 from reproduce import accelerator, slices, stages
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
@@ -176,8 +176,9 @@ class Here:
   def poll(self):
     if self.returncode is None:
       config, workdir = parsed(self._arguments)
+      experiment = {"speed": speed, "pretrain": pretrain}[config.experiment]
       try:
-        pretrain.run(config, RunDir(workdir, start=provenance.start()))
+        experiment.run(config, RunDir(workdir, start=provenance.start()))
         self.returncode = 0
       except Stopped as stopped:
         self.returncode = 128 + stopped.signal_number
@@ -210,7 +211,9 @@ def quick(monkeypatch):
   make = pretrain.Pretrain
 
   def make_once(config, run_dir):
-    made.append(make(config, run_dir) if not made else made[0])
+    if not made:
+      made.append(make(config, run_dir))
+    made[0].config.experiment = config.experiment
     assert resolved(made[0].config) == resolved(config)
     return made[0]
 
@@ -220,14 +223,22 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def plan(monkeypatch, quick):
-  """Two runs that are the same."""
+  """Two runs that are the same, and before them their speed."""
   monkeypatch.setattr(slices, "subprocess", types.SimpleNamespace(Popen=Here))
   monkeypatch.setattr(accelerator, "check_device", lambda: None)
   monkeypatch.setattr(command, "_check_images", lambda preset, data_dir: None)
-  settings = changes(tiny.config())
+  settings = {**changes(tiny.config()), "target.tau": 0.9}
+
+  def rule(records):
+    assert records["speed"].found["images_per_second"] > 0
+    return Choice({"train.steps": 4}, "it is so")
+
   found = Plan(
-    [Stage(name, "train", "byol_gn_ws", settings, ["tau"]) for name in ("a", "b")],
-    {"tau": lambda records: Choice({"target.tau": 0.9}, "it is so")},
+    [
+      Stage("speed", "speed", "byol_gn_ws", {**settings, "experiment": "speed"}),
+      *(Stage(name, "train", "byol_gn_ws", settings, ["steps"]) for name in ("a", "b")),
+    ],
+    {"steps": rule},
     least=100,
   )
   monkeypatch.setattr(accelerator, "PLAN", found)
@@ -257,12 +268,15 @@ def test_a_run_in_two_slices_is_a_run_in_one(plan, tmp_path, monkeypatch, capsys
 
   stop_after(monkeypatch, 2)
   records = run()
-  assert records.keys() == {"a"}
+  assert records.keys() == {"speed", "a"}
+  assert records["speed"].state == COMPLETE
+  assert records["speed"].found["finite"]
+  assert len(records["speed"].starts) == 1
   assert (records["a"].state, records["a"].steps) == (INCOMPLETE, 2)
-  assert "0 of 2 stages are complete" in capsys.readouterr().out
+  assert "1 of 3 stages are complete" in capsys.readouterr().out
   records = run()
-  assert [records[name].state for name in ("a", "b")] == [COMPLETE, COMPLETE]
-  assert "2 of 2 stages are complete" in capsys.readouterr().out
+  assert {record.state for record in records.values()} == {COMPLETE}
+  assert "3 of 3 stages are complete" in capsys.readouterr().out
   two, one = records["a"], records["b"]
   assert [len(each.starts) for each in (two, one)] == [2, 1]
   assert two.config == one.config
@@ -274,7 +288,7 @@ def test_a_run_in_two_slices_is_a_run_in_one(plan, tmp_path, monkeypatch, capsys
   assert np.isfinite(one.curves["loss"][1]).all()
   text = (tmp_path / "report" / "accelerator.md").read_text()
   assert "| a | 4 of 4 |" in text
-  assert "| tau | `target.tau=0.9` | it is so |" in text
+  assert "| steps | `train.steps=4` | it is so |" in text
   # The records are enough for the same report elsewhere.
   os.rename(tmp_path / "report", tmp_path / "copy")
   command.in_slices(
