@@ -5,20 +5,24 @@ which a complete one is skipped; --workdir has the runs, and the one that was st
 goes on from its checkpoint there.
 """
 
+import datetime
 import math
 import os
 import re
+import shlex
 import subprocess
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGINT, SIGTERM
+from typing import Any
 
 from absl import logging
 
 from byol_jax import disk
 from byol_jax.errors import UserError
+from byol_jax.run import provenance
 from byol_jax.run.folder import RunDir
 from reproduce import stages
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
@@ -136,6 +140,7 @@ class _Child:
     self._cache = str(disk.absolute(place / "cache"))
     self._run = run_folder(place.parent, stage)
     self._log = place / "logs" / f"{stage.name}.txt"
+    self._asked: dict[str, Any] = {}
 
   def work(
     self,
@@ -171,6 +176,7 @@ class _Child:
     self, choices: Mapping[str, Choice], data_dir: str | None
   ) -> subprocess.Popen:
     command = stages.command(self._stage, choices, data_dir, self._run)
+    self._asked = _asked(command)
     logging.info("%s: %s", self._stage.name, " ".join(command[1:]))
     self._log.parent.mkdir(parents=True, exist_ok=True)
     # A run that goes on, here or elsewhere, need not be compiled again.
@@ -222,7 +228,21 @@ class _Child:
 
   def _keep(self, state: str, why: str = "") -> None:
     record = stages.of_run(self._run, state, why)
+    if not record.starts:
+      record = record._replace(starts=[self._asked])
     stages.keep(self._folder, self._stage.name, record)
+
+
+def _asked(command: Sequence[str]) -> dict[str, Any]:
+  """What can be said of a start that may come to nothing; see `provenance.start`."""
+  return {
+    "command": shlex.join(command),
+    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    "commit": provenance.commit(),
+    "versions": provenance.versions(),
+    "devices": "unknown number",
+    "kind": "unknown",
+  }
 
 
 def run_folder(root: Path, stage: Stage) -> Path:

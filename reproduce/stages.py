@@ -46,7 +46,8 @@ class Record(NamedTuple):
   Attributes:
     state: `COMPLETE`, `INCOMPLETE` or `FAILED`.
     why: what it failed by, or how it was stopped, in one line.
-    starts: its starts.jsonl: command, commit, versions and devices of each.
+    starts: its starts.jsonl: command, commit, versions and devices of each; where it
+      never came so far, what is known without it.
     config: its config.json, None if it never came so far.
     steps: updates made.
     found: its summary.json, {} unless it is complete.

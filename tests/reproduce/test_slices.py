@@ -201,6 +201,9 @@ def test_a_stage_that_fails_stops_no_other_and_is_tried_again_last(work, caplog)
     failed.why == "jaxlib.XlaRuntimeError: RESOURCE_EXHAUSTED: 9 GiB (exit status 1)"
   )
   assert failed.config is None
+  [start] = failed.starts
+  assert " -m byol_jax.main --config=configs/byol.py" in start["command"]
+  assert start.keys() >= {"started", "commit", "versions", "devices", "kind"}
   assert failed.steps == 0
   assert "one failed: jaxlib.XlaRuntimeError" in caplog.text
   assert work.record("two").state == COMPLETE
