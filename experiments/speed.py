@@ -21,7 +21,7 @@ import ml_collections
 from absl import logging
 
 from byol_jax import parallel
-from byol_jax.errors import check_at_least
+from byol_jax.errors import UserError
 from byol_jax.run import loop
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
@@ -33,9 +33,15 @@ _ACCELERATORS = ("jax-cuda", "jax_cuda", "nvidia-", "libtpu")
 
 
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
-  """Measures, unless the folder has what was measured; the summary."""
-  check_at_least(WARM_UP + 1, train__steps=config.train.steps)
+  """Measures, unless the folder has what was measured; the summary.
+
+  Raises:
+    UserError: `train.steps` is open, or too few; or as `pretrain.run`.
+  """
   experiment = pretrain.Pretrain(config, run_dir)
+  steps = config.train.steps  # as given: those of a whole run are not wanted
+  if steps is None or steps <= WARM_UP:
+    raise UserError(f"train.steps is {steps}: give {WARM_UP + 1} or more, such as 100")
   loop.check(experiment.config)
   with run_dir:
     run_dir.claim(experiment.config, experiment.inputs.dataset.listing())

@@ -15,7 +15,6 @@ from byol_jax import parallel
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from experiments import speed
-from tests import tiny
 
 
 class State(NamedTuple):
@@ -80,8 +79,11 @@ def test_speed_is_of_the_steps_after_the_warm_up(monkeypatch):
   assert not timing.finite
 
 
-def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):
-  config = tiny.config(steps=speed.WARM_UP)
-  with pytest.raises(UserError, match=r"train\.steps is 3: give 4 or more"):
+@pytest.mark.parametrize("steps", [None, speed.WARM_UP])
+def test_steps_are_to_be_given(tmp_path, monkeypatch, steps):
+  # What it leaves open, such as the number of steps, is filled in by the experiment.
+  monkeypatch.setattr(speed.pretrain, "Pretrain", lambda *_: Sums(10_000))
+  config = ConfigDict({"train": {"steps": steps}})
+  with pytest.raises(UserError, match=rf"train\.steps is {steps}: give 4 or more"):
     speed.run(config, RunDir(tmp_path / "run"))
   assert not (tmp_path / "run").exists()
