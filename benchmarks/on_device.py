@@ -7,6 +7,7 @@ views  batches of two crops, from the data set to arrays on the device
 step   whole steps of training
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -81,13 +82,16 @@ def prepare_step(
 
 
 def _compare(
-  prepare: Callable[..., turns.Prepared], settings: Mapping[str, Any], rounds: int
+  prepare: Callable[..., turns.Prepared],
+  settings: Mapping[str, Any],
+  rounds: int,
+  clock: Callable[[], float],
 ) -> dict[str, turns.Timing]:
   """Prints the source images a second of both ways."""
   # Both are there at the same time, and the first would take most of an accelerator.
   sharing = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
   contestants = {
-    name: turns.Contestant(prepare, {**settings, "on_device": on}, sharing)
+    name: turns.Contestant(prepare, {**settings, "on_device": on}, sharing, clock)
     for name, on in (("host", False), ("device", True))
   }
   found = turns.take_turns(contestants, rounds, warm_up=1)
@@ -99,17 +103,20 @@ def _compare(
   return found
 
 
-def main(only: list[str], rounds: int, **settings: Any) -> None:
+def main(
+  only: list[str], rounds: int, clock: Callable[[], float], **settings: Any
+) -> None:
   """Prints the tables that are asked for.
 
   Args:
     only: names of tables, of `TABLES`.
     rounds: how many times each contestant is timed.
+    clock: see `turns.Contestant`.
     **settings: preset, data_dir and batches of a round.
   """
   if "views" in only:
     print("Two views of each image, on the device:\n")
-    found = _compare(prepare_views, settings, rounds)
+    found = _compare(prepare_views, settings, rounds, clock)
     host, device = (found[name].facts["sample"].astype(int) for name in found)
     differing = 1e6 * np.mean(host != device)
     largest = np.abs(host - device).max()
@@ -118,7 +125,7 @@ def main(only: list[str], rounds: int, **settings: Any) -> None:
     )
   if "step" in only:
     print("Steps of training:\n")
-    _compare(prepare_step, settings, rounds)
+    _compare(prepare_step, settings, rounds, clock)
 
 
 if __name__ == "__main__":
@@ -127,10 +134,14 @@ if __name__ == "__main__":
   PRESET = flags.DEFINE_string("preset", "cifar10", "What is trained on what.")
   DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data set lies.")
   BATCHES = flags.DEFINE_integer("batches", 10, "Batches of a round.", lower_bound=1)
+  COMPUTING = flags.DEFINE_bool(
+    "computing", False, "Count the seconds that a process computes, on all cores."
+  )
   app.run(
     lambda _: main(
       ONLY.value,
       ROUNDS.value,
+      time.process_time if COMPUTING.value else time.perf_counter,
       preset=PRESET.value,
       data_dir=DATA_DIR.value,
       batches=BATCHES.value,

@@ -46,8 +46,8 @@ def decode(source: Source, memory: int) -> Decoded:
     memory: bytes of the device on which they are to live.
 
   Raises:
-    UserError: they have different sizes, or take too much of that memory.
-    Unreadable: no image can be read.
+    UserError: they have different sizes, or take too much of that memory; none can be
+      read.
   """
   first, shape = _first_readable(source)
   _check_size(len(source), shape, memory)
@@ -131,7 +131,9 @@ def _first_readable(source: Source) -> tuple[int, tuple[int, ...]]:
       return index, source[index][0].shape
     except Unreadable as error:
       reason = error
-  raise reason
+  raise UserError(
+    f"none of {len(source)} images can be read, the last because {reason}: mend them"
+  )
 
 
 def _check_size(count: int, shape: tuple[int, ...], memory: int) -> None:

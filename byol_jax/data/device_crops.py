@@ -20,10 +20,10 @@ def crop_flip(images: jax.Array, boxes: jax.Array, size: int) -> jax.Array:
 
   Bicubic interpolation without antialiasing; what lies outside of the box is what lies
   on its edge. Compared with `crops.random_crop_flip` of the same box, a value may
-  differ by one level, never by more: OpenCV computes in float32 too where it has
-  Intel's IPP (its wheels for x86), and rounds about one value in 100 000 the other way.
+  differ by one level, never by more: where OpenCV has Intel's IPP (its wheels for x86)
+  it computes in float32 too, and about one value in 200 000 is rounded the other way.
   Elsewhere, and of boxes under four pixels a side, it rounds the weights to 11 bits,
-  and one value in 30 of noise differs. Boxes of `size` pixels a side are exact.
+  and one value in 30 differs. Boxes of `size` pixels a side are exact.
 
   Args:
     images: uint8 [B, H, W, C].

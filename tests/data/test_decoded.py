@@ -63,7 +63,7 @@ def test_files_are_decoded_once_and_the_next_is_shown_for_a_torn_one():
   expected = np.arange(21)
   expected[[0, 3, 4, 20]] = 1, 5, 5, 1
   np.testing.assert_array_equal(found.shown, expected)
-  with pytest.raises(sources.Unreadable, match="torn"):
+  with pytest.raises(UserError, match=r"none of 21 images can be read, .* torn: mend"):
     decoded.decode(_Files(torn=set(range(21))), GIB)
 
 
