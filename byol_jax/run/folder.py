@@ -39,6 +39,7 @@ OPERATIONAL = (
 # Settings that later versions added: what an older run, which lacks them, had.
 ADDED = {
   "train.epochs": None,
+  "encoder.projected_shortcuts": "as_needed",
   "target.frozen": 0.0,
   "closed_form.name": "none",
   "closed_form.rho": 0.3,

@@ -231,3 +231,6 @@ def test_a_run_of_a_version_without_a_setting_goes_on(run_dir):
   run_dir.claim(newer)
   with pytest.raises(UserError, match=r"differs in train\.epochs"):
     run_dir.claim(config(train={"epochs": 5.0}))
+  run_dir.claim(config(encoder={"projected_shortcuts": "as_needed"}))
+  with pytest.raises(UserError, match=r"differs in encoder\.projected_shortcuts"):
+    run_dir.claim(config(encoder={"projected_shortcuts": "every_stage"}))
