@@ -196,8 +196,8 @@ def imagenette() -> ConfigDict:
 
   The recipe of the README of BYOL's reference code, which names an accuracy of the
   online classifier of about 92.3 %, and the ResNet-18 of that code: it projects the
-  first shortcut of stage 1 too, which torchvision's does not. Lightly's benchmarks have kNN 88.7 % after 800
-  epochs of a schedule of their own.
+  first shortcut of stage 1 too, which torchvision's does not. Lightly's benchmarks have
+  kNN 88.7 % after 800 epochs of a schedule of their own.
 
   By arithmetic (docs/scale.md), under an hour on 8 A100 or on a TPU v4-32, if the
   hosts keep them fed.
