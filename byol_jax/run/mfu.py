@@ -108,12 +108,18 @@ def _products(jaxpr: core.Jaxpr) -> Iterator[float]:
       yield from _products(inner)
 
 
+def _shapes(equation: core.JaxprEqn) -> list[tuple[int, ...]]:
+  """Of both operands and the result."""
+  avals: list[Any] = [v.aval for v in (*equation.invars, *equation.outvars)]
+  return [aval.shape for aval in avals]
+
+
 def _of_convolution(equation: core.JaxprEqn) -> float:
   """Of one without dilation."""
-  shapes = [v.aval.shape for v in (*equation.invars, *equation.outvars)]
   numbers, given = equation.params["dimension_numbers"], equation.params
   images, kernel, outputs = (
-    [shape[axis] for axis in spec] for shape, spec in zip(shapes, numbers, strict=True)
+    [shape[axis] for axis in spec]
+    for shape, spec in zip(_shapes(equation), numbers, strict=True)
   )  # [N, C, H, W], [O, C / groups, H, W], [N, O, H, W]
   taps = 1
   for i, (stride, (low, _)) in enumerate(
@@ -126,9 +132,8 @@ def _of_convolution(equation: core.JaxprEqn) -> float:
 
 def _of_product(equation: core.JaxprEqn) -> float:
   (contracted, _), _ = equation.params["dimension_numbers"]
-  left = equation.invars[0].aval.shape
-  summed = math.prod(left[axis] for axis in contracted)
-  return 2 * equation.outvars[0].aval.size * summed
+  left, _, result = _shapes(equation)
+  return 2 * math.prod(result) * math.prod(left[axis] for axis in contracted)
 
 
 _COUNTS = {"conv_general_dilated": _of_convolution, "dot_general": _of_product}
