@@ -22,7 +22,7 @@ from absl import logging
 
 from byol_jax import parallel
 from byol_jax.errors import UserError
-from byol_jax.run import loop
+from byol_jax.run import loop, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
 from experiments import pretrain
@@ -62,6 +62,8 @@ def measure(experiment: pretrain.Pretrain, folder: Path) -> dict[str, Any]:
   Returns:
     images_per_second: fed with the images of the data set, as in training.
     images_per_second_one_batch: on one batch that lies on the devices.
+    mfu, mfu_one_batch: the same as shares of the devices' peak; None where it is not
+      known (see `run.mfu`).
     finite: whether all losses and updates were; "loss": the last one.
     compile_seconds: of the step, less if a cache had it.
     evaluation_seconds, save_seconds: what a stop may have to wait for.
@@ -81,14 +83,17 @@ def measure(experiment: pretrain.Pretrain, folder: Path) -> dict[str, Any]:
   repeated = itertools.repeat(batch, count)
   state, alone = _timed(step, state, repeated)
   state, fed = _timed(step, state, itertools.chain([batch], batches))
-  peak = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+  memory = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+  peak = mfu.steps_per_second_at_peak(experiment)
   return {
     "images_per_second": size * fed.steps_per_second,
     "images_per_second_one_batch": size * alone.steps_per_second,
+    "mfu": fed.steps_per_second / peak if peak else None,
+    "mfu_one_batch": alone.steps_per_second / peak if peak else None,
     "finite": alone.finite and fed.finite,
     "loss": fed.loss,
     "compile_seconds": compiled,
-    "peak_bytes": peak,
+    "peak_bytes": memory,
     "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
     "evaluation_seconds": _evaluation_seconds(experiment, state),
     "save_seconds": _save_seconds(state, folder),

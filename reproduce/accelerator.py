@@ -64,14 +64,17 @@ _TRAIN = {
 
 def _stages() -> Iterator[Stage]:
   for name, config in SYSTEMS.items():
-    yield Stage(f"speed-{name}", "speed", f"{config}:{PRESET}", _SPEED)
+    for on_device in (False, True):
+      fed = {"data.on_device": on_device}
+      config_file = f"{config}:{PRESET}"
+      yield Stage(_speed(name, on_device), "speed", config_file, {**_SPEED, **fed})
   for name, config in SYSTEMS.items():
     large = f"{config}:imagenet-300"
     yield Stage(f"speed-resnet50-{name}", "speed", large, _RESNET50)
   for name, factor in ((n, f) for n in SYSTEMS for f in FACTORS):
     rate = {"optimiser.learning_rate": factor * _RATE}
     config = f"{SYSTEMS[name]}:{PRESET}"
-    yield Stage(_pilot(name, factor), "pilot", config, {**_PILOT, **rate})
+    yield Stage(_pilot(name, factor), "pilot", config, {**_PILOT, **rate}, ("fed",))
   tau_1 = {**_TRAIN, "target.tau": 1.0}
   none = f"norm_ablation:none-none-none:{PRESET}"
   for name, config, changes, of in (
@@ -82,7 +85,11 @@ def _stages() -> Iterator[Stage]:
     ("simclr", f"simclr:{PRESET}", _TRAIN, "bn"),
     ("gn-ws-tau-1", f"byol_gn_ws:{PRESET}", tau_1, "gn-ws"),
   ):
-    yield Stage(name, "train", config, changes, ("epochs", f"rate-{of}"))
+    yield Stage(name, "train", config, changes, ("fed", "epochs", f"rate-{of}"))
+
+
+def _speed(name: str, on_device: bool) -> str:
+  return f"speed-{name}-on-device" if on_device else f"speed-{name}"
 
 
 def _pilot(name: str, factor: float) -> str:
@@ -105,19 +112,34 @@ def rate(name: str, records: Records) -> Choice:
   return Choice({"optimiser.learning_rate": best}, why)
 
 
+def _speeds(records: Records, on_device: bool) -> list[float]:
+  """Images/s of both systems, or of those of which it was measured."""
+  found = (records.get(_speed(name, on_device)) for name in SYSTEMS)
+  return [r.found["images_per_second"] for r in found if r and r.state == COMPLETE]
+
+
+def fed(records: Records) -> Choice:
+  """By the device itself, where that is faster for both systems."""
+  host, device = (_speeds(records, on_device) for on_device in (False, True))
+  measured = len(host) == len(device) == len(SYSTEMS)
+  faster = measured and all(a < b for a, b in zip(host, device, strict=True))
+  rates = (", ".join(f"{rate:.0f}" for rate in each) for each in (host, device))
+  why = "images/s of {} fed by the host: {}; by the device: {}"
+  systems = ", ".join(SYSTEMS)
+  return Choice({"data.on_device": faster}, why.format(systems, *rates))
+
+
 def epochs(records: Records) -> Choice:
   """200 where GN + WS and BN both take one slice at most by their measured speed."""
   fewer, more = EPOCHS
-  images = more * _EPOCH * _BATCH
-  measured = [records.get(f"speed-{name}") for name in SYSTEMS]
-  done = [r for r in measured if r and r.state == COMPLETE]
-  seconds = [images / r.found["images_per_second"] for r in done]
-  fast = len(done) == len(SYSTEMS) and max(seconds) <= SLICE
+  speeds = _speeds(records, fed(records).settings["data.on_device"])
+  seconds = [more * _EPOCH * _BATCH / speed for speed in speeds]
+  fast = len(seconds) == len(SYSTEMS) and max(seconds) <= SLICE
   chosen = more if fast else fewer
   took = f"{max(seconds):.0f} s" if seconds else "unknown"
   return Choice(
     {"train.steps": chosen * _EPOCH},
-    f"{chosen} epochs: {more} of the slower of {len(done)} would take {took},"
+    f"{chosen} epochs: {more} of the slower of {len(seconds)} would take {took},"
     f" and {SLICE:.0f} s are the most",
   )
 
@@ -125,6 +147,7 @@ def epochs(records: Records) -> Choice:
 PLAN = Plan(
   tuple(_stages()),
   {
+    "fed": fed,
     "epochs": epochs,
     **{f"rate-{name}": functools.partial(rate, name) for name in SYSTEMS},
   },

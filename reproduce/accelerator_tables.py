@@ -63,6 +63,8 @@ def _speed(record: Record) -> Cells:
   return {
     "images/s": _number(found.get("images_per_second"), ".0f"),
     "images/s, one batch": _number(found.get("images_per_second_one_batch"), ".0f"),
+    "MFU, %": _percent(found.get("mfu")),
+    "MFU, one batch, %": _percent(found.get("mfu_one_batch")),
     "peak, GiB": _number(peak and peak / 2**30, ".1f"),
     "compile, s": _number(found.get("compile_seconds"), ".0f"),
     "evaluation, s": _number(found.get("evaluation_seconds"), ".1f"),
@@ -88,8 +90,7 @@ def _progress(record: Record) -> Cells:
 
 def _train(record: Record) -> Cells:
   def accuracy(probe: str, features: str) -> str:
-    value = record.found.get(probe, {}).get(features)
-    return _number(value and 100 * value, ".1f")
+    return _percent(record.found.get(probe, {}).get(features))
 
   return {
     **_progress(record),
@@ -168,6 +169,10 @@ def _last(record: Record, curve: str, form: str, scale: float = 1) -> str:
 
 def _number(value: float | None, form: str) -> str:
   return "" if value is None else f"{value:{form}}"
+
+
+def _percent(share: float | None) -> str:
+  return "" if share is None else f"{100 * share:.1f}"
 
 
 def _cell(text: str) -> str:

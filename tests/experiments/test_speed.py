@@ -46,8 +46,9 @@ class Sums:
     return {}
 
 
-def test_steps_are_made_of_one_batch_and_then_of_all(tmp_path):
+def test_steps_are_made_of_one_batch_and_then_of_all(tmp_path, monkeypatch):
   experiment = Sums(speed.WARM_UP + 1)
+  monkeypatch.setattr(speed.mfu, "steps_per_second_at_peak", lambda _: 1000.0)
   found = speed.measure(experiment, tmp_path)
   # Four of the first batch, and 1 + 2 + 3 + 4. The first evaluation compiles.
   assert experiment.evaluated == [(8, 4 + 10)] * 2
@@ -55,6 +56,9 @@ def test_steps_are_made_of_one_batch_and_then_of_all(tmp_path):
   assert found["finite"] is True
   for name in ("images_per_second", "images_per_second_one_batch"):
     assert found[name] > 0
+  # 4 images a step.
+  for mfu, speed_of in (("mfu", ""), ("mfu_one_batch", "_one_batch")):
+    assert found[mfu] == pytest.approx(found[f"images_per_second{speed_of}"] / 4 / 1000)
   for name in ("compile", "evaluation", "save"):
     assert found[f"{name}_seconds"] > 0
   assert found["state_bytes"] == 4 + 4 * 1000

@@ -27,6 +27,7 @@ from tests import tiny
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
 
 CHOICES = {
+  "fed": Choice({"data.on_device": True}, ""),
   "epochs": Choice({"train.steps": 9700}, ""),
   "rate-gn-ws": Choice({"optimiser.learning_rate": 1.0}, ""),
   "rate-bn": Choice({"optimiser.learning_rate": 4.0}, ""),
@@ -49,7 +50,7 @@ def test_the_order_is_that_of_importance():
     *("gn-ws", "bn", "none", "bn-tau-1", "simclr", "gn-ws-tau-1")
   ]
   kinds = [stage.kind for stage in accelerator.PLAN.stages]
-  assert kinds == ["speed"] * 4 + ["pilot"] * 6 + ["train"] * 6
+  assert kinds == ["speed"] * 6 + ["pilot"] * 6 + ["train"] * 6
   assert len(STAGES) == len(accelerator.PLAN.stages)
 
 
@@ -62,6 +63,8 @@ def test_the_command_line_says_what_the_config_is(name, tmp_path):
   assert workdir == str(tmp_path)
   settings.check(config, tiny.SYSTEMS["byol"](None), {"data.data_dir"})
   assert config.train.precision == "bfloat16"
+  on_device = name.endswith("on-device") or stage.kind != "speed"
+  assert config.data.on_device == on_device
   assert config.experiment == ("speed" if stage.kind == "speed" else "pretrain")
 
 
@@ -128,8 +131,44 @@ def test_the_reason_has_the_numbers():
   assert accelerator.rate("bn", {}).why == "no pilot: the preset's rate"
 
 
+def speeds(**images_per_second):
+  names = {name: name.replace("_", "-") for name in images_per_second}
+  return {
+    f"speed-{names[name]}": record(images_per_second=speed)
+    for name, speed in images_per_second.items()
+  }
+
+
 @pytest.mark.parametrize(
-  ("speeds", "steps"),
+  ("gn_ws_on_device", "bn_on_device", "on_device"),
+  [(2.0, 3.0, True), (1.0, 3.0, False), (2.0, 2.0, False), (2.0, None, False)],
+)
+def test_the_device_feeds_itself_where_that_is_faster_for_both(
+  gn_ws_on_device, bn_on_device, on_device
+):
+  records = speeds(gn_ws=1.0, bn=2.0, gn_ws_on_device=gn_ws_on_device)
+  if bn_on_device:
+    records |= speeds(bn_on_device=bn_on_device)
+  chosen = accelerator.PLAN.rules["fed"](records)
+  assert chosen.settings == {"data.on_device": on_device}
+  assert chosen.why.startswith("images/s of gn-ws, bn fed by the host: 1, 2; by the")
+
+
+def test_the_number_of_epochs_is_by_the_speed_of_what_feeds():
+  fast = {"gn_ws": 20_000.0, "bn": 20_000.0}
+  of_device = {f"{name}_on_device": 2 * speed for name, speed in fast.items()}
+  slow = dict.fromkeys(fast, 10000.0)
+  for records, steps in (
+    (speeds(**fast), 19_400),
+    (speeds(**slow), 9_700),
+    (speeds(**slow, **of_device), 19_400),
+    (speeds(**slow, gn_ws_on_device=40_000.0), 9_700),
+  ):
+    assert accelerator.epochs(records).settings == {"train.steps": steps}
+
+
+@pytest.mark.parametrize(
+  ("measured", "steps"),
   [
     # 200 epochs are 200 * 97 * 512 = 9 932 800 images: 16 555 a second in 600 s.
     ({"gn-ws": 16_560.0, "bn": 20_000.0}, 19_400),
@@ -139,8 +178,8 @@ def test_the_reason_has_the_numbers():
     ({}, 9_700),
   ],
 )
-def test_200_epochs_where_each_takes_one_slice(speeds, steps):
-  records = {f"speed-{n}": record(images_per_second=s) for n, s in speeds.items()}
+def test_200_epochs_where_each_takes_one_slice(measured, steps):
+  records = {f"speed-{n}": record(images_per_second=s) for n, s in measured.items()}
   chosen = accelerator.PLAN.rules["epochs"](records)
   assert chosen.settings == {"train.steps": steps}
   assert chosen.why.startswith(f"{steps // 97} epochs: 200 of the slower of")

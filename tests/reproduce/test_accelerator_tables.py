@@ -17,6 +17,8 @@ PLAN = Plan(
 SPEED = {
   "images_per_second": 1234.5,
   "images_per_second_one_batch": 2000.0,
+  "mfu": 0.1234,
+  "mfu_one_batch": 0.2,
   "finite": True,
   "compile_seconds": 61.4,
   "peak_bytes": 3 * 2**30,
@@ -46,7 +48,7 @@ def keep(folder, name, state, found=None, why="", **fields):
 @pytest.fixture
 def lines(tmp_path):
   keep(tmp_path, "fast", COMPLETE, SPEED, starts=[START])
-  keep(tmp_path, "broken", FAILED, why="XlaRuntimeError: out | of memory")
+  keep(tmp_path, "broken", FAILED, why="XlaError: out | of memory")
   run = {"config": CONFIG, "steps": 100, "curves": CURVES}
   keep(tmp_path, "pilot", COMPLETE, {"seconds": 1.0}, starts=[START, START], **run)
   accuracy = {"encoder": 0.868, "untrained": 0.3}
@@ -61,8 +63,8 @@ def lines(tmp_path):
 @pytest.mark.parametrize(
   "line",
   [
-    "| fast | 1234 | 2000 | 3.0 | 61 | 2.0 | 0.5 | yes | complete |",
-    "| broken |  |  |  |  |  |  |  | failed: XlaRuntimeError: out \\| of memory |",
+    "| fast | 1234 | 2000 | 12.3 | 20.0 | 3.0 | 61 | 2.0 | 0.5 | yes | complete |",
+    "| broken |  |  |  |  |  |  |  |  |  | failed: XlaError: out \\| of memory |",
     "| pilot | 4 | 100 of 970 | 0.500 |  | 45.7 | complete |",
     "| done | 100 of 970 | 0.500 |  | 45.7 | 86.8 | 86.8 | 30.0 |  | 2.5 | complete |",
     "| stopped | 100 of 970 | 0.500 |  | 45.7 |  |  |  |  |  | incomplete: stopped |",
