@@ -71,6 +71,11 @@ def is_first_host() -> bool:
   return jax.process_index() == FIRST_HOST
 
 
+def device_memory() -> int | None:
+  """Bytes of one device of this host, None where that is not known, as on CPUs."""
+  return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+
+
 def describe() -> str:
   """The devices and hosts, for the log."""
   kind = jax.devices()[0].device_kind
@@ -129,6 +134,23 @@ def shard(batch: chex.ArrayTree, microbatches: int | None = None) -> chex.ArrayT
   lead = (jax.local_device_count(),) + ((microbatches,) if microbatches else ())
   split = jax.tree.map(lambda x: x.reshape(*lead, -1, *x.shape[1:]), batch)
   return jax.device_put(split, _sharding(PartitionSpec(AXIS)))
+
+
+def copy_to_each(tree: chex.ArrayTree) -> chex.ArrayTree:
+  """Gives each device of this host a copy, once and for all.
+
+  In a batch for `pmap` it is what a function sees on every device, and no step copies
+  it again.
+
+  Args:
+    tree: leaves [...].
+
+  Returns:
+    Leaves [local devices, ...], as `shard` makes them.
+  """
+  count = jax.local_device_count()
+  copies = jax.tree.map(lambda x: np.broadcast_to(x, (count, *x.shape)), tree)
+  return jax.device_put(copies, _sharding(PartitionSpec(AXIS)))
 
 
 def prefetch(

@@ -69,6 +69,7 @@ def imagenet(epochs: int) -> ConfigDict:
         "mean": _IMAGENET_MEAN,
         "std": _IMAGENET_STD,
         "workers": 16,
+        "on_device": False,  # whether all images live there, and are cropped there
         "max_unreadable": 0.01,  # share of the images
       },
       "views": {

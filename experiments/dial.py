@@ -14,6 +14,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict as Config
 
+from byol_jax import parallel
 from byol_jax.data import batches, crops
 from byol_jax.data.sources import Dataset, Source, Unreadable
 from byol_jax.description import ImageForm
@@ -110,7 +111,6 @@ def measure(config: Config, dataset: Dataset) -> choices.Facts:
       " or more"
     )
   side, pixels, mean, std = _sample(source)
-  device = jax.local_devices()[0]
   return choices.Facts(
     sizes=dataset.sizes,
     images=len(source),
@@ -120,10 +120,10 @@ def measure(config: Config, dataset: Dataset) -> choices.Facts:
     mean=mean,
     std=std,
     labelled=bool(source.num_classes),
-    accelerated=device.platform != "cpu",
+    accelerated=jax.local_devices()[0].platform != "cpu",
     devices=jax.device_count(),
     cores=os.cpu_count() or 1,
-    memory=(device.memory_stats() or {}).get("bytes_limit"),
+    memory=parallel.device_memory(),
   )
 
 

@@ -1,6 +1,7 @@
 """The images of a config's data set, as an experiment needs them."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from absl import logging
 
 from byol_jax import features, parallel
-from byol_jax.data import batches, colour, sources, views
+from byol_jax.data import batches, colour, decoded, device_crops, sources, views
 from byol_jax.data.batches import Batch
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.description import ImageForm
@@ -70,6 +71,7 @@ class Inputs:
     )
     self.image.check()
     self._warn_of_small_images()
+    self._decoded = self._decode() if self._data.on_device else None
 
   def _warn_of_small_images(self) -> None:
     if isinstance(self.train, FolderSource):
@@ -82,6 +84,13 @@ class Inputs:
           len(sides),
           self.image.size,
         )
+
+  def _decode(self) -> decoded.Decoded:
+    """All images to train on, for `data.on_device`; see `decoded.decode`."""
+    # CPUs share the host's memory, which alone is known of them.
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    of_cpu = host // jax.local_device_count()
+    return decoded.decode(self.train, parallel.device_memory() or of_cpu)
 
   def source(self, split: str) -> sources.Source:
     """A split of the data set, opened once."""
@@ -104,10 +113,38 @@ class Inputs:
   ) -> Iterator[chex.ArrayTree]:
     """Training batches from a step to the last, sharded over the devices.
 
-    Leaves are [local devices, microbatches, ...]; see `train_batches`.
+    What a step makes of one by `cropped` is as `batches.train_batches` has it, with
+    leaves [local devices, microbatches, ...].
     """
     steps = range(first_step, self._config.train.steps)
-    return self._batches(views, steps, self._data.workers)
+    if self._decoded is None:
+      return self._batches(views, steps, self._data.workers)
+    return self._batches_of_boxes(self._decoded, views, steps)
+
+  def _batches_of_boxes(
+    self, images: decoded.Decoded, views: Sequence[views.View], steps: range
+  ) -> Iterator[chex.ArrayTree]:
+    """Batches that say what to crop, with all images, which are on the devices."""
+    host_batches = decoded.box_batches(
+      images,
+      views,
+      batch_size=self._config.train.batch_size,
+      seed=self._config.seed,
+      steps=steps,
+      host=jax.process_index(),
+      hosts=jax.process_count(),
+    )
+    on_devices = parallel.copy_to_each(images.images)
+    sharded = parallel.prefetch(
+      self._noted(host_batches), self._config.train.accumulate
+    )
+    return (batch | {"images": on_devices} for batch in sharded)
+
+  def cropped(self, batch: chex.ArrayTree) -> chex.ArrayTree:
+    """Inside of a step: a batch with its views, cropped here if they are not yet."""
+    if "boxes" not in batch:
+      return batch
+    return device_crops.crop_batch(batch, self._data.size)
 
   def first_batch(self, views: Sequence[views.View]) -> chex.ArrayTree:
     """The batch of step 0 alone."""

@@ -108,7 +108,9 @@ class LinearEval:
       del carry
       return jax.grad(loss_fn, has_aux=True)(classifier, microbatch)
 
-    grads, (_, scalars) = optim.accumulate(gradients, state.classifier, None, batch)
+    grads, (_, scalars) = optim.accumulate(
+      gradients, state.classifier, None, self.inputs.cropped(batch)
+    )
     grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
     updates, optimiser = self.optimiser.update(grads, state.optimiser, state.classifier)
     scalars |= {

@@ -191,7 +191,8 @@ class Pretrain:
     Args:
       state: the state before it.
       batch: one device's view1, view2 uint8 [microbatches, n, size, size, C], and
-        label and position (in the batch of all devices) int32 [microbatches, n].
+        label and position (in the batch of all devices) int32 [microbatches, n]; or
+        what `Inputs.cropped` makes this of.
 
     Returns:
       The state after it, and scalars; both the same on all devices.
@@ -210,7 +211,7 @@ class Pretrain:
       gradients,
       state.online,
       Carried(state.online_stats, state.target_stats, state.moments),
-      batch,
+      self.inputs.cropped(batch),
     )
     grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
     updates, optimiser = self.optimiser.update(grads, state.optimiser, state.online)

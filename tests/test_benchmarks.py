@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+
+from benchmarks import bicubic
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,6 +93,16 @@ def private_names(source):
 )
 def test_private_names_are_found(source, found):
   assert private_names(source) == found
+
+
+@pytest.mark.parametrize(("height", "width"), [(11, 40), (3, 50)])
+def test_the_bicubic_resizing_of_tensorflow_is_jaxs(height, width):
+  image = np.random.default_rng(0).integers(0, 256, (height, width, 3))
+  shape = (19, 19, 3)
+  theirs = jax.image.resize(np.float32(image), shape, "cubic", antialias=False)
+  np.testing.assert_allclose(
+    bicubic.tensorflow(image, 19), np.clip(theirs, 0, 255), atol=1e-2
+  )
 
 
 @pytest.mark.parametrize(

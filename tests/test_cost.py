@@ -103,6 +103,19 @@ def test_a_step_is_four_forward_passes_and_one_more_to_recompute(remat, passes):
   assert passes - 0.5 < step.cost_analysis()["flops"] / both_views < passes + 0.5
 
 
+def asks_the_host(program):
+  """Names of what a compiled program has that waits for the host, or that it calls."""
+  words = ("infeed", "outfeed", "send(", "recv(", "callback")
+  return [word for word in words if word in program.as_text()]
+
+
+def test_a_step_asks_nothing_of_the_host():
+  _, step = compiled("byol")
+  assert asks_the_host(step) == []
+  printing = jax.jit(lambda x: jax.debug.print("{}", x)).lower(1.0).compile()
+  assert asks_the_host(printing) == ["callback"]
+
+
 def test_memory_does_not_grow_with_the_pieces_of_a_batch():
   _, few = compiled("norm_ablation:none-none-none", batch_size=32, accumulate=2)
   _, many = compiled("norm_ablation:none-none-none", batch_size=128, accumulate=8)

@@ -29,6 +29,8 @@ if int(hosts) > 1:
 from experiments import pretrain
 from tests import tiny
 config = tiny.config(system)
+# One that pools, and is tried on several hosts too, has its images on the devices.
+config.data.on_device = system == "byol_bn_init"
 if system != "byol_gn_ws":  # one system with all of them is enough
   config.augmentations = "crop_flip"
 if config.optimiser.name == "adam":  # makes whole steps of zero gradients' rounding
@@ -123,6 +125,28 @@ def test_a_donated_state_is_given_up():
   state = parallel.replicate(jnp.ones(4))
   fn(state, parallel.shard(np.ones(2, np.float32)))
   assert state.is_deleted()
+
+
+def test_a_copy_for_each_device_stays_where_it_is_step_after_step():
+  table = parallel.copy_to_each(np.arange(12).reshape(4, 3))
+  assert table.shape == (jax.local_device_count(), 4, 3)
+  fn = parallel.pmap(
+    lambda s, b: (
+      s + parallel.gather(b["table"][b["index"]]).sum(),
+      parallel.gather(b["table"][None]),
+    ),
+    donate=True,
+  )
+  state, places = jnp.zeros((), table.dtype), []
+  for index in ([0, 3], [1, 2], [2, 2]):
+    batch = parallel.shard({"index": np.array(index)})
+    state, seen = fn(state, batch | {"table": table})
+    places.append([s.data.unsafe_buffer_pointer() for s in table.addressable_shards])
+  assert state == 3 + 30 + 12 + 21 + 21 + 21
+  np.testing.assert_array_equal(
+    seen, np.broadcast_to(np.arange(12).reshape(4, 3), seen.shape)
+  )
+  assert places[0] == places[1] == places[2]
 
 
 def test_prefetch_runs_ahead_but_not_away():

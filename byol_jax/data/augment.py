@@ -48,7 +48,7 @@ def augment(keys: jax.Array, images: jax.Array, view: View) -> jax.Array:
     return images
   draws = jax.vmap(functools.partial(draw, view=view, ops=ops))(keys)
   apply = functools.partial(_apply, view=view, ops=ops)
-  return _for_each(apply, draws, images)
+  return for_each(apply, draws, images)
 
 
 class JitterOp(NamedTuple):
@@ -151,10 +151,18 @@ def _maybe(
   return jax.lax.cond(happens, op, lambda image: image, image)
 
 
-def _for_each(f: Callable[..., jax.Array], draws: Draw, images: jax.Array) -> jax.Array:
-  """`f` on each image and its draw, the way that suits the backend."""
+def for_each(f: Callable[..., jax.Array], *arrays: chex.ArrayTree) -> jax.Array:
+  """`f` of each image with what belongs to it, in the way that suits the backend.
+
+  Args:
+    f: of an element of each of `arrays`.
+    arrays: leaves [B, ...].
+
+  Returns:
+    What `f` gives, [B, ...].
+  """
   # In a batch, branches become selects: every operation runs on every image.
   # An accelerator hides that; on CPU, one image at a time is about ten times faster.
   if jax.default_backend() == "cpu":
-    return jax.lax.map(lambda pair: f(*pair), (draws, images))
-  return jax.vmap(f)(draws, images)
+    return jax.lax.map(lambda each: f(*each), arrays)
+  return jax.vmap(f)(*arrays)

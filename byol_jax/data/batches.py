@@ -68,7 +68,7 @@ def train_batches(
     UserError: batch_size cannot be divided by hosts.
     Unreadable: no image can be read.
   """
-  share = _share(batch_size, hosts)
+  share = share_of_host(batch_size, hosts)
   load = functools.partial(
     train_chunk,
     batch_size=batch_size,
@@ -111,7 +111,7 @@ def eval_batches(
   Raises:
     UserError: batch_size cannot be divided by hosts.
   """
-  share = _share(batch_size, hosts)
+  share = share_of_host(batch_size, hosts)
   load = functools.partial(
     _eval_chunk, batch_size=batch_size, source=source, size=size, crop=crop
   )
@@ -119,7 +119,8 @@ def eval_batches(
   return _iterate(load, steps, offset=host * share, share=share, workers=0)
 
 
-def _share(batch_size: int, hosts: int) -> int:
+def share_of_host(batch_size: int, hosts: int) -> int:
+  """Images of a batch that each host takes; UserError if they are no whole number."""
   if batch_size % hosts:
     raise UserError(
       f"batch_size {batch_size} cannot be divided by {hosts} hosts: choose a"
@@ -206,15 +207,14 @@ def train_chunk(
   """Loads the images at consecutive positions of a step's global batch."""
   count = len(positions)
   first = step * batch_size + int(positions[0])
+  order = image_order(seed, first, count, len(source)).tolist()
   uniforms = [crop_uniforms(seed, v, first, count) for v in range(len(views))]
   crop_shape = (count, size, size, source.channels)
   cropped = [np.empty(crop_shape, np.uint8) for _ in views]
   labels = np.empty(count, np.int32)
   unreadable = np.full(count, -1, np.int32)
   read = reader(source)
-  for i in range(count):
-    epoch, place = divmod(first + i, len(source))
-    index = int(permutation(seed, epoch, len(source))[place])
+  for i, index in enumerate(order):
     draws = [uniforms[v][i] for v in range(len(views))]
     scale_for = functools.partial(
       crops.random_scale, uniforms=draws, size=size, views=views
@@ -285,6 +285,16 @@ def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
   """Order of an epoch's images: each of 0..count - 1 once."""
   philox = np.random.Philox(key=[seed, _PERMUTATION], counter=[0, epoch, 0, 0])
   return np.argsort(philox.random_raw(count), kind="stable")
+
+
+def image_order(seed: int, first: int, count: int, images: int) -> np.ndarray:
+  """Which of the images is where: of positions first..first + count - 1."""
+  epochs, places = np.divmod(np.arange(first, first + count), images)
+  order = np.empty(count, np.int64)
+  for epoch in np.unique(epochs).tolist():
+    inside = epochs == epoch
+    order[inside] = permutation(seed, epoch, images)[places[inside]]
+  return order
 
 
 def crop_uniforms(seed: int, view: int, first: int, count: int) -> np.ndarray:

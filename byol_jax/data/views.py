@@ -13,7 +13,8 @@ from byol_jax.errors import UserError
 class View(NamedTuple):
   """How one of the two views of an image is made; BYOL's view 1 by default.
 
-  The crop and the flip happen on the host, the rest in `augment`. A probability
+  The crop and the flip happen on the host (`crops`) or, of images that live on the
+  device, there (`device_crops`), the rest in `augment`. A probability
   or a strength of 0 removes its operation from the compiled program.
 
   Attributes:

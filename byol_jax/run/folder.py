@@ -38,6 +38,7 @@ OPERATIONAL = (
 )
 # Settings that later versions added: what an older run, which lacks them, had.
 ADDED = {
+  "data.on_device": False,
   "train.epochs": None,
   "target.frozen": 0.0,
   "closed_form.name": "none",

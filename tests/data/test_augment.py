@@ -168,7 +168,7 @@ def test_an_operation_that_is_off_is_not_compiled(op, off, monkeypatch):
 
   monkeypatch.setattr(colour, op, spy)
   # Trace only: compiling 16 programs would take long.
-  monkeypatch.setattr(lib, "_for_each", lambda f, *xs: jax.eval_shape(jax.vmap(f), *xs))
+  monkeypatch.setattr(lib, "for_each", lambda f, *xs: jax.eval_shape(jax.vmap(f), *xs))
   keys, images = _keys(2), jnp.zeros([2, 20, 20, 3])
   lib.augment(keys, images, EVERYTHING._replace(**off))
   assert not traced

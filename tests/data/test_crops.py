@@ -8,6 +8,7 @@ from scipy import stats
 
 from byol_jax.data import crops
 from byol_jax.data.views import View
+from tests.data import oracles
 
 WHOLE = View(crop_area=(1, 1), crop_aspect=(1, 1), flip=0)
 
@@ -92,6 +93,20 @@ def test_the_patch_is_where_the_numbers_say():
   assert got == (slice(0, 60), slice(0, 46))
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (375, 500), (1, 7)])
+@pytest.mark.parametrize("view", [View(), WHOLE, View(crop_area=(1, 1), flip=1.0)])
+def test_boxes_are_the_patches_and_flips_of_the_images_one_by_one(height, width, view):
+  uniforms = np.random.default_rng(2).random((1000, crops.NUM_UNIFORMS))
+  uniforms[:2] = [[0.0], [1 - 2**-53]]
+  found = crops.random_boxes(height, width, uniforms, view)
+  assert found.dtype == np.int32
+  for box, draw in zip(found.tolist(), uniforms, strict=True):
+    rows, columns = crops.random_patch(height, width, draw, view)
+    size = rows.stop - (rows.start or 0), columns.stop - (columns.start or 0)
+    corner = rows.start or 0, columns.start or 0
+    assert box == [*corner, *size, int(draw[4] < view.flip)]
+
+
 def test_a_patch_wider_than_the_image_is_cut_to_fit(monkeypatch):
   monkeypatch.setattr(crops, "_resize", lambda image, size: image)
   view = View(crop_area=(1, 1), crop_aspect=(2, 2), flip=0)
@@ -113,26 +128,12 @@ def test_an_image_of_the_target_size_is_left_alone():
   np.testing.assert_array_equal(crops.central_crop(image, 32, 1.0), image)
 
 
-def _cubic_weights(size_in, size_out):
-  """Keys' bicubic kernel (1981) with a = -0.75, half-pixel centres."""
-  a, weights = -0.75, np.zeros((size_out, size_in))
-  for i in range(size_out):
-    centre = (i + 0.5) * size_in / size_out - 0.5
-    for tap in range(int(np.floor(centre)) - 1, int(np.floor(centre)) + 3):
-      x = abs(centre - tap)
-      near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-      far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-      weights[i, np.clip(tap, 0, size_in - 1)] += near if x <= 1 else far
-  return weights
-
-
 @pytest.mark.parametrize(("height", "width"), [(11, 17), (40, 23)])
 def test_resize_is_bicubic_without_antialiasing(height, width):
   image = _noise(height, width, 1)
   got = crops.random_crop_flip(image, [0.0] * 5, 19, WHOLE)
-  rows, columns = _cubic_weights(height, 19), _cubic_weights(width, 19)
-  expected = np.clip(rows @ image[..., 0] @ columns.T, 0, 255)
-  np.testing.assert_allclose(got[..., 0], expected, atol=1)
+  expected = np.clip(oracles.bicubic(image, 19), 0, 255)
+  np.testing.assert_allclose(got, expected, atol=1)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -2,11 +2,13 @@
 
 import os
 
+import chex
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from byol_jax import load_encoder
+from byol_jax import load_encoder, parallel
 from byol_jax.data import datasets
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
@@ -147,6 +149,50 @@ def test_images_that_must_be_enlarged_are_counted(photos, caplog):
   caplog.clear()
   Inputs(config(photos, size=20), dataset)
   assert "enlarged" not in caplog.text
+
+
+def cropped_batches(photos, on_device):
+  """All batches of the run as a step has them, and what was found unreadable."""
+  settings = config(photos, on_device=on_device)
+  settings.train.accumulate = 2
+  inputs = Inputs(settings, datasets.open_dataset("folder", str(photos)))
+  crop = parallel.pmap(
+    lambda _, batch: jax.tree.map(parallel.gather, inputs.cropped(batch))
+  )
+  kinds = [pretrain.views.from_settings(settings.views[v]) for v in ("view1", "view2")]
+  found = [jax.device_get(crop(0, batch)) for batch in inputs.batches(kinds, 0)]
+  return found, inputs.unreadable
+
+
+def test_images_on_the_device_show_what_the_host_would_have_sent(photos):
+  ours, our_unreadable = cropped_batches(photos, on_device=True)
+  theirs, their_unreadable = cropped_batches(photos, on_device=False)
+  assert len(ours) == 3
+  assert our_unreadable == their_unreadable
+  assert list(our_unreadable) == ["b/7.png"]  # 48 places show all 40 images
+  for one, other in zip(ours, theirs, strict=True):
+    chex.assert_trees_all_equal_shapes_and_dtypes(one, other)
+    for key in one.keys() - {"view1", "view2"}:
+      np.testing.assert_array_equal(one[key], other[key])
+    for key in ("view1", "view2"):
+      distance = np.abs(one[key].astype(int) - other[key])
+      assert distance.max() <= 1
+      assert (distance > 0).mean() < 0.05
+
+
+def test_images_of_several_sizes_cannot_live_on_the_device(photos, tmp_path):
+  Image.new("RGB", (25, 20)).save(photos / "a" / "3.png")
+  message = r"of one size; image (a|b)/.* pixels, .* set data.on_device=False$"
+  with pytest.raises(UserError, match=message):
+    run(photos, tmp_path / "run", on_device=True)
+  assert not (tmp_path / "run").exists()
+
+
+def test_images_on_the_device_fit_there(photos, monkeypatch):
+  monkeypatch.setattr(parallel, "device_memory", lambda: 4 * 40 * 20 * 24 * 3 - 1)
+  message = r"40 images of 20 x 24 x 3 take 0.0 GiB, more than 25% of the 0.0 GiB of a"
+  with pytest.raises(UserError, match=message):
+    Inputs(config(photos, on_device=True), datasets.open_dataset("folder", str(photos)))
 
 
 def test_images_of_other_channels_than_the_encoders(photos):

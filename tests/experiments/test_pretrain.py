@@ -1,5 +1,6 @@
 """Pretraining end to end, on the embedded set with a tiny network."""
 
+import functools
 import json
 
 import chex
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import costs
 from byol_jax import parallel
 from byol_jax.errors import UserError
 from byol_jax.run import loop, stored
@@ -79,6 +81,7 @@ def test_everything_is_watched_from_the_start(run):
 
 def test_linear_evaluation_of_the_run(run, tmp_path):
   config = tiny.linear_eval(run[0])
+  config.data.on_device = True  # its crops are part of the program, as of pretraining
   summary = start(tmp_path / "linear", config, linear_eval.LinearEval)
   assert 0 <= summary["linear"]["encoder"] <= summary["linear_top5"]["encoder"] <= 1
   assert summary["test_images"] == 40
@@ -175,20 +178,47 @@ def test_an_untrained_batch_norm_network_has_usable_statistics():
   assert 0.1 < found["valid_spread"] <= 1
 
 
+@functools.cache
+def three_steps(microbatches, on_device=False):
+  """An experiment, its state after three steps and the batch of the third."""
+  config = tiny.config(batch_size=4 * jax.device_count(), accumulate=microbatches)
+  config.data.on_device = on_device
+  experiment = pretrain.Pretrain(config)
+  state = parallel.replicate(experiment.init())
+  update = parallel.pmap(experiment.step)
+  for batch, _ in zip(experiment.batches(0), range(3), strict=False):
+    state, _ = update(state, batch)
+  assert int(state.step) == 3
+  return experiment, state, batch
+
+
 def test_accumulation_gives_the_whole_batchs_update():
   # Where no statistics are shared, microbatches and the whole are the same.
-  states = []
-  for microbatches in (1, 2):
-    config = tiny.config(batch_size=4 * jax.device_count(), accumulate=microbatches)
-    experiment = pretrain.Pretrain(config)
-    state = parallel.replicate(experiment.init())
-    update = parallel.pmap(experiment.step)
-    for batch, _ in zip(experiment.batches(0), range(3), strict=False):
-      state, _ = update(state, batch)
-    states.append(state)
-    assert int(state.step) == 3
+  states = [three_steps(microbatches)[1] for microbatches in (1, 2)]
   chex.assert_trees_all_close(states[0].online, states[1].online, atol=1e-4)
   chex.assert_trees_all_close(states[0].target, states[1].target, atol=1e-4)
+
+
+def test_images_that_live_on_the_device_make_the_same_run():
+  experiment, state, batch = three_steps(2, on_device=True)
+  expected = three_steps(2)[1]
+  chex.assert_trees_all_close(state.online, expected.online, atol=1e-4)
+  chex.assert_trees_all_close(state.target, expected.target, atol=1e-4)
+  chex.assert_trees_all_equal(next(experiment.batches(2)), batch)  # a restart
+  # They are an argument of the program and no constant in it.
+  program = parallel.pmap(experiment.step).lower(state, batch).as_text()
+  assert max(map(len, program.splitlines())) < batch["images"].size
+
+
+def test_bfloat16_keeps_what_is_learned_and_logged_in_float32():
+  config = tiny.config("byol", precision="bfloat16")
+  config.optimiser.name = "adam"  # it has two moments of each parameter
+  experiment = pretrain.Pretrain(config)
+  update = parallel.pmap(experiment.step)
+  state, scalars = jax.eval_shape(update, *costs.step_shapes(experiment))
+  assert {leaf.dtype for leaf in jax.tree.leaves(scalars)} == {jnp.dtype("float32")}
+  counts = [leaf for leaf in jax.tree.leaves(state) if leaf.dtype != jnp.float32]
+  assert {(leaf.shape, str(leaf.dtype)) for leaf in counts} == {((), "int32")}
 
 
 def test_target_follows_the_new_online_parameters():

@@ -231,3 +231,9 @@ def test_a_run_of_a_version_without_a_setting_goes_on(run_dir):
   run_dir.claim(newer)
   with pytest.raises(UserError, match=r"differs in train\.epochs"):
     run_dir.claim(config(train={"epochs": 5.0}))
+  # Fed by the host as it always was: crops of the device are not the same to the bit.
+  newer.data.on_device = False
+  run_dir.claim(newer)
+  newer.data.on_device = True
+  with pytest.raises(UserError, match=r"differs in data\.on_device"):
+    run_dir.claim(newer)

@@ -1,0 +1,86 @@
+"""Crops on the device, beside OpenCV's and a bicubic kernel in double precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from byol_jax.data import crops, device_crops
+from byol_jax.data.views import View
+from tests.data import oracles
+
+VIEW = View(crop_area=(0.01, 1.0), crop_aspect=(0.4, 2.5))
+
+
+def _noise(*shape):
+  return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _boxes(count, height, width):
+  uniforms = np.random.default_rng(1).random((count, crops.NUM_UNIFORMS))
+  return uniforms, crops.random_boxes(height, width, uniforms, VIEW)
+
+
+def _crop(images, boxes, size):
+  crop = jax.jit(device_crops.crop_flip, static_argnums=2)
+  return np.asarray(crop(images, boxes, size))
+
+
+# Mostly enlarged, mostly reduced, and both.
+@pytest.mark.parametrize(
+  ("height", "width", "channels", "size"),
+  [(20, 26, 3, 24), (60, 40, 1, 16), (48, 48, 4, 24)],
+)
+def test_it_is_bicubic_and_opencvs_to_a_level(height, width, channels, size):
+  images = _noise(200, height, width, channels)
+  uniforms, boxes = _boxes(len(images), height, width)
+  found = _crop(images, boxes, size)
+  assert found.dtype == np.uint8
+
+  theirs = [
+    crops.random_crop_flip(image, draw, size, VIEW)
+    for image, draw in zip(images, uniforms, strict=True)
+  ]
+  distance = np.abs(found.astype(int) - np.stack(theirs))
+  assert distance.max() <= 1
+  assert (distance > 0).mean() < 0.05  # 1e-5 with Intel's IPP
+
+  exact = [
+    oracles.bicubic(image[top : top + rows, left : left + columns], size)
+    for image, (top, left, rows, columns, _) in zip(images, boxes, strict=True)
+  ]
+  flip = boxes[:, 4, None, None, None] == 1
+  exact = np.where(flip, np.stack(exact)[:, :, ::-1], np.stack(exact))
+  assert np.abs(found - np.clip(exact, 0, 255)).max() < 0.501
+
+
+@pytest.mark.parametrize("flip", [0, 1])
+def test_a_box_of_the_target_size_is_cut_out_exactly(flip):
+  image = _noise(1, 20, 30, 3)
+  found = _crop(image, np.int32([[3, 7, 12, 12, flip]]), 12)
+  expected = image[:, 3:15, 7:19]
+  np.testing.assert_array_equal(found, expected[:, :, ::-1] if flip else expected)
+
+
+def test_single_pixels_and_edges_of_the_image():
+  image = _noise(1, 9, 9, 3)
+  for top, left in ((0, 0), (8, 8), (4, 0)):
+    found = _crop(image, np.int32([[top, left, 1, 1, 0]]), 4)
+    np.testing.assert_array_equal(
+      found, np.broadcast_to(image[:, top, left], (1, 4, 4, 3))
+    )
+
+
+def test_a_batch_of_boxes_becomes_one_of_views():
+  images = _noise(5, 12, 12, 3)
+  index = np.int32([[4, 0, 4], [1, 2, 3]])  # two microbatches of three
+  boxes = np.stack([_boxes(6, 12, 12)[1], _boxes(6, 12, 12)[1][::-1]], axis=1)
+  batch = {"images": images, "index": index, "label": index}
+  batch["boxes"] = boxes.reshape(2, 3, 2, 5)
+  found = device_crops.crop_batch(jax.tree.map(jnp.asarray, batch), 8)
+  assert found.keys() == {"view1", "view2", "label"}
+  for number in (0, 1):
+    view = found[f"view{number + 1}"]
+    assert view.shape == (2, 3, 8, 8, 3)
+    alone = _crop(images[index.reshape(-1)], boxes[:, number], 8)
+    np.testing.assert_array_equal(view.reshape(alone.shape), alone)
