@@ -46,6 +46,22 @@ def spread(z: jax.Array) -> jax.Array:
   return jnp.sqrt(z.shape[1]) * jnp.mean(std)
 
 
+def common_part(z: jax.Array) -> jax.Array:
+  """Squared length of the mean of l2-normalised z: what all directions share.
+
+  1 - this is the variance of the directions, of which `spread` is a root mean.
+
+  Args:
+    z: [N, D] features or embeddings.
+
+  Returns:
+    A scalar in [0, 1]: about 1 / N when the directions cancel out, 1 when all
+    embeddings point the same way.
+  """
+  chex.assert_rank(z, 2)
+  return jnp.sum(jnp.square(jnp.mean(l2_normalise(z), axis=0)))
+
+
 def effective_rank(h: jax.Array) -> jax.Array:
   """exp of the entropy of the normalised singular values (Roy & Vetterli 2007).
 

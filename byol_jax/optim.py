@@ -7,6 +7,7 @@ import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from byol_jax.errors import UserError
@@ -88,6 +89,19 @@ def tau_schedule(base: float, total_steps: int) -> Schedule:
   return lambda step: (
     1.0 - (1.0 - base) * (1.0 + jnp.cos(jnp.pi * step / total_steps)) / 2.0
   )
+
+
+def renewals(tau: Schedule, total_steps: int) -> np.ndarray:
+  """How often the target has been renewed after 0, 1, ... steps: the sum of 1 - tau.
+
+  Far below 1 over a whole run, the target is hardly but what it was drawn as; BYOL's
+  300 epochs come to 469 (from its schedule).
+
+  Returns:
+    [total_steps + 1], from 0.
+  """
+  shares = 1 - np.broadcast_to(tau(np.arange(total_steps)), total_steps)
+  return np.append(0, np.cumsum(shares, dtype=np.float64))
 
 
 def ema_update(target: hk.Params, online: hk.Params, tau: chex.Numeric) -> hk.Params:

@@ -15,7 +15,10 @@ from byol_jax.sphere import l2_normalise
 
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
 _SIMILARITIES = 2**26
-_ITERATIONS = 100
+_ITERATIONS = 1000  # never reached by features of images
+_TOLERANCE = 1e-9  # of the objective, relative; float32 ends it earlier
+# Mean curvature of the cross-entropy in a logit: p (1 - p) of ten classes.
+_CURVATURE = 0.1
 
 
 def knn_accuracy(
@@ -96,13 +99,13 @@ def linear_accuracy(
   test_y: np.ndarray,
   *,
   regularisation: float | None = None,
+  standardise: bool = True,
 ) -> float:
   """Accuracy of l2-regularised multinomial logistic regression, by L-BFGS.
 
-  The linear transfer protocol of BYOL, appendix D.2, made quick: features are
-  standardised by the train set's mean and std, the strength of regularisation
-  is one of 7, from 10 to 1e-5 (BYOL: 45, from 1e5 to 1e-6), chosen on a
-  held-out tenth of each class, and the classifier is then fitted again to the
+  The linear transfer protocol of BYOL, appendix D.2, made quick: the strength of
+  regularisation is one of 7, from 10 to 1e-5 (BYOL: 45, from 1e5 to 1e-6), chosen
+  on a held-out tenth of each class, and the classifier is then fitted again to the
   whole train set.
 
   Args:
@@ -111,6 +114,10 @@ def linear_accuracy(
     test_x: [M, D] features.
     test_y: [M] integer labels.
     regularisation: the strength, see `fit_linear`; None chooses it.
+    standardise: whether each feature is divided by its std over the train set, which
+      magnifies what hardly varies. If not, all are divided by one number, the root
+      mean square length of the features over sqrt(D), so that what a collapse leaves
+      is as small to the classifier as it is beside what all images share.
 
   Raises:
     UserError: the features or labels cannot be used.
@@ -118,12 +125,16 @@ def linear_accuracy(
   _check(train_x, train_y, test_x, test_y)
   classes, labels = np.unique(train_y, return_inverse=True)
   mean, scale = _mean_and_scale(train_x)
-  train = jnp.asarray((train_x - mean) / scale)
+  if not standardise:
+    scale = np.full_like(scale, _root_mean_square(train_x) or 1)
+  train = (train_x - mean) / scale
+  axes = _principal_axes(train)
+  train = jnp.asarray(train @ axes)
   start = np.zeros((len(classes), train.shape[1] + 1), np.float32)
   if regularisation is None:
     regularisation, start = _choose_strength(train, labels, start)
   weights = fit_linear(train, labels, regularisation, start)
-  test = (test_x - mean) / scale
+  test = ((test_x - mean) / scale) @ axes
   return float(np.mean(classes[_predict(weights, test)] == test_y))
 
 
@@ -136,10 +147,12 @@ def fit_linear(
   """Minimises mean cross-entropy + strength / 2 |W|^2; the bias is free.
 
   scikit-learn's LogisticRegression minimises the same with C = 1 / (strength
-  N). Stops after 100 iterations of L-BFGS, or when they no longer help.
+  N). L-BFGS goes on until it no longer helps. It sees each weight in units of the
+  objective's curvature there, which takes a fraction of the iterations, above all
+  where features are not correlated.
 
   Args:
-    x: [N, D] standardised features.
+    x: [N, D] features of mean 0.
     labels: [N] classes 0 to C - 1.
     strength: of the regularisation.
     start: [C, D + 1] weights to begin with, the bias in the last column.
@@ -148,20 +161,23 @@ def fit_linear(
     [C, D + 1] weights.
   """
   arrays = jnp.asarray(x), jnp.asarray(labels)
+  variances = np.asarray(jnp.mean(jnp.square(arrays[0]), axis=0), np.float64)
+  curvature = np.append(_CURVATURE * variances + strength, _CURVATURE)
+  units = 1 / np.sqrt(curvature)
 
   def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-    weights = flat.reshape(start.shape).astype(np.float32)
+    weights = (flat.reshape(start.shape) * units).astype(np.float32)
     value, gradient = _value_and_gradient(weights, *arrays, strength)
-    return float(value), np.asarray(gradient, np.float64).ravel()
+    return float(value), (np.asarray(gradient, np.float64) * units).ravel()
 
   result = scipy.optimize.minimize(
     objective,
-    start.ravel(),
+    (start / units).ravel(),
     jac=True,
     method="L-BFGS-B",
-    options={"maxiter": _ITERATIONS, "ftol": 1e-7},
+    options={"maxiter": _ITERATIONS, "maxfun": 10 * _ITERATIONS, "ftol": _TOLERANCE},
   )
-  return result.x.reshape(start.shape).astype(np.float32)
+  return (result.x.reshape(start.shape) * units).astype(np.float32)
 
 
 @jax.jit
@@ -204,6 +220,16 @@ def _choose_strength(
     if correct.mean() > best[0]:
       best = (correct.mean(), strength, weights)
   return best[1:]
+
+
+def _principal_axes(x: np.ndarray) -> np.ndarray:
+  """An orthogonal matrix [D, D] after which the features are not correlated."""
+  products = jnp.matmul(x.T, x, precision=jax.lax.Precision.HIGHEST)
+  return np.linalg.eigh(np.asarray(products, np.float64))[1].astype(x.dtype)
+
+
+def _root_mean_square(x: np.ndarray) -> float:
+  return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
 
 
 def _mean_and_scale(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """How good the features of an encoder are: its health, probes on it, and baselines."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -39,7 +40,9 @@ class Extract(NamedTuple):
 PROBES: dict[str, Callable[..., float]] = {
   "knn": probes.knn_accuracy,
   "linear": probes.linear_accuracy,
+  "linear_raw": functools.partial(probes.linear_accuracy, standardise=False),
 }
+OF_NETWORKS = ("linear_raw",)  # shows a collapse, which pixels do not have
 
 COLLAPSED = (
   "the representation has collapsed: all images are mapped to nearly the same"
@@ -123,7 +126,9 @@ class Evaluation:
     train = {name: each.features(self._probe.train) for name, each in extracts.items()}
     for probe in PROBES:
       summary[probe] = {
-        name: accuracy(probe, train[name], test[name]) for name in extracts
+        name: accuracy(probe, train[name], test[name])
+        for name, each in extracts.items()
+        if each.views or probe not in OF_NETWORKS
       }
     return summary
 
@@ -136,18 +141,22 @@ def health(images: Arrays, views: Arrays) -> dict[str, Any]:
     views: those of augmented views; see `Extract`.
 
   Returns:
-    Of the features of `images` "effective_rank" and "rankme", of their projections
-    "spread", and whether it has "collapsed". Of the features of `views` "lidar" and
+    Of the features of `images` "effective_rank", "rankme" and "feature_common", of
+    their projections "spread" and "projection_common" (see `common_part`), and whether
+    it has "collapsed". Of the features of `views` "lidar" and
     "invariance", of their projections "alignment" between the two kinds of view and
     "uniformity". RankMe of predictions and of what they are compared with:
     "prediction_rank", "target_rank".
   """
-  spread = float(diagnostics.spread(jnp.asarray(images["projection"])))
-  rank = float(diagnostics.effective_rank(jnp.asarray(images["embedding"])))
+  embedding, projection = map(jnp.asarray, (images["embedding"], images["projection"]))
+  spread = float(diagnostics.spread(projection))
+  rank = float(diagnostics.effective_rank(embedding))
   return {
     "spread": spread,
     "effective_rank": rank,
     "collapsed": diagnostics.is_collapsed(spread, rank),
+    "feature_common": float(diagnostics.common_part(embedding)),
+    "projection_common": float(diagnostics.common_part(projection)),
     "rankme": diagnostics.rankme(images["embedding"]),
     "lidar": diagnostics.lidar(views["embedding"]),
     "invariance": diagnostics.invariance(views["embedding"]),

@@ -294,7 +294,7 @@ class Pretrain:
       targets = target1, target2
     predictions = first.prediction, second.prediction
     loss = self.objective(objectives.Outputs(predictions, targets, projections))
-    if self.closed_form:
+    if isinstance(moments, closed_form.Moments):
       rho = self.config.closed_form.rho
       moments = closed_form.updated(
         moments, projections, targets, rho=rho, axis=parallel.AXIS
@@ -324,8 +324,15 @@ class Pretrain:
     return self.evaluation.watch(int(state.step), self.extract(state))
 
   def summarise(self, state: State) -> dict[str, Any]:
-    """What the run has come to; see `Evaluation.summarise`."""
-    return self.evaluation.summarise(self.extract(state))
+    """What the run has come to; see `Evaluation.summarise`.
+
+    And "renewals" of a target network, over the whole run; see `optim.renewals`.
+    """
+    found = self.evaluation.summarise(self.extract(state))
+    if self.has_target:
+      steps = self.config.train.steps
+      found["renewals"] = float(optim.renewals(self.tau, steps)[-1])
+    return found
 
   def extract(self, state: State) -> evaluation.Extract:
     """What the networks of a state make of a split."""

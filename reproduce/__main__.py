@@ -3,6 +3,7 @@
   python -m reproduce --data_dir=DIR --jobs=2      everything, two runs at a time
   python -m reproduce --data_dir=DIR --only=bn     that arm or study alone
   python -m reproduce --norun                      the report of what there is
+  python -m reproduce --trials --data_dir=DIR      the trials that chose the setting
 
 Each arm is a run of `byol_jax.main` in a folder of its own; the studies, each a
 module of this package, come after the arms. What comes of each is kept in a record
@@ -20,6 +21,7 @@ from absl import app, flags, logging
 from byol_jax.errors import UserError
 from configs import presets
 from reproduce import arms, work
+from reproduce.trials import TRIALS
 
 
 def main(
@@ -30,6 +32,7 @@ def main(
   only: Sequence[str],
   jobs: int,
   run: bool,
+  trials: bool = False,
 ) -> None:
   """Runs, then reports.
 
@@ -40,6 +43,7 @@ def main(
     only: arms and studies to run; nothing for all.
     jobs: runs at a time.
     run: whether to run what is not complete.
+    trials: whether that is the trials, not arms and studies.
 
   Raises:
     UserError: something is not as it must be, or a run failed.
@@ -50,14 +54,15 @@ def main(
   root = Path(workdir).absolute()
   folder = Path(report_dir or root / "report")
   failed = []
-  work.check(arms.runs(), folder, data_dir)
+  work.check(arms.runs({**arms.ARMS, **TRIALS}), folder, data_dir)
   if run:
-    wanted = only or [*arms.ARMS, *arms.STUDIES]
+    table, studies = (TRIALS, ()) if trials else (arms.ARMS, arms.STUDIES)
+    wanted = only or [*table, *studies]
     _prepare(data_dir)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    runs = [each for each in arms.runs() if each.arm in wanted]
+    runs = [each for each in arms.runs(table) if each.name in wanted]
     failed = work.train(runs, root, folder, data_dir, jobs=jobs)
-    for name in arms.STUDIES:
+    for name in studies:
       if name in wanted:
         work.study(name, root, folder, data_dir)
   print(report.write(folder))
@@ -87,12 +92,18 @@ if __name__ == "__main__":
   )
   DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of tensorflow-datasets.")
   ONLY = flags.DEFINE_multi_enum(
-    "only", [], [*arms.ARMS, *arms.STUDIES], "What to run; all if not given."
+    "only",
+    [],
+    [*arms.ARMS, *arms.STUDIES, *TRIALS],
+    "What to run; all if not given.",
   )
   JOBS = flags.DEFINE_integer(
     "jobs", 1, "Runs at a time, each on its share of the CPU cores."
   )
   RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
+  ONLY_TRIALS = flags.DEFINE_bool(
+    "trials", False, "Run the trials that chose the setting, not the arms."
+  )
   try:
     app.run(
       lambda _: main(
@@ -102,6 +113,7 @@ if __name__ == "__main__":
         only=ONLY.value,
         jobs=JOBS.value,
         run=RUN.value,
+        trials=ONLY_TRIALS.value,
       )
     )
   except UserError as error:

@@ -1,6 +1,7 @@
 """The runs that the argument needs, each the ordinary command with its flags."""
 
 import importlib
+import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,29 +11,14 @@ from ml_collections import ConfigDict
 from configs import presets
 
 PRESET = "evidence"
+SEEDS = (1, 2, 3)  # 0 has chosen the setting (reproduce/trials.py), and decides nothing
+BATCHES = (64, 256, 512)  # beside the preset's own
+DEPTHS = (10, 18, 34, 50)
+
 _SETTINGS = presets.get(PRESET)
 _TRAIN = _SETTINGS.train
-IMAGES = _TRAIN.steps * _TRAIN.batch_size  # that each arm sees, but for the long ones
-BATCHES = (16, 64, 256)  # beside the preset's own
-FIRST_SEED = 1  # 0 has chosen the setting, so that it decides on nothing
 
-_NO_PREDICTOR = {"predictor.depth": 0, "predictor.norm": "none"}
-_LINEAR_PREDICTOR = {"predictor.depth": 1, "predictor.norm": "none"}
-_FAST_PREDICTOR = {"optimiser.predictor_multiplier": 4.0}
-_SLOW_PREDICTOR = {"optimiser.predictor_multiplier": 0.1}
-_STANDARDISED = {
-  f"{component}.standardised": True
-  for component in ("encoder", "projector", "predictor")
-}
-_SGD = {
-  "optimiser.name": "sgd",
-  "optimiser.learning_rate": 0.1,
-  "optimiser.warmup": 0.05,
-}
-_DEEP = {"encoder.depth": 34}
-_NO_COLOUR = {"augmentations": "no_colour"}
-_FIXED_TARGET = {"target.tau": 1.0}
-_NO_AVERAGE = {"target.tau": 0.0, "target.schedule": "constant"}
+Changes = Mapping[str, object]  # settings by their full names
 
 
 class Arm(NamedTuple):
@@ -41,12 +27,14 @@ class Arm(NamedTuple):
   Attributes:
     config: file of configs/, with what it takes before the preset.
     changes: settings that differ from the config's.
-    seeds: how many runs; three where the argument rests on it.
+    preset: that of the config.
+    seeds: a run for each.
   """
 
   config: str
-  changes: Mapping[str, object] = {}
-  seeds: int = 1
+  changes: Changes = types.MappingProxyType({})
+  preset: str = PRESET
+  seeds: tuple[int, ...] = SEEDS
 
   @property
   def file(self) -> str:
@@ -56,119 +44,176 @@ class Arm(NamedTuple):
   @property
   def argument(self) -> str:
     """What follows the file: norms, if it takes any, and the preset."""
-    return ":".join([*self.config.split(":")[1:], PRESET])
+    return ":".join([*self.config.split(":")[1:], self.preset])
+
+  def changed(self, *changes: Changes) -> "Arm":
+    """The same with more settings changed."""
+    both = dict(self.changes)
+    for more in changes:
+      both.update(more)
+    return self._replace(changes=both)
 
 
-def _of_steps(steps: int) -> dict[str, object]:
+def standardised(*components: str) -> Changes:
+  """Standardises the weights of these components."""
+  return {f"{component}.standardised": True for component in components}
+
+
+def of_steps(steps: int) -> Changes:
+  """Another length, looked at as often."""
   return {
     "train.steps": steps,
-    "eval.every_steps": -(-steps // 10),
+    "eval.every_steps": -(-steps // 5),
     "log.every_steps": -(-steps // 100),
   }
 
 
-def _of_batch(batch: int) -> dict[str, object]:
-  return {"train.batch_size": batch, **_of_steps(IMAGES // batch)}
+def closed_form(name: str, epsilon: float = 0.01) -> Changes:
+  """A linear predictor that is computed, not learned."""
+  return {
+    "closed_form.name": name,
+    "closed_form.epsilon": epsilon,
+    "predictor.depth": 1,
+    "predictor.norm": "none",
+    "predictor.standardised": False,
+  }
 
 
-def _of_batch_at_one_rate(batch: int) -> dict[str, object]:
-  """Takes back that the rate goes down with the batch."""
-  rate = _SETTINGS.optimiser.learning_rate * _TRAIN.batch_size / batch
-  return {**_of_batch(batch), "optimiser.learning_rate": rate}
+NO_PREDICTOR: Changes = {"predictor.depth": 0, "predictor.norm": "none"}
+FIXED_TARGET: Changes = {"target.tau": 1.0}
+NO_AVERAGE: Changes = {"target.tau": 0.0, "target.schedule": "constant"}
+NO_COLOUR: Changes = {"augmentations": "no_colour"}
+CENTRED: Changes = {"objective.byol.centre_targets": True}
+ISO: Changes = {"objective.name": "isoloss"}
+SGD: Changes = {
+  "optimiser.name": "sgd",
+  "optimiser.learning_rate": 0.1,
+  "optimiser.warmup": 0.05,
+  "optimiser.predictor_multiplier": 1.0,
+}
+DIRECT_PRED = closed_form("direct_pred")
+DIRECT_COPY = closed_form("direct_copy", 0.25)  # each with its authors' epsilon
+ORTHOGONAL = closed_form("orthogonal")
+LEAST_SQUARES = closed_form("least_squares")
 
-
-_LONG = _of_steps(4 * _TRAIN.steps)
-
-ARMS = {
-  "bn": Arm("byol", seeds=3),
-  "gn-ws": Arm("byol_gn_ws", seeds=3),
-  "none": Arm("norm_ablation:none-none-none", seeds=3),
-  "bn-encoder": Arm("norm_ablation:bn-none-none", seeds=3),
-  "bn-init": Arm("byol_bn_init", seeds=3),
-  "bn-fast": Arm("byol", _FAST_PREDICTOR, seeds=3),
-  "gn-ws-fast": Arm("byol_gn_ws", _FAST_PREDICTOR, seeds=3),
-  "none-fast": Arm("norm_ablation:none-none-none", _FAST_PREDICTOR, seeds=3),
-  "bn-init-fast": Arm("byol_bn_init", _FAST_PREDICTOR, seeds=3),
-  "bn-sgd": Arm("byol", _SGD, seeds=3),
-  "gn-ws-sgd": Arm("byol_gn_ws", _SGD, seeds=3),
-  "none-sgd": Arm("norm_ablation:none-none-none", _SGD, seeds=3),
-  "bn-deep": Arm("byol", _DEEP),
-  "gn": Arm("norm_ablation:gn-gn-gn"),
-  "bn-ws": Arm("byol", _STANDARDISED),
-  "simclr": Arm("simclr", seeds=3),
-  "simclr-none": Arm("simclr_norm_ablation:none-none", seeds=3),
-  "raft": Arm("raft", seeds=3),
-  "byol-prime": Arm("byol_prime", seeds=3),
-  "raft-linear": Arm("raft", _LINEAR_PREDICTOR),
-  "byol-prime-linear": Arm("byol_prime", _LINEAR_PREDICTOR),
-  "raft-np": Arm("raft", _NO_PREDICTOR),
-  "byol-prime-np": Arm("byol_prime", _NO_PREDICTOR),
-  "bn-np": Arm("byol", _NO_PREDICTOR),
-  "bn-tau-1": Arm("byol", _FIXED_TARGET),
-  "bn-tau-0": Arm("byol", _NO_AVERAGE),
-  "bn-tau-1-fast": Arm("byol", {**_FIXED_TARGET, **_FAST_PREDICTOR}),
-  "bn-slow": Arm("byol", _SLOW_PREDICTOR),
-  "bn-tau-0-slow": Arm("byol", {**_NO_AVERAGE, **_SLOW_PREDICTOR}),
-  "bn-no-colour": Arm("byol", _NO_COLOUR),
-  "simclr-no-colour": Arm("simclr", _NO_COLOUR),
-  **{
-    f"{name}-batch-{batch}": Arm(config, _of_batch(batch))
-    for batch in BATCHES
-    for name, config in (("bn", "byol"), ("gn-ws", "byol_gn_ws"))
-  },
-  "bn-long": Arm("byol", _LONG),
-  "bn-tau-1-long": Arm("byol", {**_FIXED_TARGET, **_LONG}),
-  "gn-ws-long": Arm("byol_gn_ws", _LONG),
-  "none-long": Arm("norm_ablation:none-none-none", _LONG),
-  "gn-ws-sgd-long": Arm("byol_gn_ws", {**_SGD, **_LONG}),
-  "none-sgd-long": Arm("norm_ablation:none-none-none", {**_SGD, **_LONG}),
-  "gn-ws-one-rate-16": Arm("byol_gn_ws", _of_batch_at_one_rate(16)),
-  # BYOL's table 16: the optimiser's batch stays, batch norm sees a microbatch of it.
-  "bn-of-4": Arm("byol", {"train.accumulate": _TRAIN.batch_size // 4}),
+BN = Arm("byol")
+GN_WS = Arm("byol_gn_ws")
+NONE = Arm("norm_ablation:none-none-none")
+NORMS = {
+  "bn": BN,
+  "bn-ws": BN.changed(standardised("encoder", "projector", "predictor")),
+  "gn-ws": GN_WS,
+  "none": NONE,
+}
+_SIMCLR = {
+  "bn": Arm("simclr"),
+  "bn-ws": Arm("simclr", standardised("encoder", "projector")),
+  "gn-ws": Arm("simclr_norm_ablation:gn-gn", standardised("encoder", "projector")),
+  "none": Arm("simclr_norm_ablation:none-none"),
 }
 
 
-def config(name: str, seed: int, data_dir: str | None) -> ConfigDict:
-  """The config of an arm, as `Run.flags` describes it for the command line."""
-  arm = ARMS[name]
-  module = importlib.import_module(f"configs.{arm.file}")
-  found = module.get_config(arm.argument)
-  found.update_from_flattened_dict(dict(arm.changes))
-  found.seed = seed
-  found.data.data_dir = data_dir
-  return found
+def _of_batch(batch: int) -> Changes:
+  """The same number of images, in other batches."""
+  steps = of_steps(_TRAIN.steps * _TRAIN.batch_size // batch)
+  return {"train.batch_size": batch, **steps}
 
+
+def _of_depth(depth: int) -> Changes:
+  """Half the width and half the steps, so that 50 layers can be afforded."""
+  narrow = {"encoder.depth": depth, "encoder.width": 0.25, "encoder.groups": 4}
+  return {**narrow, **of_steps(_TRAIN.steps // 2)}
+
+
+# What tests an explanation -> how, with group norm and without any.
+_EXPLANATIONS: dict[str, tuple[Changes, ...]] = {
+  "centred": (CENTRED,),
+  "direct-pred": (DIRECT_PRED,),
+  "direct-copy": (DIRECT_COPY,),
+  "orthogonal": (ORTHOGONAL,),
+  "iso": (DIRECT_PRED, ISO),
+  "sgd": (SGD,),
+  "sgd-direct-pred": (DIRECT_PRED, SGD),
+  "sgd-direct-copy": (DIRECT_COPY, SGD),
+  "sgd-orthogonal": (ORTHOGONAL, SGD),
+}
+
+ARMS = {
+  **NORMS,
+  **{f"{name}-tau-1": arm.changed(FIXED_TARGET) for name, arm in NORMS.items()},
+  **{f"simclr-{name}": arm for name, arm in _SIMCLR.items()},
+  "bn-encoder": Arm("norm_ablation:bn-none-none"),
+  "bn-projector": Arm("norm_ablation:none-bn-none"),
+  "bn-predictor": Arm("norm_ablation:none-none-bn"),
+  "bn-init": Arm("byol_bn_init"),
+  "raft": Arm("raft"),
+  "byol-prime": Arm("byol_prime"),
+  "bn-np": BN.changed(NO_PREDICTOR),
+  "raft-np": Arm("raft", NO_PREDICTOR),
+  "byol-prime-np": Arm("byol_prime", NO_PREDICTOR),
+  "bn-tau-0": BN.changed(NO_AVERAGE),
+  "bn-tau-996": BN.changed({"target.tau": 0.996}),
+  "bn-no-colour": BN.changed(NO_COLOUR),
+  "simclr-no-colour": Arm("simclr", NO_COLOUR),
+  **{
+    f"{name}-batch-{batch}": arm.changed(_of_batch(batch))
+    for batch in BATCHES
+    for name, arm in (("bn", BN), ("gn-ws", GN_WS))
+  },
+  **{f"none-depth-{depth}": NONE.changed(_of_depth(depth)) for depth in DEPTHS},
+  **{
+    f"{name}-{what}": arm.changed(*changes)
+    for name, arm in (("gn-ws", GN_WS), ("none", NONE))
+    for what, changes in _EXPLANATIONS.items()
+  },
+  "bn-direct-pred": BN.changed(DIRECT_PRED),
+  "bn-sgd": BN.changed(SGD),
+}
 
 # What is measured beside the arms, each by the module of that name.
-STUDIES = ("independence", "mirror", "costs", "score")
+STUDIES = ("pixels", "independence", "mirror", "costs")
 
 
 class Run(NamedTuple):
   """One arm with one seed."""
 
-  arm: str
+  name: str
+  arm: Arm
   seed: int
 
   @property
-  def name(self) -> str:
+  def id(self) -> str:
     """Of its folder and its record."""
-    return f"{self.arm}-seed{self.seed}"
+    return f"{self.name}-seed{self.seed}"
 
   def folder(self, root: Path) -> Path:
     """Where it is trained, under the folder of them all."""
-    return root / "runs" / self.name
+    return root / "runs" / self.id
 
   def flags(self) -> list[str]:
     """What `byol_jax.main` is given, but for --workdir."""
-    arm = ARMS[self.arm]
-    changes = {**arm.changes, "seed": self.seed}
+    changes = {**self.arm.changes, "seed": self.seed}
     settings = (f"--config.{name}={value}" for name, value in changes.items())
-    return [f"--config=configs/{arm.file}.py:{arm.argument}", *settings]
+    return [f"--config=configs/{self.arm.file}.py:{self.arm.argument}", *settings]
+
+  def config(self, data_dir: str | None) -> ConfigDict:
+    """The config that these flags come to."""
+    module = importlib.import_module(f"configs.{self.arm.file}")
+    found = module.get_config(self.arm.argument)
+    found.update_from_flattened_dict(dict(self.arm.changes))
+    found.seed = self.seed
+    found.data.data_dir = data_dir
+    return found
 
 
-def runs() -> Iterator[Run]:
+def first(name: str) -> Run:
+  """The run of an arm with its first seed."""
+  return Run(name, ARMS[name], ARMS[name].seeds[0])
+
+
+def runs(arms: Mapping[str, Arm]) -> Iterator[Run]:
   """All of them: every arm once, then with the other seeds."""
-  for more in range(max(arm.seeds for arm in ARMS.values())):
-    for name, arm in ARMS.items():
-      if more < arm.seeds:
-        yield Run(name, FIRST_SEED + more)
+  for more in range(max(len(arm.seeds) for arm in arms.values())):
+    for name, arm in arms.items():
+      if more < len(arm.seeds):
+        yield Run(name, arm, arm.seeds[more])

@@ -1,5 +1,6 @@
 """The papers' claims, and our own questions, with the rules that decide on them."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from reproduce import rules
@@ -15,33 +16,55 @@ class Claim(NamedTuple):
     rule: by which arms decide on it.
     source: paper and place; none for a question of our own.
     paper: its numbers, in its setting.
+    beside: arms whose numbers are shown too, and decide nothing.
   """
 
   says: str
   rule: rules.Rule
   source: str = ""
   paper: str = ""
+  beside: tuple[str, ...] = ()
 
   @property
   def arms(self) -> tuple[str, ...]:
     """Those whose numbers decide, in the order in which they are shown."""
     return self.rule.arms
 
-  def answer(self, found: Results) -> bool | None:
+  def answer(self, found: Results, pixels: Mapping[str, float] | None) -> bool | None:
     """Whether it holds; None where that is open, or runs are missing."""
-    if any(len(found.get(name, ())) < ARMS[name].seeds for name in self.arms):
+    if pixels is None:
       return None
-    return self.rule.answer(found)
+    if any(len(found.get(name, ())) < len(ARMS[name].seeds) for name in self.arms):
+      return None
+    return self.rule.answer(found, pixels)
 
 
 _A, _B, _C = "BYOL", "BYOL without batch statistics", "RAFT"
 
+GATE = Claim(
+  "BYOL is ahead of its own frozen target, and both are above pixels",
+  rules.passes_the_gate("bn", "bn-tau-1"),
+)
+
 CLAIMS = (
+  Claim("BYOL learns", rules.learns("bn"), f"{_A}, table 1", "74.3 (1000 epochs)"),
   Claim(
-    "BYOL learns",
-    rules.learns("bn"),
-    f"{_A}, table 1",
-    "74.3 (1000 epochs)",
+    "with a target that never moves (tau = 1) BYOL is behind",
+    rules.behind("bn-tau-1", "bn"),
+    f"{_A}, table 5a",
+    "18.8 and 72.5 (300 epochs)",
+  ),
+  Claim(
+    "with a target that is the online network (tau = 0) BYOL learns nothing",
+    rules.fails("bn-tau-0"),
+    f"{_A}, table 5a; tables 19 and 21",
+    "0.3; 5.5 (300 epochs)",
+  ),
+  Claim(
+    "BYOL without a predictor learns nothing",
+    rules.fails("bn-np"),
+    f"{_A}, table 19",
+    "0.2 (300 epochs)",
   ),
   Claim(
     "BYOL without any norm learns nothing",
@@ -56,26 +79,34 @@ CLAIMS = (
     "0.1, as good as chance",
   ),
   Claim(
-    "batch norm in the encoder alone is enough",
+    "batch norm in the encoder alone is as good as everywhere",
     rules.as_good("bn-encoder", "bn"),
     f"{_B}, 3.1; {_A}, section 5",
     "72.1, everywhere 72.5 (300 epochs)",
   ),
   Claim(
-    "group norm and weight standardisation are enough",
+    "BYOL with group norm and weight standardisation learns",
     rules.learns("gn-ws"),
     f"{_B}, 3.3",
     "73.9 (1000 epochs)",
+    ("simclr-gn-ws",),
   ),
   Claim(
     "group norm and weight standardisation are as good as batch norm",
     rules.as_good("gn-ws", "bn"),
     f"{_B}, 3.3; {_A}, table 1",
     "73.9 and 74.3 (1000 epochs)",
+    ("simclr-gn-ws", "simclr-bn"),
   ),
   Claim(
-    "batch norm as an initialisation learns, less well than batch norm",
-    rules.learns_less("bn-init", "bn"),
+    "batch norm as an initialisation learns",
+    rules.learns("bn-init"),
+    f"{_B}, 3.2",
+    "65.7 (1000 epochs)",
+  ),
+  Claim(
+    "batch norm as an initialisation is behind batch norm",
+    rules.behind("bn-init", "bn"),
     f"{_B}, 3.2; {_A}, table 1",
     "65.7 and 74.3 (1000 epochs)",
   ),
@@ -86,64 +117,20 @@ CLAIMS = (
     "not known",
   ),
   Claim(
-    "SimCLR learns, less well than BYOL",
-    rules.learns_less("simclr", "bn"),
+    "SimCLR is behind BYOL",
+    rules.behind("simclr-bn", "bn"),
     f"{_A}, table 16",
     "67.9 and 72.5 (300 epochs)",
   ),
   Claim(
-    "BYOL without a predictor learns nothing",
-    rules.fails("bn-np"),
-    f"{_A}, table 19",
-    "0.2 (300 epochs)",
-  ),
-  Claim(
-    "with a target that never moves (tau = 1) BYOL is far behind",
-    rules.is_far_behind("bn-tau-1", "bn"),
-    f"{_A}, table 5a",
-    "18.8 and 72.5 (300 epochs)",
-  ),
-  Claim(
-    "with a target that is the online network (tau = 0) BYOL learns nothing",
-    rules.fails("bn-tau-0"),
-    f"{_A}, table 5a; tables 19 and 21",
-    "0.3; 5.5 (300 epochs)",
-  ),
-  Claim(
     "without colour BYOL loses less than SimCLR",
-    rules.costs_less(("bn", "bn-no-colour"), ("simclr", "simclr-no-colour")),
+    rules.costs_less(("bn", "bn-no-colour"), ("simclr-bn", "simclr-no-colour")),
     f"{_A}, table 17",
     "72.5 to 63.4, 67.9 to 45.7 (300 epochs)",
   ),
+  Claim("RAFT learns", rules.learns("raft"), f"{_C}, table 1", "71.3, untrained 42.7"),
   Claim(
-    "batch statistics of few images hurt BYOL",
-    rules.hurts("bn", "bn-of-4"),
-    f"{_A}, table 16",
-    "72.5 with 4096, 59.7 with 64 (300 epochs)",
-  ),
-  Claim(
-    "RAFT learns",
-    rules.learns("raft"),
-    f"{_C}, table 1",
-    "71.3, untrained 42.7",
-  ),
-  Claim(
-    "BYOL' learns",
-    rules.learns("byol-prime"),
-    f"{_C}, table 1",
-    "69.2, untrained 42.7",
-  ),
-  Claim(
-    "RAFT learns with a linear predictor",
-    rules.learns("raft-linear"),
-    f"{_C}, table 1",
-    "67.6, untrained 42.7",
-  ),
-  Claim(
-    "BYOL' learns with a linear predictor",
-    rules.learns("byol-prime-linear"),
-    f"{_C}, table 1",
-    "68.6, untrained 42.7",
+    "BYOL' learns", rules.learns("byol-prime"), f"{_C}, table 1", "69.2, untrained 42.7"
   ),
   Claim(
     "RAFT without a predictor learns nothing",
@@ -159,79 +146,73 @@ CLAIMS = (
   ),
 )
 
-_GN_WS = "group norm with weight standardisation"
+_GN_WS = "group norm and weight standardisation"
+
+
+def _does_the_bootstrap_help(what: str, arm: str) -> Claim:
+  return Claim(f"{what}?", rules.ahead(arm, f"{arm}-tau-1"))
+
 
 QUESTIONS = (
+  _does_the_bootstrap_help(
+    f"Is BYOL with {_GN_WS} ahead of its own frozen target", "gn-ws"
+  ),
+  _does_the_bootstrap_help("With batch norm and standardised weights", "bn-ws"),
+  _does_the_bootstrap_help("Without any norm", "none"),
   Claim(
-    "At four times the length: does BYOL without any norm learn nothing?",
-    rules.fails("none-long"),
+    "Does group norm cost SimCLR less than BYOL?",
+    rules.costs_less(("simclr-bn", "simclr-gn-ws"), ("bn", "gn-ws")),
   ),
   Claim(
-    f"Does it learn with {_GN_WS}?",
-    rules.learns("gn-ws-long"),
+    "Is batch norm in the projector alone as good as everywhere?",
+    rules.as_good("bn-projector", "bn"),
+  ),
+  Claim("In the predictor alone?", rules.as_good("bn-predictor", "bn")),
+  Claim(
+    "Is a slow target (tau 0.996) behind one of 0.98?", rules.behind("bn-tau-996", "bn")
+  ),
+  *(
+    Claim(
+      f"Without any norm and with {depth} layers: do projections collapse?",
+      rules.projections_collapse(f"none-depth-{depth}"),
+    )
+    for depth in (10, 18, 34, 50)
   ),
   Claim(
-    "Is it far behind with tau = 1?",
-    rules.is_far_behind("bn-tau-1-long", "bn-long"),
+    "Without any norm and with 50 layers: do features?",
+    rules.collapses("none-depth-50"),
   ),
   Claim(
-    "With a fast predictor: does BYOL without any norm learn nothing?",
-    rules.fails("none-fast"),
+    "Under SGD: do projections collapse without any norm?",
+    rules.projections_collapse("none-sgd"),
   ),
   Claim(
-    f"Is {_GN_WS} as good as batch norm?",
-    rules.as_good("gn-ws-fast", "bn-fast"),
+    "Do they with a predictor in closed form (DirectPred)?",
+    rules.projections_collapse("none-sgd-direct-pred"),
   ),
   Claim(
-    "Does batch norm as an initialisation learn, less well than batch norm?",
-    rules.learns_less("bn-init-fast", "bn-fast"),
+    f"Under SGD, with {_GN_WS}: do projections collapse?",
+    rules.projections_collapse("gn-ws-sgd"),
   ),
   Claim(
-    "Is BYOL far behind with tau = 1?",
-    rules.is_far_behind("bn-tau-1-fast", "bn-fast"),
+    "Do they with DirectPred?", rules.projections_collapse("gn-ws-sgd-direct-pred")
   ),
-  Claim(
-    "With a slow predictor: does BYOL learn?",
-    rules.learns("bn-slow"),
+  *(
+    Claim(f"{what} than the learned predictor?", rules.ahead(f"gn-ws-{arm}", "gn-ws"))
+    for what, arm in (
+      (f"Under LARS, with {_GN_WS}: is DirectPred better", "direct-pred"),
+      ("Is DirectCopy better", "direct-copy"),
+      ("Is an orthogonal predictor better", "orthogonal"),
+      ("Is IsoLoss better", "iso"),
+      ("Is one batch statistic, centred targets, better", "centred"),
+    )
   ),
-  Claim(
-    "Does it learn nothing with tau = 0?",
-    rules.fails("bn-tau-0-slow"),
-  ),
-  Claim(
-    "With 34 layers: does it learn with batch norm?",
-    rules.learns("bn-deep"),
-  ),
-  Claim(
-    "Under SGD: does it learn with batch norm?",
-    rules.learns("bn-sgd"),
-  ),
-  Claim(
-    "Does BYOL without any norm end collapsed?",
-    rules.collapses("none-sgd"),
-  ),
-  Claim(
-    f"Does it with {_GN_WS}?",
-    rules.collapses("gn-ws-sgd"),
-  ),
-  Claim(
-    "Under SGD, at four times the length: does BYOL without any norm end collapsed?",
-    rules.collapses("none-sgd-long"),
-  ),
-  Claim(
-    f"Does it learn with {_GN_WS}?",
-    rules.learns("gn-ws-sgd-long"),
-  ),
-  Claim(
-    "At a batch of 16: does it hurt batch norm?",
-    rules.hurts("bn", "bn-batch-16"),
-  ),
-  Claim(
-    f"Does it hurt {_GN_WS}?",
-    rules.hurts("gn-ws", "gn-ws-batch-16"),
-  ),
-  Claim(
-    "Does it at the rate of a batch of 128?",
-    rules.hurts("gn-ws", "gn-ws-one-rate-16"),
+  *(
+    Claim(
+      f"Is a batch of {batch} behind one of 128 with {words}?",
+      rules.behind(f"{arm}-batch-{batch}", arm),
+    )
+    for batch in (64, 512)
+    for words, arm in (("batch norm", "bn"), (_GN_WS, "gn-ws"))
   ),
 )

@@ -39,7 +39,7 @@ def _compiled(arm: str, data_dir: str | None) -> tuple[Any, dict[str, Any]]:
   from experiments import pretrain
   from reproduce import arms
 
-  config = arms.config(arm, arms.FIRST_SEED, data_dir)
+  config = arms.first(arm).config(data_dir)
   experiment = pretrain.Pretrain(config)
   facts = costs.facts(costs.lower_step(experiment).compile())
   return experiment, facts | {"images": config.train.batch_size}

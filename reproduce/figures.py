@@ -6,21 +6,31 @@ from typing import Any
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
+from reproduce.arms import BATCHES
 from reproduce.results import Results
 
 # Arms of the figure that shows what collapse looks like, and their lines.
 SHOWN = {
   "bn": "C0-",
   "gn-ws": "C2-",
-  "bn-encoder": "C4-",
-  "bn-init": "C6-",
   "none": "C3-",
+  "none-depth-50": "C4-",
   "gn-ws-sgd": "C2--",
   "none-sgd": "C3--",
+  "none-sgd-direct-pred": "C6--",
   "bn-np": "C1--",
-  "byol-prime-np": "C5--",
+  "bn-tau-0": "C5--",
 }
-SIZES = (4, 16, 64, 128, 256)
+# Those of the figure that shows what a moving target does.
+RENEWED = {
+  "bn": "C0-",
+  "bn-tau-996": "C0--",
+  "bn-tau-1": "C0-",
+  "gn-ws": "C2-",
+  "gn-ws-tau-1": "C2-",
+  "none": "C3-",
+  "none-tau-1": "C3-",
+}
 LABELS = {
   "loss": "loss",
   "spread": "spread of projections (0: collapsed)",
@@ -49,31 +59,44 @@ def collapse(found: Results, path: Path) -> None:
   _save(figure, path)
 
 
-def batch_sizes(found: Results, path: Path) -> None:
-  """Linear accuracy against the images of a step, the same number of them seen.
+def bootstrap(found: Results, path: Path) -> None:
+  """Held-out accuracy of nearest neighbours against the renewals of the target so far.
 
-  Two more lines: group norm at the rate of the preset's batch, and steps of that
-  batch of which batch norm sees microbatches.
+  An arm whose target never moves is a level line: its last accuracy.
   """
   figure = Figure(figsize=(6, 4), layout="constrained")
   axis = figure.subplots()
-  for name, others, line, label in (
-    ("gn-ws", "gn-ws-one-rate-", "C2s--", "gn-ws, all at the rate of 128"),
-    ("bn", "bn-of-4", "C0s--", "bn, batch 128, its statistics of so many"),
-    ("bn", "bn-batch-", "C0o-", "bn"),
-    ("gn-ws", "gn-ws-batch-", "C2o-", "gn-ws"),
-  ):
-    points = {
-      arm[0].images_together: arm
-      for arm_name, arm in found.items()
-      if arm_name == name or arm_name.startswith(others)
-    }
-    sizes = sorted(points)
-    means = [points[size].mean(lambda result: result.linear) for size in sizes]
-    bars = [points[size].deviation(lambda result: result.linear) or 0 for size in sizes]
-    axis.errorbar(sizes, means, bars, fmt=line, label=label, capsize=3)
+  for name, line in RENEWED.items():
+    if name not in found:
+      continue
+    run = found[name][0]
+    steps, accuracies = run.curves["valid_knn"]
+    renewals = run.renewals[list(steps)]
+    if renewals[-1] > 0:
+      axis.plot(renewals, accuracies, f"{line}o", label=name, linewidth=1, markersize=3)
+    else:
+      axis.axhline(accuracies[-1], color=line[:2], linestyle=":", label=name)
+  axis.yaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
+  _label(axis, "renewals of the target so far", "accuracy of nearest neighbours")
+  if axis.lines:
+    axis.legend(fontsize=8)
+  _save(figure, path)
+
+
+def batch_sizes(found: Results, path: Path) -> None:
+  """Linear accuracy against the images of a step, the same number of them seen."""
+  figure = Figure(figsize=(6, 4), layout="constrained")
+  axis = figure.subplots()
+  for name, line in (("bn", "C0o-"), ("gn-ws", "C2o-")):
+    batches = (f"{name}-batch-{batch}" for batch in BATCHES)
+    arms = [found[arm] for arm in (name, *batches) if arm in found]
+    arms.sort(key=lambda arm: arm[0].batch_size)
+    means = [arm.mean(lambda r: r.accuracy("linear")) for arm in arms]
+    bars = [arm.deviation(lambda r: r.accuracy("linear")) or 0 for arm in arms]
+    sizes = [arm[0].batch_size for arm in arms]
+    axis.errorbar(sizes, means, bars, fmt=line, label=name, capsize=3)
   axis.set_xscale("log", base=2)
-  axis.xaxis.set_major_locator(ticker.FixedLocator(SIZES))
+  axis.xaxis.set_major_locator(ticker.FixedLocator((64, 128, 256, 512)))
   axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
   _label(axis, "images of a batch", "linear accuracy, %")
   axis.legend(fontsize=8)

@@ -27,14 +27,14 @@ def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
     "prediction": distance on the unit sphere, 2 at most; "gradient": that of the
     prediction's sum to the parameters, relative to its length.
   """
-  folders = {name: arms.Run(name, arms.FIRST_SEED).folder(root) for name in ARMS}
+  folders = {name: arms.first(name).folder(root) for name in ARMS}
   if not all((folder / "summary.json").exists() for folder in folders.values()):
     return {}
   return {name: _of(name, folder, data_dir) for name, folder in folders.items()}
 
 
 def _of(name: str, folder: Path, data_dir: str | None) -> dict[str, float]:
-  experiment = pretrain.Pretrain(arms.config(name, arms.FIRST_SEED, data_dir))
+  experiment = pretrain.Pretrain(arms.first(name).config(data_dir))
   start = jax.eval_shape(experiment.init)
   shapes = {"online": start.online, "online_stats": start.online_stats}
   _, state = stored.load(folder, shapes)

@@ -74,7 +74,7 @@ def _follow(precision: str, data_dir: str | None) -> dict[str, dict[str, list[fl
 
 
 def _experiment(name: str, precision: str, data_dir: str | None) -> pretrain.Pretrain:
-  config = arms.config(name, arms.FIRST_SEED, data_dir)
+  config = arms.first(name).config(data_dir)
   config.optimiser.update(name="sgd", learning_rate=LEARNING_RATE)
   config.train.precision = precision
   return pretrain.Pretrain(config)

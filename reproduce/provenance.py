@@ -35,4 +35,4 @@ def here() -> dict[str, str]:
 
 
 def _path(root: Path, run: Run) -> Path:
-  return root / "provenance" / f"{run.name}.json"
+  return root / "provenance" / f"{run.id}.json"

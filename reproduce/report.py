@@ -1,17 +1,20 @@
 """Writes the report from the records of runs and studies: tables, and figures."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
 from configs import presets
 from reproduce import agreement, arms, claims, figures, results, rules
+from reproduce.results import PROBES, Results, Seeds
+from reproduce.trials import TRIALS
 
 
 def write(folder: Path) -> Path:
   """Writes report.md and its figures beside the records; the report's path."""
-  found = results.read(folder)
+  found = results.read(folder, arms.ARMS)
+  trials = results.read(folder, TRIALS)
   studies = {
     name: study
     for name in arms.STUDIES
@@ -19,34 +22,39 @@ def write(folder: Path) -> Path:
   }
   folder.mkdir(parents=True, exist_ok=True)
   figures.collapse(found, folder / "collapse.png")
+  figures.bootstrap(found, folder / "bootstrap.png")
   figures.batch_sizes(found, folder / "batch-size.png")
   if "mirror" in studies:
     figures.mirror(studies["mirror"]["found"], folder / "mirror.png")
   path = folder / "report.md"
-  path.write_text("\n".join(_lines(found, studies)) + "\n")
+  path.write_text("\n".join(_lines(found, trials, studies)) + "\n")
   return path
 
 
-def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
+def _lines(found: Results, trials: Results, studies: dict[str, Any]) -> Iterator[str]:
+  pixels = None
+  if "pixels" in studies:
+    pixels = {name: 100 * value for name, value in studies["pixels"]["found"].items()}
   yield "# The papers' argument on CIFAR-10\n"
   yield (
     "Written by `python -m reproduce`; what it means, and why the runs are as they"
     f" are: [reproduction.md](../reproduction.md). {_setting()}\n"
   )
-  yield "## The papers' claims\n"
-  yield from _claims(found)
-  yield "\n## Further questions\n"
-  yield "They are ours, and came up in explaining the others.\n"
-  yield from _questions(found)
+  yield from _verdicts(found, pixels)
   yield "\n## The rules\n"
   yield from rules.TEXT.splitlines()
+  yield "\n## Norms and objectives\n"
+  yield from _norms(found)
+  yield "\n![accuracy against renewals of the target](bootstrap.png)\n"
+  yield (
+    "The first seed, on held-out training images. Dotted: the last accuracy with a"
+    " target that never moves."
+  )
   yield "\n## What collapse looks like\n"
   yield "![loss, spread, rank and kNN over training](collapse.png)\n"
   yield (
-    "One seed each. The loss is that of the arm's"
-    " own objective, the spread that of the projections of the training batch; rank"
-    " and kNN are of held-out training images. Nothing in the curve of a loss tells"
-    " features that get better from features that get worse."
+    "One seed each. The loss is that of the arm's own objective, the spread that of the"
+    " projections of the training batch; rank and kNN are of held-out training images."
   )
   if "independence" in studies:
     yield "\n## An image and its batch\n"
@@ -55,25 +63,24 @@ def _lines(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
     yield "\n## RAFT is BYOL' in a mirror\n"
     yield "![losses of three runs, and how far they come apart](mirror.png)\n"
     yield from _mirror(studies["mirror"]["found"])
-  yield "\n## Small batches\n"
+  yield "\n## Batches\n"
   yield "![linear accuracy against batch size](batch-size.png)\n"
   yield (
     "The number of images seen is the same: small batches make more steps, at rates"
-    " that go down with the batch, but for the dashed green line. On the dashed blue"
-    " one the optimiser's batch, the length and the rate stay the same, and batch norm"
-    " alone sees fewer images together. Bars: standard deviation over three seeds;"
-    " points without a bar are one."
+    " that go down with the batch. Bars: standard deviation over the seeds."
   )
   if "costs" in studies:
     yield "\n## What a step costs\n"
     yield from _costs(studies["costs"]["found"])
-  if "score" in studies:
-    yield "\n## Measures that need no labels\n"
-    yield from _score(studies["score"]["found"], found)
   yield "\n## All runs\n"
-  yield from _runs(found)
+  yield from _runs(found, pixels)
+  if found:
+    yield "\n## Measures that need no labels\n"
+    yield from _agreement(found)
+  yield "\n## The trials that chose the setting\n"
+  yield from _trials(trials)
   yield "\n## How it was made\n"
-  yield from _made(found, studies)
+  yield from _made([*found.values(), *trials.values()], studies)
 
 
 def _setting() -> str:
@@ -83,26 +90,39 @@ def _setting() -> str:
   return (
     f"ResNet-{encoder.depth} of {encoder.width:g} times the width, {train.steps} steps"
     f" of {train.batch_size} images, {config.optimiser.name.upper()} at a base rate of"
-    f" {rate:g} (the config `{arms.PRESET}`), where the name of an arm or the list of"
-    " commands at the end does not say otherwise. Numbers are accuracies of a linear"
-    " classifier on the frozen encoder's features, on CIFAR-10's test split, in %:"
-    " mean and standard deviation where there are several seeds, one run where there"
-    " is no ±. In brackets, points above the same network untrained. Arms called"
-    " “fast” have a predictor that learns four times as fast as the rest, “slow” ones a"
-    " tenth as fast; “long” ones make four times the steps; “np” is no predictor, “sgd”"
-    " SGD at a base rate of 0.1 with a warm-up of 5 %, “deep” 34 layers."
+    f" {rate:g}, a predictor {config.optimiser.predictor_multiplier:g} times as fast,"
+    f" tau from {config.target.tau:g} to 1 (the config `{arms.PRESET}`), where the name"
+    " of an arm or the list of commands at the end does not say otherwise. Accuracies"
+    " are on CIFAR-10's test split, in %: mean and standard deviation over the seeds,"
+    " as linear / nearest neighbours where there are two."
   )
 
 
-def _claims(found: results.Results) -> Iterator[str]:
+def _verdicts(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
   words = {True: "agrees", False: "disagrees", None: "not decided"}
-  answers = [claim.answer(found) for claim in claims.CLAIMS]
-  agree, disagree, open_ = map(answers.count, words)
+  answers = [claim.answer(found, pixels) for claim in claims.CLAIMS]
+  counts = {answer: answers.count(answer) for answer in words}
+  passed = claims.GATE.answer(found, pixels)
+  yield "## What is decided, and what is not\n"
   yield (
-    f"Of {len(answers)} claims the runs agree with {agree} and disagree with"
-    f" {disagree}; {open_} are not decided at this scale. The papers' numbers are of"
-    " ResNet-50 on ImageNet, RAFT's of ResNet-18 on CIFAR-10 for 300 epochs.\n"
+    f"Of {len(answers)} claims {counts[None]} are not decided at this scale. With"
+    f" {counts[True]} the runs agree, with {counts[False]} they disagree. The papers'"
+    " numbers are of ResNet-50 on ImageNet, RAFT's of ResNet-18 on CIFAR-10 for 300"
+    " epochs.\n"
   )
+  open_ = [
+    claim.says for claim, a in zip(claims.CLAIMS, answers, strict=True) if a is None
+  ]
+  yield from (f"- Not decided: {says}." for says in open_)
+  gate = {True: "passed", False: "**not passed**", None: "not decided yet"}[passed]
+  raw = "not measured"
+  if pixels is not None:
+    raw = _pair(lambda probe: f"{pixels[probe]:.1f}")
+  yield (
+    f"\nThe gate is {gate}: {_here(claims.GATE, found).replace('<br>', ', ')}; raw"
+    f" pixels: {raw}.\n"
+  )
+  yield "## The papers' claims\n"
   yield from _table(
     ("claim", "source", "the paper's numbers", "here", "verdict"),
     (
@@ -110,33 +130,67 @@ def _claims(found: results.Results) -> Iterator[str]:
       for claim, a in zip(claims.CLAIMS, answers, strict=True)
     ),
   )
-
-
-def _questions(found: results.Results) -> Iterator[str]:
+  yield "\n## Further questions\n"
+  yield "They are ours.\n"
   words = {True: "yes", False: "no", None: "not decided"}
   yield from _table(
     ("question", "here", "answer"),
     (
-      (question.says, _here(question, found), f"**{words[question.answer(found)]}**")
-      for question in claims.QUESTIONS
+      (each.says, _here(each, found), f"**{words[each.answer(found, pixels)]}**")
+      for each in claims.QUESTIONS
     ),
   )
 
 
-def _here(claim: claims.Claim, found: results.Results) -> str:
-  return "<br>".join(
-    f"{name}: {_gain(found.get(name), arms.ARMS[name].seeds)}" for name in claim.arms
+def _here(claim: claims.Claim, found: Results) -> str:
+  lines = [f"{name}: {_both(found.get(name), name)}" for name in claim.arms]
+  lines += [f"({name}: {_both(found.get(name), name)})" for name in claim.beside]
+  return "<br>".join(lines)
+
+
+def _both(arm: Seeds | None, name: str) -> str:
+  """Accuracies by both probes."""
+  if arm is None:
+    return "not run"
+  wanted = len(arms.ARMS[name].seeds)
+  missing = f", {len(arm)} of {wanted} runs" if len(arm) < wanted else ""
+  return _pair(lambda probe: arm.show(lambda r: r.accuracy(probe))) + missing
+
+
+def _pair(of: Callable[[str], str]) -> str:
+  return " / ".join(map(of, PROBES))
+
+
+def _norms(found: Results) -> Iterator[str]:
+  kinds = {"BYOL": "{}", "target frozen": "{}-tau-1", "SimCLR": "simclr-{}"}
+  yield from _table(
+    ("norm", *kinds, "BYOL - target frozen"),
+    (
+      (
+        norm,
+        *(
+          _both(found.get(name.format(norm)), name.format(norm))
+          for name in kinds.values()
+        ),
+        _difference(found.get(norm), found.get(f"{norm}-tau-1")),
+      )
+      for norm in arms.NORMS
+    ),
   )
 
 
-def _gain(arm: results.Seeds | None, wanted: int) -> str:
-  if arm is None:
-    return "not run"
-  gain = arm.mean(lambda result: result.gain)
-  collapsed = sum(result.collapsed for result in arm)
-  seeds = f", {collapsed} of {len(arm)} collapsed" if collapsed else ""
-  missing = f", {len(arm)} of {wanted} runs" if len(arm) < wanted else ""
-  return f"{arm.show(lambda result: result.linear)} ({gain:+.1f}){seeds}{missing}"
+def _difference(one: Seeds | None, other: Seeds | None) -> str:
+  """The mean difference by both probes, with its interval, of as many seeds."""
+  if one is None or other is None or len(one) != len(other):
+    return ""
+
+  def of(probe: str) -> str:
+    pairs = zip(one.accuracies(probe), other.accuracies(probe), strict=True)
+    differences = [a - b for a, b in pairs]
+    low, high = rules.interval(differences)
+    return f"{sum(differences) / len(differences):+.1f} ({low:+.1f} to {high:+.1f})"
+
+  return _pair(of)
 
 
 def _independence(found: dict[str, Any]) -> Iterator[str]:
@@ -194,110 +248,109 @@ def _costs(found: dict[str, Any]) -> Iterator[str]:
   )
 
 
-def _score(study: dict[str, Any], found: results.Results) -> Iterator[str]:
-  runs = study["runs"]
-  points = sum(map(len, runs.values()))
+def _runs(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
   yield (
-    f"{len(runs)} short runs with one seed, {points} networks: each run's untrained one"
-    " and those of its checkpoints. Spearman's rank correlation with linear accuracy of"
-    " the last networks of all runs (over runs), and of the networks of each run, the"
-    " mean (within runs). Lost: points of linear accuracy by which the network ranked"
-    " first is behind the best of its run; untrained first: the runs in which that is"
-    " the untrained one. The rule and the candidates: `reproduce/score.py`. Ranked by"
-    " the mean of the two.\n"
+    "Raw: a linear classifier on features that are not standardised. Common: squared"
+    " length of the mean direction, of features / projections. Lowest: the spread that"
+    " was lowest on the way, of training images. RankMe and LiDAR are of features,"
+    " ranks are RankMe of predictions / of targets. Renewals: the sum of 1 - tau over"
+    " the run.\n"
+  )
+  yield from _table(
+    ("arm", "seeds", "linear", "untrained", "raw", "kNN", "untrained", *_MEASURES),
+    (
+      *(_row(name, arm) for name, arm in found.items()),
+      *([_pixels_row(pixels)] if pixels else []),
+    ),
+  )
+
+
+_MEASURES: dict[str, Callable[[Seeds], str]] = {
+  "common": lambda arm: _two(arm, "feature_common", "projection_common", 2),
+  "spread": lambda arm: arm.show(lambda r: r.health("spread"), 2),
+  "lowest": lambda arm: arm.show(lambda r: r.lowest_spread, 2),
+  "RankMe": lambda arm: arm.show(lambda r: r.health("rankme"), 0),
+  "LiDAR": lambda arm: arm.show(lambda r: r.health("lidar"), 0),
+  "ranks": lambda arm: _two(arm, "prediction_rank", "target_rank", 0),
+  "renewals": lambda arm: f"{arm[0].renewals[-1]:.0f}",
+}
+
+
+def _row(name: str, arm: Seeds) -> Sequence[str]:
+  return (
+    name,
+    str(len(arm)),
+    arm.show(lambda r: r.accuracy("linear")),
+    arm.show(lambda r: r.untrained("linear")),
+    arm.show(lambda r: r.raw),
+    arm.show(lambda r: r.accuracy("knn")),
+    arm.show(lambda r: r.untrained("knn")),
+    *(show(arm) for show in _MEASURES.values()),
+  )
+
+
+def _two(arm: Seeds, one: str, other: str, digits: int) -> str:
+  first, second = arm.mean(lambda r: r.health(one)), arm.mean(lambda r: r.health(other))
+  return f"{first:.{digits}f} / {second:.{digits}f}"
+
+
+def _pixels_row(pixels: Mapping[str, float]) -> Sequence[str]:
+  linear, knn = (f"{pixels[name]:.1f}" for name in ("linear", "knn"))
+  return ("raw pixels", "", linear, "", "", knn, "", *[""] * len(_MEASURES))
+
+
+def _agreement(found: Results) -> Iterator[str]:
+  yield (
+    f"Of the records of {sum(map(len, found.values()))} runs. Spearman's rank"
+    " correlation with linear accuracy (over runs); within a run, of the evaluations,"
+    " with held-out kNN accuracy, the untrained network left out; lost: the points of"
+    " it by which the evaluation that a measure ranks first is behind the best.\n"
   )
   ranked = sorted(
-    study["agreement"].items(),
+    agreement.agreement(found).items(),
     key=lambda item: item[1]["over_runs"] + item[1]["within_runs"],
     reverse=True,
   )
   yield from _table(
-    ("measure", "over runs", "within runs", "lost", "untrained first"),
+    ("measure", "over runs", "within runs", "lost"),
     (
       (
         name.replace("_", " "),
         f"{agrees['over_runs']:.2f}",
         f"{agrees['within_runs']:.2f}",
         f"{agrees['lost']:.1f}",
-        f"{round(len(runs) * agrees['untrained_first'])} of {len(runs)}",
       )
       for name, agrees in ranked
     ),
   )
-  yield "\nThe runs, from untrained to the last network, linear accuracy in %:\n"
-  yield from _table(
-    ("arm", "linear"),
-    (
-      (name, ", ".join(f"{100 * point['linear']:.1f}" for point in points))
-      for name, points in runs.items()
-    ),
-  )
-  if any(len(run.curves["valid_knn"][0]) > 1 for arm in found.values() for run in arm):
-    yield from _of_records(found)
 
 
-def _of_records(found: results.Results) -> Iterator[str]:
+def _trials(trials: Results) -> Iterator[str]:
   yield (
-    f"\nThe records of the {sum(map(len, found.values()))} full-length runs below have"
-    " two measures. Over runs, as above; within runs and lost are of held-out kNN"
-    " accuracy at the evaluations, the untrained network left out; to take the newest"
-    " is what both have to beat.\n"
+    "One run each with seed 0, which has no part in anything above; accuracies are on"
+    " training images whose labels the probes have not seen (train[45000:], of"
+    " train[:20000]). All that were made stand here. Their settings:"
+    " `reproduce/trials.py`.\n"
   )
   yield from _table(
-    ("measure", "over runs", "within runs", "lost"),
+    ("trial", "linear", "untrained", "kNN", "untrained", *_MEASURES),
     (
-      (
-        name,
-        f"{agrees['over_runs']:.2f}" if name != "newest" else "",
-        f"{agrees['within_runs']:.2f}",
-        f"{agrees['lost']:.1f}",
-      )
-      for name, agrees in agreement.of_records(found).items()
+      (row[0].removeprefix("trial-"), row[2], row[3], row[5], row[6], *row[7:])
+      for row in (_row(name, arm) for name, arm in trials.items())
     ),
   )
 
 
-def _runs(found: results.Results) -> Iterator[str]:
-  yield from _table(
-    (
-      "arm",
-      "seeds",
-      "linear",
-      "untrained",
-      "kNN",
-      "untrained",
-      "spread",
-      "lowest on the way",
-      "rank",
-    ),
-    (
-      (
-        name,
-        str(len(arm)),
-        arm.show(lambda r: r.linear),
-        arm.show(lambda r: r.linear - r.gain),
-        arm.show(lambda r: r.knn),
-        arm.show(lambda r: r.untrained_knn),
-        arm.show(lambda r: r.spread, 2),
-        arm.show(lambda r: r.lowest_spread, 2),
-        arm.show(lambda r: r.rank),
-      )
-      for name, arm in found.items()
-    ),
-  )
-
-
-def _made(found: results.Results, studies: dict[str, Any]) -> Iterator[str]:
-  notes = [note for arm in found.values() for result in arm for note in result.made]
+def _made(found: Iterable[Seeds], studies: dict[str, Any]) -> Iterator[str]:
+  notes = [note for arm in found for result in arm for note in result.made]
   notes += [note for study in studies.values() for note in study["made"]]
   for key in ("commit", "machine", "versions", "day"):
     values = list(dict.fromkeys(note[key] for note in notes))
     yield f"- {key}: {'; '.join(values) or 'unknown'}"
-  yield "\nThe runs, with `--config.seed` 1, 2 and 3 where there are three seeds:\n"
+  yield "\nThe runs, each with `--config.seed` 1, 2 and 3:\n"
   yield "```bash"
-  for run in arms.runs():
-    if run.seed == arms.FIRST_SEED:
-      yield " ".join(["python -m byol_jax.main", *run.flags()])
+  for name in arms.ARMS:
+    yield " ".join(["python -m byol_jax.main", *arms.first(name).flags()])
   yield "```"
 
 

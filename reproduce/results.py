@@ -5,16 +5,38 @@ of the runs, with their checkpoints, are gone.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from ml_collections import ConfigDict
+
+from byol_jax import optim
 from byol_jax.disk import read_json, write_json
 from byol_jax.run.folder import RunDir
+from experiments import systems
 from reproduce import arms, provenance
 
+PROBES = ("linear", "knn")  # those that must agree
+
 # What is kept of a run's metrics.jsonl.
-CURVES = ("loss", "spread", "valid_effective_rank", "valid_knn")
+CURVES = (
+  "loss",
+  "spread",
+  "valid_knn",
+  "valid_spread",
+  "valid_effective_rank",
+  "valid_rankme",
+  "valid_lidar",
+  "valid_invariance",
+  "valid_alignment",
+  "valid_uniformity",
+  "valid_feature_common",
+  "valid_projection_common",
+  "valid_prediction_rank",
+  "valid_target_rank",
+)
 
 
 class Result(NamedTuple):
@@ -32,55 +54,62 @@ class Result(NamedTuple):
   summary: dict[str, Any]
   curves: dict[str, tuple[Sequence[int], Sequence[float]]]
 
-  @property
-  def linear(self) -> float:
-    """Accuracy of a linear classifier on the encoder's features, %."""
-    return 100 * self.summary["linear"]["encoder"]
+  def accuracy(self, probe: str) -> float:
+    """Of a probe, as the summary calls it, on the encoder's features, %."""
+    return 100 * self.summary[probe]["encoder"]
 
-  @property
-  def gain(self) -> float:
-    """How far that is above the same network untrained, points."""
-    return self.linear - 100 * self.summary["linear"]["untrained"]
-
-  @property
-  def knn(self) -> float:
-    """Accuracy of nearest neighbours on the encoder's features, %."""
-    return 100 * self.summary["knn"]["encoder"]
-
-  @property
-  def untrained_knn(self) -> float:
+  def untrained(self, probe: str) -> float:
     """That of the same network untrained, %."""
-    return 100 * self.summary["knn"]["untrained"]
+    return 100 * self.summary[probe]["untrained"]
+
+  def gain(self, probe: str) -> float:
+    """How far the one is above the other, points."""
+    return self.accuracy(probe) - self.untrained(probe)
 
   @property
-  def rank(self) -> float:
-    """Effective rank of the encoder's features of test images."""
-    return self.summary["effective_rank"]
+  def raw(self) -> float:
+    """Of a linear classifier on features that are not standardised, %."""
+    return self.accuracy("linear_raw")
+
+  def health(self, measure: str, network: str = "encoder") -> float:
+    """A measure that needs no labels, of test images; see `evaluation.health`."""
+    return self.summary["health"][network][measure]
 
   @property
-  def spread(self) -> float:
-    """Of the projections at the end: 1 healthy, 0 collapsed."""
-    return self.summary["spread"]
+  def feature_common(self) -> float:
+    """The common part of the encoder's features."""
+    return self.health("feature_common")
+
+  @property
+  def projection_common(self) -> float:
+    """The common part of projections."""
+    return self.health("projection_common")
 
   @property
   def lowest_spread(self) -> float:
-    """The lowest that was logged on the way."""
+    """The lowest spread of the projections that was logged on the way."""
     return min(self.curves["spread"][1])
 
   @property
-  def images_together(self) -> int:
-    """How many images a batch norm takes its statistics of."""
-    train = self.config["train"]
-    return train["batch_size"] // train["accumulate"]
+  def batch_size(self) -> int:
+    """Images of a step."""
+    return self.config["train"]["batch_size"]
 
   @property
-  def collapsed(self) -> bool:
-    """Whether it ended with all images in one place, or on one line."""
-    return self.summary["collapsed"]
+  def renewals(self) -> np.ndarray:
+    """How often the target has been renewed, by the number of steps: sum (1 - tau)."""
+    config = ConfigDict(self.config)
+    if config.target.kind != "ema":
+      return np.zeros(config.train.steps + 1)
+    return optim.renewals(systems.tau_from_config(config), config.train.steps)
 
 
 class Seeds(list[Result]):
   """The results of an arm, a seed each."""
+
+  def accuracies(self, probe: str) -> list[float]:
+    """Of a probe, seed by seed, %."""
+    return [result.accuracy(probe) for result in self]
 
   def mean(self, of: Callable[[Result], float]) -> float:
     """Over the seeds."""
@@ -102,7 +131,7 @@ Results = dict[str, Seeds]
 
 def run_path(folder: Path, run: arms.Run) -> Path:
   """Where the record of a run is under the folder of the report."""
-  return folder / "runs" / f"{run.name}.json"
+  return folder / "runs" / f"{run.id}.json"
 
 
 def study_path(folder: Path, name: str) -> Path:
@@ -134,14 +163,14 @@ def keep_study(name: str, folder: Path, found: dict[str, Any]) -> None:
   _write(study_path(folder, name), {"made": [provenance.here()], "found": found})
 
 
-def read(folder: Path) -> Results:
-  """The complete runs of each arm that has any."""
+def read(folder: Path, table: Mapping[str, arms.Arm]) -> Results:
+  """The complete runs of each arm of a table that has any."""
   found: Results = {}
-  for run in arms.runs():
+  for run in arms.runs(table):
     path = run_path(folder, run)
     if path.exists():
-      found.setdefault(run.arm, Seeds()).append(Result(**read_json(path)))
-  return found
+      found.setdefault(run.name, Seeds()).append(Result(**read_json(path)))
+  return {name: found[name] for name in table if name in found}
 
 
 def read_study(folder: Path, name: str) -> dict[str, Any] | None:

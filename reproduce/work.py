@@ -26,9 +26,8 @@ def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
   """
   for run in runs:
     if (path := results.run_path(folder, run)).exists():
-      config = arms.config(run.arm, run.seed, data_dir)
       there = read_json(path)["config"]
-      if differing := differences(there, resolved(config)):
+      if differing := differences(there, resolved(run.config(data_dir))):
         raise UserError(
           f"{path} is the record of another config (it differs in"
           f" {', '.join(differing)}); delete it, or choose another --report"
@@ -80,7 +79,7 @@ def train(
       shares.put(share)
     if code:
       *_, last = _log(root, run).read_text().splitlines() or [""]
-      logging.warning("%s ended with %d: %s", run.name, code, last)
+      logging.warning("%s ended with %d: %s", run.id, code, last)
       return False
     results.keep(run, root, folder)
     return True
@@ -89,7 +88,7 @@ def train(
   pool = futures.ThreadPoolExecutor(jobs)
   try:
     done = [pool.submit(train_one, run) for run in wanted]
-    return [run.name for run, one in zip(wanted, done, strict=True) if not one.result()]
+    return [run.id for run, one in zip(wanted, done, strict=True) if not one.result()]
   finally:
     # When interrupted, no other begins, and those at work save.
     pool.shutdown(wait=False, cancel_futures=True)
@@ -120,7 +119,7 @@ def _start(
 
 
 def _log(root: Path, run: arms.Run) -> Path:
-  return root / "logs" / f"{run.name}.txt"
+  return root / "logs" / f"{run.id}.txt"
 
 
 def _cores() -> set[int]:

@@ -316,3 +316,22 @@ def test_the_rule_passes_random_embeddings():
   assert not diagnostics.is_collapsed(
     float(diagnostics.spread(z)), float(diagnostics.effective_rank(z))
   )
+
+
+def test_the_common_part_by_hand():
+  opposite = jnp.array([[2.0, 0.0], [-1.0, 0.0]])
+  assert diagnostics.common_part(opposite) == pytest.approx(0, abs=1e-6)
+  assert diagnostics.common_part(jnp.array([[2.0, 0.0], [0.0, 1.0]])) == pytest.approx(
+    0.5
+  )
+  assert diagnostics.common_part(jnp.array([[3.0, 3.0], [1.0, 1.0]])) == pytest.approx(
+    1
+  )
+  assert diagnostics.common_part(jnp.zeros((2, 3))) == 0
+
+
+def test_the_common_part_is_what_the_variance_leaves():
+  z = jnp.float32(np.random.default_rng(0).normal(size=(50, 8)) + 1)
+  directions = np.asarray(z) / np.linalg.norm(z, axis=1, keepdims=True)
+  expected = 1 - directions.var(axis=0).sum()
+  assert diagnostics.common_part(z) == pytest.approx(expected, rel=1e-5)

@@ -31,6 +31,25 @@ def outputs(n=7, d=5):
   return Outputs((q1, q2), (z1, z2), (z1, z2))
 
 
+def test_targets_may_be_centred_over_the_whole_batch():
+  (q1, q2), (z1, z2), z = outputs()
+  far = z1 + 100, z2 - 50  # what all targets of a view share
+  found = objectives.byol(Outputs((q1, q2), far, z), centre_targets=True)
+  centred = z1 - z1.mean(0), z2 - z2.mean(0)
+  expected = objectives.byol(Outputs((q1, q2), centred, z))
+  assert found == pytest.approx(float(expected), rel=1e-4)
+  spread = parallel.pmap(
+    lambda _, batch: jax.lax.pmean(
+      objectives.byol(Outputs(*batch), parallel.AXIS, centre_targets=True),
+      parallel.AXIS,
+    )
+  )
+  even = outputs(n=8)
+  assert spread({}, parallel.shard(even)) == pytest.approx(
+    float(objectives.byol(even, centre_targets=True)), rel=1e-5
+  )
+
+
 def unit(x):
   return np.asarray(x) / np.linalg.norm(x, axis=-1, keepdims=True)
 
@@ -51,7 +70,7 @@ class RegressionTest(chex.TestCase):
 @pytest.mark.parametrize("name", objectives.OBJECTIVES)
 def test_scale_does_not_matter(name):
   loss = objectives.make_loss(name)
-  (q1, q2), (z1, z2) = outputs()
+  (q1, q2), (z1, z2), _ = outputs()
   np.testing.assert_allclose(
     loss(Outputs((3 * q1, q2), (z1, 0.1 * z2), (z1, z2))), loss(outputs()), rtol=1e-5
   )
@@ -176,7 +195,7 @@ def test_values_and_gradients_are_those_of_pytorch(name, settings, theirs):
     torch.tensor(np.array(x), dtype=torch.float64, requires_grad=True)
     for x in jax.tree.leaves(outputs())
   ]
-  expected = theirs(tensors[:2], tensors[2:])
+  expected = theirs(tensors[:2], tensors[2:4])
   expected.backward()
   assert float(value) == pytest.approx(expected.item(), rel=1e-5)
   for gradient, x in zip(jax.tree.leaves(gradients), tensors, strict=True):
@@ -195,7 +214,7 @@ def test_byol_sums_both_directions_and_crosses_the_views():
 
 
 def test_byol_is_two_minus_two_cosines_of_each_direction():
-  (q1, q2), (z1, z2) = jax.tree.map(unit, outputs())
+  (q1, q2), (z1, z2), _ = jax.tree.map(unit, outputs())
   expected = np.mean(4 - 2 * (q1 * z2).sum(1) - 2 * (q2 * z1).sum(1))
   np.testing.assert_allclose(objectives.byol(outputs()), expected, rtol=1e-6)
 
@@ -218,7 +237,7 @@ def test_byol_with_each_normalisation(kind):
   def scaled(x):
     return NORMALISED[kind](np.asarray(x, np.float64))
 
-  (q1, q2), (z1, z2) = jax.tree.map(scaled, outputs())
+  (q1, q2), (z1, z2), _ = jax.tree.map(scaled, outputs())
   expected = np.mean(((q1 - z2) ** 2).sum(1) + ((q2 - z1) ** 2).sum(1))
   found = objectives.byol(outputs(), normalise=kind)
   np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -303,7 +322,7 @@ def test_simclr_on_eight_devices_equals_one():
 
 @pytest.mark.parametrize(("temperature", "beta"), [(0.1, 1.0), (0.3, 0.5), (1.0, 0.0)])
 def test_info_nce_follows_the_papers_equation(temperature, beta):
-  (q1, q2), (z1, z2) = jax.tree.map(unit, outputs())
+  (q1, q2), (z1, z2), _ = jax.tree.map(unit, outputs())
 
   def one_direction(q, same, other):  # BYOL, equation 8; alpha is the temperature
     total = 0.0
@@ -376,6 +395,6 @@ def test_what_cannot_be_computed_is_refused(name, settings, message):
 
 def test_the_ends_of_a_range_that_belong_to_it():
   losses = [objectives.make_loss(name, beta=0.0) for name in ("raft", "byol_prime")]
-  (q1, q2), _ = outputs()
+  (q1, q2), *_ = outputs()
   alignment = jnp.mean(objectives.regression(q1, q2))
   np.testing.assert_allclose([loss(outputs()) for loss in losses], alignment)

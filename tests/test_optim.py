@@ -148,3 +148,12 @@ def test_accumulation_equals_the_whole_batch():
   )
   chex.assert_trees_all_close((grads, scalars), (microbatches, scalars4), rtol=1e-5)
   assert (int(count), int(count4)) == (1, 4)
+
+
+def test_renewals_add_up():
+  found = optim.renewals(lambda step: 1 - 0.1 * step, 4)
+  np.testing.assert_allclose(found, [0, 0, 0.1, 0.3, 0.6], atol=1e-6)
+  # BYOL's 300 epochs: half of 1 - 0.99 of each of 93 835 steps.
+  assert optim.renewals(optim.tau_schedule(0.99, 93_835), 93_835)[-1] == pytest.approx(
+    469, abs=1
+  )

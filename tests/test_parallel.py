@@ -73,10 +73,19 @@ def three_steps(system, path, devices, hosts=1):
 # What is pooled over all devices: batch statistics, negatives, a first batch's
 # statistics. Those with something to pool are tried on several hosts too.
 POOLING = ["byol", "byol_bn_init", "simclr"]
-OTHERS = ["byol_gn_ws", "norm_ablation:none-none-none", "raft", "byol_prime"]
+OTHERS = ["byol_gn_ws", "raft"]
+# They pool nothing that those above do not.
+LIKE_OTHERS = ["norm_ablation:none-none-none", "byol_prime"]
 
 
-@pytest.mark.parametrize("system", POOLING + OTHERS)
+@pytest.mark.parametrize(
+  "system",
+  [
+    *POOLING,
+    *OTHERS,
+    *(pytest.param(system, marks=pytest.mark.slow) for system in LIKE_OTHERS),
+  ],
+)
 def test_devices_and_hosts_change_nothing(system, tmp_path):
   ways = {"one": (1,), "eight": (8,)}
   if system in POOLING:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.special
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -125,6 +126,37 @@ def test_linear_accuracy_ignores_offset_scale_and_constant_features(digits):
     shifted(test_x.astype(np.float64)), test_y, regularisation=1e-2,
   )  # fmt: skip
   assert value == pytest.approx(expected, abs=0.01)
+
+
+def test_the_fit_converges_where_features_hardly_vary():
+  """Deviations from 1 to 1e-3, and all correlated: scikit-learn's optimum."""
+  rng = np.random.default_rng(0)
+  axes = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+  latent = rng.normal(size=(600, 20)) * np.logspace(0, -3, 20)
+  x = np.float32((latent - latent.mean(0)) @ axes)
+  y = (latent @ rng.normal(size=(20, 3))).argmax(1)
+  expected = scikit_learn_fit(x, y, 1e-5)
+  best = log_loss(y, expected.predict_proba(x)) + 0.5e-5 * np.sum(expected.coef_**2)
+  rotated = x @ probes._principal_axes(x)
+  weights = probes.fit_linear(rotated, y, 1e-5, np.zeros((3, 21), np.float32))
+  logits = rotated @ weights[:, :-1].T + weights[:, -1]
+  found = log_loss(y, scipy.special.softmax(logits, axis=1))
+  found += 0.5e-5 * np.sum(weights[:, :-1] ** 2)
+  assert found == pytest.approx(best, rel=1e-5)
+
+
+def test_raw_features_keep_what_hardly_varies_small():
+  """Two classes apart by a thousandth of what all share, beside noise a tenth of it."""
+  rng = np.random.default_rng(0)
+  y = np.arange(400) % 2
+  x = np.float32(np.stack([1 + 1e-3 * y, 0.1 * rng.normal(size=400)], axis=1))
+  assert probes.linear_accuracy(x, y, x, y) == 1.0
+  assert probes.linear_accuracy(x, y, x, y, standardise=False) < 0.8
+  # As they are: one number for all of them, whatever it is.
+  raw = probes.linear_accuracy(100 * x, y, 100 * x, y, standardise=False)
+  assert raw == probes.linear_accuracy(x, y, x, y, standardise=False)
+  apart = x * np.float32([1000, 1])
+  assert probes.linear_accuracy(apart, y, apart, y, standardise=False) == 1.0
 
 
 def test_strength_is_chosen_for_the_held_out_accuracy():

@@ -34,8 +34,8 @@ class Moments(NamedTuple):
 
 def no_moments(outputs: int) -> Moments:
   """Those before the first batch, of embeddings of `outputs` dimensions."""
-  zeros = jnp.zeros((outputs, outputs), jnp.float32)
-  return Moments(zeros, zeros)
+  shape = (outputs, outputs)
+  return Moments(jnp.zeros(shape), jnp.zeros(shape))  # two: a step donates each
 
 
 def updated(
@@ -58,11 +58,11 @@ def updated(
   """
 
   def of_batch(left: Pair, right: Pair) -> jax.Array:
-    products = [
+    first, second = (
       jnp.matmul(a.T, b, precision=_HIGHEST) / len(a)
       for a, b in zip(left, right, strict=True)
-    ]
-    mean = sum(products) / 2
+    )
+    mean = (first + second) / 2
     return mean if axis is None else jax.lax.pmean(mean, axis)
 
   directions = l2_normalise(targets[1]), l2_normalise(targets[0])
@@ -126,7 +126,7 @@ def _not_zero(value: jax.Array) -> jax.Array:
 
 
 # Each maps (moments, epsilon) to W [P, P], which maps z to z W.
-CLOSED_FORMS: dict[str, Callable[[Moments, float], jax.Array]] = {
+CLOSED_FORMS: dict[str, Callable[..., jax.Array]] = {
   "direct_pred": direct_pred,
   "direct_copy": direct_copy,
   "least_squares": least_squares,

@@ -109,6 +109,9 @@ def test_the_summary_has_the_untrained_networks_health(labelled):
   for name in ("spread", "effective_rank", "collapsed"):
     assert summary[name] == summary["health"]["encoder"][name]
   assert ("knn" in summary) == ("linear" in summary) == labelled
+  if labelled:
+    assert summary["linear"].keys() == {"encoder", *BASELINES}
+    assert summary["linear_raw"].keys() == {"encoder", "untrained"}
 
 
 def test_views_are_those_of_training_of_held_out_images():

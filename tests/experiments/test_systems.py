@@ -1,5 +1,6 @@
 """Every system of the papers, end to end; and configs that mean nothing."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +8,17 @@ import pytest
 
 from byol_jax import parallel
 from byol_jax.errors import UserError
+from byol_jax.nets import closed_form
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
-from experiments import pretrain
+from experiments import pretrain, systems
 from tests import tiny
+
+LINEAR = {
+  "closed_form.name": "orthogonal",
+  "predictor.depth": 1,
+  "predictor.norm": "none",
+}
 
 
 def few_steps(config, steps=3, change=lambda state: state):
@@ -93,6 +101,37 @@ def test_tau_may_stay_where_it_is(tau):
     np.testing.assert_allclose(target, before.target[module]["w"], atol=1e-6)
   else:
     assert not np.allclose(target, online, atol=1e-6)
+
+
+def test_a_target_may_be_frozen_at_first():
+  config = tiny.config("byol_gn_ws", steps=4)
+  config.target.update(tau=0.5, frozen=0.5)
+  tau = systems.tau_from_config(config)
+  # A cosine over the two steps that are left: 1 - 0.5 (1 + cos 0) / 2, then of pi / 2.
+  np.testing.assert_allclose([tau(step) for step in range(4)], [1, 1, 0.5, 0.75])
+  before, frozen, _ = few_steps(config, steps=2)
+  chex.assert_trees_all_equal(before.target, frozen.target)
+  _, moved, _ = few_steps(config, steps=3)
+  module = "projector/linear"
+  expected = (frozen.target[module]["w"] + moved.online[module]["w"]) / 2
+  np.testing.assert_allclose(moved.target[module]["w"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_a_predictor_in_closed_form_is_that_of_the_moments(microbatches):
+  config = tiny.config("byol", accumulate=microbatches)
+  config.update_from_flattened_dict({**LINEAR, "objective.name": "isoloss"})
+  before, after, losses = few_steps(config, steps=2)
+  np.testing.assert_array_equal(before.online["predictor/linear"]["w"], np.eye(8))
+  weights = closed_form.orthogonal(after.moments, 0.01)
+  np.testing.assert_allclose(after.online["predictor/linear"]["w"], weights, atol=1e-5)
+  assert np.isfinite(losses).all()
+  assert np.any(after.moments.cross)
+
+
+def test_a_learned_predictor_has_no_moments():
+  before, after, _ = few_steps(tiny.config("byol_gn_ws"), steps=1)
+  assert before.moments == after.moments == ()
 
 
 def test_without_a_target_gradients_flow_through_both_branches():
@@ -181,6 +220,16 @@ def test_augmentations_are_taken_away_from_both_views():
     ("byol_prime", {"target.kind": "online"}, "byol_prime needs a target network: set"),
     ("byol", {"target.kind": "bank"}, "unknown target.kind 'bank'; choose ema or"),
     ("byol", {"target.tau": 1.5}, "target.tau is 1.5: give a value in"),
+    ("byol", {"target.frozen": 1.0}, r"target.frozen is 1.0: give a share .* \[0, 1\)"),
+    ("byol", {"closed_form.name": "best"}, "unknown closed_form.name 'best'; choose"),
+    ("byol", {"closed_form.name": "orthogonal"}, "is one plain linear layer: set"),
+    (
+      "byol",
+      {**LINEAR, "closed_form.rho": 1.0},
+      r"closed_form.rho is 1.0: give a value in \[0, 1\)",
+    ),
+    ("byol", {**LINEAR, "closed_form.epsilon": 0.0}, "is 0.0: give more than 0"),
+    ("byol", {"objective.name": "isoloss"}, "isoloss needs a predictor in closed form"),
     ("byol", {"target.schedule": "step"}, "unknown target.schedule 'step'"),
     ("byol", {"optimiser.schedule": "step"}, "unknown schedule 'step'"),
     ("byol", {"objective.name": "moco"}, "unknown objective 'moco'"),

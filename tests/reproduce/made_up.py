@@ -3,28 +3,64 @@
 import json
 
 from byol_jax.disk import write_json
+from byol_jax.run.folder import resolved
 from reproduce import arms, provenance, results
+from reproduce.results import Result, Seeds
+from reproduce.trials import TRIALS
+
+HEALTH = {
+  "spread": 0.9,
+  "effective_rank": 20.0,
+  "rankme": 30.0,
+  "lidar": 40.0,
+  "invariance": 0.5,
+  "alignment": 0.25,
+  "uniformity": -2.0,
+  "feature_common": 0.5,
+  "projection_common": 0.25,
+  "prediction_rank": 10.0,
+  "target_rank": 11.0,
+}
 
 
-def write_run(root, name, seed, linear, untrained=0.3, spread=0.9):
+def summary(linear, knn=None, *, untrained=30.0, raw=None, **health):
+  """Of a run, accuracies in %; nearest neighbours are as good if not given."""
+  accuracies = {"linear": linear, "knn": knn, "linear_raw": raw}
+  return {
+    name: {
+      "encoder": (linear if value is None else value) / 100,
+      "untrained": untrained / 100,
+    }
+    for name, value in accuracies.items()
+  } | {"health": {"encoder": HEALTH | health, "untrained": HEALTH}}
+
+
+def arm(*linears, knn=None, **rest):
+  """The results of an arm by seed, accuracies in %."""
+  neighbours = knn or [None] * len(linears)
+  return Seeds(
+    Result([], {}, summary(one, two, **rest), {})
+    for one, two in zip(linears, neighbours, strict=True)
+  )
+
+
+def find(name, seed):
+  """The run of an arm, or of a trial."""
+  return arms.Run(name, (arms.ARMS | TRIALS)[name], seed)
+
+
+def write_run(root, name, seed, *args, **kwargs):
   """What a run that has come to its end leaves in its folder."""
-  run = arms.Run(name, seed)
+  run = find(name, seed)
   folder = run.folder(root)
   folder.mkdir(parents=True)
-  accuracies = {"encoder": linear, "untrained": untrained}
-  summary = {
-    "linear": accuracies,
-    "knn": accuracies,
-    "spread": spread,
-    "effective_rank": 20.0,
-    "collapsed": spread < 0.1,
-  }
-  train = {"batch_size": 128, "accumulate": 2}
-  write_json(folder / "config.json", {"seed": seed, "train": train})
-  write_json(folder / "summary.json", summary)
+  write_json(folder / "config.json", resolved(run.config(None)))
+  write_json(folder / "summary.json", summary(*args, **kwargs))
+  watched = {f"valid_{name}": value for name, value in HEALTH.items()}
   records = [
+    {"step": 0, "valid_knn": 0.25, **watched},
     {"step": 2, "loss": 1.0, "spread": 0.2},
-    {"step": 4, "valid_knn": 1 / 3, "valid_effective_rank": 20.0},
+    {"step": 4, "valid_knn": 1 / 3, **watched},
     {"step": 5, "loss": 1.0, "spread": 0.123456789},
   ]
   lines = "".join(json.dumps(record) + "\n" for record in records)

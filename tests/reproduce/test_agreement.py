@@ -1,76 +1,43 @@
-"""How a measure agrees with linear accuracy, on networks made up for it."""
+"""How measures agree with accuracy, on runs made up for it."""
 
 import pytest
 
 from reproduce import agreement
 from reproduce.results import Result, Seeds
+from tests.reproduce.made_up import HEALTH, summary
 
 
-def test_agreement_with_linear_accuracy():
-  runs = {
-    "good": [{"linear": v, "lidar": v, "alignment": v} for v in (0.3, 0.4, 0.5)],
-    "bad": [
-      {"linear": 0.3, "lidar": 9.0, "alignment": 1.0},
-      {"linear": 0.35, "lidar": 9.0, "alignment": 1.0},
-      {"linear": 0.2, "lidar": 9.0, "alignment": 1.0},
-    ],
-    "other": [
-      {"linear": 0.1, "lidar": 2.0, "alignment": 0.1},
-      {"linear": 0.2, "lidar": 3.0, "alignment": 0.3},
-      {"linear": 0.1 + 0.2, "lidar": 1.0, "alignment": 0.2},
-    ],
-  }
-  # Last networks: linear 0.5, 0.2, 0.3 and lidar 0.5, 9, 1: the reverse order.
-  assert agreement.agreement(runs, "lidar") == pytest.approx(
-    {
-      "over_runs": -1,
-      "within_runs": (1 + 0 - 0.5) / 3,
-      "lost": 100 * (0 + 0.05 + 0.1) / 3,
-      "untrained_first": 1 / 3,
-    }
-  )
-  # Of alignment the lowest is the best: 0.5, 1, 0.2 are ranks 2, 3, 1 of its own.
-  assert agreement.agreement(runs, "alignment") == pytest.approx(
-    {
-      "over_runs": 0.5,
-      "within_runs": (-1 + 0 - 0.5) / 3,
-      "lost": 100 * (0.2 + 0.05 + 0.2) / 3,
-      "untrained_first": 1,
-    }
-  )
+def result(linear, lidar, uniformity, neighbours):
+  """A run that is evaluated three times, the first time untrained."""
+  measured = dict.fromkeys(agreement.CANDIDATES, [1.0] * 3)
+  measured |= {"lidar": lidar, "uniformity": uniformity}
+  steps = (0, 2, 4)
+  curves = {f"valid_{name}": (steps, values) for name, values in measured.items()}
+  curves["valid_knn"] = (steps, neighbours)
+  last = {"lidar": lidar[-1], "uniformity": uniformity[-1]}
+  return Result([], {}, summary(linear, **(HEALTH | last)), curves)
 
 
-def result(linear, spreads, ranks, neighbours):
-  summary = {
-    "linear": {"encoder": linear},
-    "spread": spreads[-1],
-    "effective_rank": ranks[-1],
-  }
-  curves = {
-    "spread": ((1, 2, 3, 4), (0.5, *spreads)),  # of steps, of which there are more
-    "valid_effective_rank": ((0, 2, 4), ranks),
-    "valid_knn": ((0, 2, 4), neighbours),
-  }
-  return Result([], {}, summary, curves)
-
-
-def test_agreement_of_records():
+def test_agreement_with_accuracy():
   found = {
-    "a": Seeds([result(0.5, [0.7, 0.1, 0.9], [9, 1, 2], [0.9, 0.2, 0.3])]),
+    "a": Seeds([result(50, [9, 1, 2], [0, -1, -2], [0.9, 0.2, 0.3])]),
     "b": Seeds(
       [
-        result(0.4, [0.9, 0.1, 0.8], [9, 8, 7], [0.9, 0.2, 0.3]),
-        result(0.3, [0.7, 0.1, 0.7], [1, 2, 3], [0.9, 0.2, 0.1]),
+        result(40, [9, 8, 7], [0, -1, -1.5], [0.9, 0.2, 0.3]),
+        result(30, [1, 2, 3], [0, -1, -1], [0.9, 0.2, 0.1]),
       ]
     ),
   }
-  # Ranks 2, 7, 3 and spreads 0.9, 0.8, 0.7 of linear accuracies 0.5, 0.4, 0.3.
-  expected = {
-    "effective rank": {"over_runs": -0.5, "within_runs": -1 / 3, "lost": 20 / 3},
-    "spread": {"over_runs": 1, "within_runs": 0, "lost": 10 / 3},
-    "newest": {"over_runs": 0, "within_runs": 1 / 3, "lost": 10 / 3},
-  }
-  measured = agreement.of_records(found)
-  assert measured.keys() == expected.keys()
-  for name, values in expected.items():
-    assert measured[name] == pytest.approx(values), name
+  measured = agreement.agreement(found)
+  # LiDAR 2, 7, 3 of 50, 40, 30 %; within the runs it goes as kNN, and twice against it.
+  assert measured["lidar"] == pytest.approx(
+    {"over_runs": -0.5, "within_runs": -1 / 3, "lost": 20 / 3}
+  )
+  # The lower uniformity is the better: with kNN twice, and the third time it stays.
+  expected = {"over_runs": 1, "within_runs": 2 / 3, "lost": 0}
+  assert measured["uniformity"] == pytest.approx(expected)
+  assert measured["alignment + uniformity"] == pytest.approx(expected)
+  assert measured["newest"] == pytest.approx(
+    {"over_runs": 0, "within_runs": 1 / 3, "lost": 10 / 3}
+  )
+  assert measured["spread"]["over_runs"] == 0  # it does not move

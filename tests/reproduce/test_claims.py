@@ -4,13 +4,19 @@ import pytest
 
 from reproduce import arms, claims
 
-ROWS = (*claims.CLAIMS, *claims.QUESTIONS)
+ROWS = (claims.GATE, *claims.CLAIMS, *claims.QUESTIONS)
+PIXELS = {"linear": 41.0, "knn": 36.0}
 
 
 @pytest.mark.parametrize("claim", ROWS, ids=lambda claim: claim.says)
 def test_a_row_whose_runs_are_missing_is_open(claim):
-  assert set(claim.arms) <= arms.ARMS.keys()
-  assert claim.answer({}) is None
+  assert {*claim.arms, *claim.beside} <= arms.ARMS.keys()
+  assert claim.answer({}, PIXELS) is None
+
+
+def test_what_is_compared_has_the_same_seeds():
+  for claim in ROWS:
+    assert len({arms.ARMS[name].seeds for name in claim.arms}) == 1, claim.says
 
 
 def test_claims_have_a_source_and_questions_have_none():

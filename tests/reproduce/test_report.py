@@ -1,10 +1,12 @@
 """The report, from records made up for it, and what the README has of ours."""
 
 import re
+import statistics
 from pathlib import Path
 
 import pytest
 
+from byol_jax.disk import read_json
 from reproduce import arms, claims, provenance, report, results
 from tests.reproduce import made_up
 
@@ -26,86 +28,121 @@ def keep_studies(folder):
     "losses": {name: [1.0, 0.5] for name in ("byol-prime", "mirrored", "as it is")},
     "distances": {"mirrored": [1e-15, 2e-14], "as it is": [0.5, 0.75]},
   }
-  agreement = {"over_runs": 0.5, "within_runs": -0.25, "lost": 1.25}
-  score = {
-    "runs": {name: [{"step": 0, "linear": 0.3}] * 4 for name in ("bn", "none")},
-    "agreement": {
-      "lidar": agreement | {"untrained_first": 0.5},
-      "rankme": agreement | {"over_runs": 0.75, "untrained_first": 1.0},
-    },
-  }
+  pixels = {"linear": 0.41, "knn": 0.36}
   mirror = {"steps": 2, "float64": followed, "float32": followed}
   for name, found in (
     ("independence", independence),
     ("costs", costs),
     ("mirror", mirror),
-    ("score", score),
+    ("pixels", pixels),
   ):
     results.keep_study(name, folder, found)
 
 
 def test_a_record_is_what_a_run_left(tmp_path):
-  run = made_up.write_run(tmp_path / "runs", "bn", 1, 0.6)
+  run = made_up.write_run(tmp_path / "runs", "bn-batch-64", 1, 60)
   results.keep(run, tmp_path / "runs", tmp_path)
-  (result,) = results.read(tmp_path)["bn"]
+  (result,) = results.read(tmp_path, arms.ARMS)["bn-batch-64"]
   assert result.config["seed"] == 1
-  assert result.images_together == 64
+  assert result.batch_size == 64
   assert result.made == [provenance.here()]
-  assert (result.linear, result.knn, result.gain) == pytest.approx((60, 60, 30))
-  assert result.curves == {
-    "loss": [[2, 5], [1.0, 1.0]],
-    "spread": [[2, 5], [0.2, 0.12346]],
-    "valid_knn": [[4], [0.33333]],
-    "valid_effective_rank": [[4], [20.0]],
-  }
+  assert result.accuracy("linear") == pytest.approx(60)
+  assert result.gain("knn") == pytest.approx(30)
+  assert result.curves["spread"] == [[2, 5], [0.2, 0.12346]]
+  assert result.curves["valid_knn"] == [[0, 4], [0.25, 0.33333]]
+  assert result.curves["valid_lidar"] == [[0, 4], [40.0, 40.0]]
+  assert result.curves.keys() == set(results.CURVES)
   assert result.lowest_spread == 0.12346
 
 
+def test_renewals_are_those_of_the_schedule(tmp_path):
+  for name in ("bn", "bn-tau-1", "bn-tau-0", "simclr-bn"):
+    made_up.keep_run(tmp_path, name, 1, 60)
+  found = results.read(tmp_path, arms.ARMS)
+  config = arms.first("bn").config(None)
+  steps, tau = config.train.steps, config.target.tau
+  # The cosine has a mean of a half, and its first step is a whole one.
+  half = (1 - tau) * (steps + 1) / 2
+  assert found["bn"][0].renewals[-1] == pytest.approx(half, rel=1e-4)
+  assert found["bn"][0].renewals[1] == pytest.approx(1 - tau, rel=1e-4)
+  assert found["bn-tau-0"][0].renewals[-1] == steps
+  assert found["bn-tau-1"][0].renewals[-1] == 0
+  assert found["simclr-bn"][0].renewals[-1] == 0
+
+
 def test_the_report_says_what_the_folders_hold(tmp_path):
-  for seed, linear in enumerate((0.58, 0.60, 0.62), arms.FIRST_SEED):
+  for seed, linear in zip(arms.SEEDS, (58, 60, 62), strict=True):
     made_up.keep_run(tmp_path, "bn", seed, linear)
-  made_up.keep_run(tmp_path, "bn-np", 1, 0.31, spread=0.01)
-  made_up.keep_run(tmp_path, "gn-ws", 1, 0.58)
+    made_up.keep_run(tmp_path, "bn-tau-1", seed, linear - 4, linear - 5)
+    made_up.keep_run(tmp_path, "bn-np", seed, 31)
+  made_up.keep_run(tmp_path, "gn-ws", 1, 58)
+  made_up.keep_run(tmp_path, "trial-gn-ws-tau-1", 0, 44)
   keep_studies(tmp_path)
   path = report.write(tmp_path)
   text = path.read_text()
   rows = text.splitlines()
 
   agreed = [row for row in rows if row.endswith("| **agrees** |")]
-  assert "| bn: 60.0 ± 2.0 (+30.0) |" in agreed[0]
-  assert "bn-np: 31.0 (+1.0), 1 of 1 collapsed |" in agreed[1]
-  assert agreed[2:] == []
-  assert f"Of {len(claims.CLAIMS)} claims the runs agree with 2 and" in text
+  bn, frozen = "60.0 ± 2.0 / 60.0 ± 2.0", "56.0 ± 2.0 / 55.0 ± 2.0"
+  assert f"| bn: {bn} |" in agreed[0]
+  assert f"| bn-tau-1: {frozen}<br>bn: {bn} |" in agreed[1]
+  assert "BYOL without a predictor learns nothing" in agreed[2]
+  assert len(agreed) == 3
+  assert (
+    f"Of {len(claims.CLAIMS)} claims {len(claims.CLAIMS) - 3} are not decided" in text
+  )
+  assert (
+    f"The gate is passed: bn: {bn}, bn-tau-1: {frozen}; raw pixels: 41.0 / 36.0" in text
+  )
   verdicts = sum("| **" in row for row in rows)
   assert verdicts == len(claims.CLAIMS) + len(claims.QUESTIONS)
   missing = [row for row in rows if "**not decided**" in row]
   assert all("not run" in row or "1 of 3 runs" in row for row in missing)
 
+  difference = "+4.0 (+4.0 to +4.0) / +5.0 (+5.0 to +5.0)"
+  assert f"| bn | {bn} | {frozen} | not run | {difference} |" in rows
   assert "| bn | 0.5 | 0.25 |" in rows
   assert "| bn | 1000 ±2% | 100 | 3 | 77 |" in rows
   assert "at the end 2e-14 and 0.75 in float64" in text
-  best = rows.index("| rankme | 0.75 | -0.25 | 1.2 | 2 of 2 |")
-  assert rows[best + 1] == "| lidar | 0.50 | -0.25 | 1.2 | 1 of 2 |"
-  assert "2 short runs with one seed, 8 networks" in text
-  row = "| bn | 3 | 60.0 ± 2.0 | 30.0 ± 0.0 | 60.0 ± 2.0 | 30.0 ± 0.0 |"
-  assert any(line.startswith(row) for line in rows)
+  accuracies = "60.0 ± 2.0 | 30.0 ± 0.0 | 60.0 ± 2.0 | 60.0 ± 2.0 | 30.0 ± 0.0"
+  health = "0.50 / 0.25 | 0.90 ± 0.00 | 0.12 ± 0.00 | 30 ± 0 | 40 ± 0 | 10 / 11"
+  assert any(row.startswith(f"| bn | 3 | {accuracies} | {health} |") for row in rows)
+  assert any(row.startswith("| raw pixels |  | 41.0 |  |  | 36.0 |") for row in rows)
+  trial = "| gn-ws-tau-1 | 44.0 | 30.0 | 44.0 | 30.0 | 0.50 / 0.25 |"
+  assert any(row.startswith(trial) for row in rows)
+  assert "| invariance | 0.00 | 0.00 | 0.0 |" in rows
   assert f"- versions: {provenance.here()['versions']}" in rows
   pictures = {p.name for p in path.parent.glob("*.png")}
-  assert pictures == {"collapse.png", "batch-size.png", "mirror.png"}
+  names = ("bootstrap", "collapse", "batch-size", "mirror")
+  assert pictures == {f"{name}.png" for name in names}
   assert all(f"]({name})" in text for name in pictures)
+
+
+def test_a_gate_that_is_not_passed_is_said(tmp_path):
+  for seed in arms.SEEDS:
+    made_up.keep_run(tmp_path, "bn", seed, 50)
+    made_up.keep_run(tmp_path, "bn-tau-1", seed, 49)
+  keep_studies(tmp_path)
+  assert "The gate is **not passed**: bn: 50.0" in report.write(tmp_path).read_text()
 
 
 def test_there_is_a_report_before_any_run(tmp_path):
   text = report.write(tmp_path / "out").read_text()
-  open_ = text.count("**not decided**")
+  open_ = text.count("| **not decided** |")
   assert open_ == len(claims.CLAIMS) + len(claims.QUESTIONS)
+  assert "raw pixels: not measured" in text
 
 
-def test_the_readme_has_the_numbers_of_our_records():
-  found = results.read(ROOT / "docs" / "reproduction")
-  row = r"^\| `([\w-]+)` \| [^|]+ \| ([\d.]+ ± [\d.]+) \| ([+-][\d.]+) \|$"
+def test_the_readme_has_the_numbers_of_the_first_edition():
+  folder = ROOT / "docs" / "reproduction" / "first" / "runs"
+  row = r"^\| `([\w-]+)` \| [^|]+ \| ([\d.]+) ± ([\d.]+) \| ([+-][\d.]+) \|$"
   rows = re.findall(row, (ROOT / "README.md").read_text(), re.MULTILINE)
   assert rows
-  for name, linear, gain in rows:
-    assert linear == found[name].show(lambda result: result.linear), name
-    assert gain == f"{found[name].mean(lambda result: result.gain):+.1f}", name
+  for name, *numbers in rows:
+    paths = [folder / f"{name}-seed{seed}.json" for seed in (1, 2, 3)]
+    linear = [read_json(path)["summary"]["linear"] for path in paths]
+    trained = [100 * one["encoder"] for one in linear]
+    gains = [100 * (one["encoder"] - one["untrained"]) for one in linear]
+    mean, deviation = statistics.mean(trained), statistics.stdev(trained)
+    expected = [f"{mean:.1f}", f"{deviation:.1f}", f"{statistics.mean(gains):+.1f}"]
+    assert numbers == expected, name

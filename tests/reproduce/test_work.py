@@ -1,5 +1,6 @@
 """What is run, and how, with a shell script in the place of training."""
 
+import ast
 import functools
 import importlib
 import os
@@ -16,13 +17,14 @@ from byol_jax.disk import write_json
 from byol_jax.errors import UserError
 from byol_jax.run.folder import resolved
 from reproduce import arms, results, work
+from reproduce.trials import TRIALS
 from tests.reproduce import made_up
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-  "run", list(arms.runs()), ids=lambda run: f"{run.arm}-{run.seed}"
+  "run", list(arms.runs(arms.ARMS | TRIALS)), ids=lambda run: run.id
 )
 def test_the_command_line_says_what_the_config_is(run):
   """Studies take an arm's config; its run takes flags."""
@@ -34,22 +36,23 @@ def test_the_command_line_says_what_the_config_is(run):
     *parents, last = path.split(".")
     parent = functools.reduce(lambda found, key: found[key], parents, config)
     kind = type(parent[last])
-    parent[last] = {"True": True}[value] if kind is bool else kind(value)
-  assert config.to_dict() == arms.config(run.arm, run.seed, None).to_dict()
+    literal = kind in (bool, tuple)
+    parent[last] = ast.literal_eval(value) if literal else kind(value)
+  assert config.to_dict() == run.config(None).to_dict()
 
 
 def test_records_of_another_config_are_refused(tmp_path):
-  run = arms.Run("bn-tau-1", 1)
+  run = made_up.find("bn-tau-1", 1)
   path = results.run_path(tmp_path, run)
-  config = resolved(arms.config(run.arm, run.seed, "here"))
+  config = resolved(run.config("here"))
   path.parent.mkdir()
   write_json(path, {"config": config})
-  work.check(arms.runs(), tmp_path, "there")
+  work.check(arms.runs(arms.ARMS), tmp_path, "there")
   config["target"]["tau"] = 0.5
   write_json(path, {"config": config})
   message = r"bn-tau-1-seed1\.json is the record of another config .* target\.tau"
   with pytest.raises(UserError, match=message):
-    work.check(arms.runs(), tmp_path, "there")
+    work.check(arms.runs(arms.ARMS), tmp_path, "there")
 
 
 @pytest.fixture
@@ -69,12 +72,12 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   tmp_path, program, caplog
 ):
   program('echo "$@"\necho what went wrong\nexit 1')
-  made_up.keep_run(tmp_path, "bn", 1, 0.5)
-  assert work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None) == []
+  made_up.keep_run(tmp_path, "bn", 1, 50)
+  assert work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None) == []
   assert not (tmp_path / "logs").exists()
   # A folder of another config has a summary, and is refused.
-  made_up.write_run(tmp_path, "bn", 2, 0.5)
-  failing = [arms.Run("bn", 2), arms.Run("bn", 3)]
+  made_up.write_run(tmp_path, "bn", 2, 50)
+  failing = [made_up.find("bn", 2), made_up.find("bn", 3)]
   names = ["bn-seed2", "bn-seed3"]
   assert work.train(failing, tmp_path, tmp_path, "images") == names
   asked = (tmp_path / "logs" / "bn-seed2.txt").read_text()
@@ -83,7 +86,9 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   assert f"--workdir={tmp_path}/runs/bn-seed2" in asked
   assert "bn-seed2 ended with 1: what went wrong" in caplog.text
   assert "bn-seed3 ended with 1: what went wrong" in caplog.text
-  assert [result.config["seed"] for result in results.read(tmp_path)["bn"]] == [1]
+  assert [
+    result.config["seed"] for result in results.read(tmp_path, arms.ARMS)["bn"]
+  ] == [1]
 
 
 def test_runs_share_the_cores(tmp_path, program, monkeypatch):
@@ -98,9 +103,9 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
     f" [ $(ls {meeting} | wc -l) = 2 ] && exit 0; sleep 0.1; done; exit 1"
   )
   monkeypatch.setattr(work, "_cores", lambda: set(cores[:2]))
-  runs = [made_up.write_run(tmp_path, "bn", seed, 0.5) for seed in (1, 2)]
+  runs = [made_up.write_run(tmp_path, "bn", seed, 50) for seed in (1, 2)]
   work.train(runs, tmp_path, tmp_path, None, jobs=2)
-  assert len(results.read(tmp_path)["bn"]) == 2
+  assert len(results.read(tmp_path, arms.ARMS)["bn"]) == 2
   shares = {path.read_text().split()[-1] for path in meeting.iterdir()}
   assert shares == {str(core) for core in cores[:2]}
 
@@ -121,7 +126,9 @@ def test_interrupted_runs_save_and_no_other_begins(tmp_path, program):
   try:
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-      work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
+      work.train(
+        [made_up.find("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None
+      )
     thread.join()
   finally:
     signal.signal(signal.SIGINT, before)
@@ -136,12 +143,12 @@ def test_what_cannot_be_kept_ends_all(tmp_path, program, monkeypatch):
   program("exit 0")
   monkeypatch.setattr(results, "keep", full)
   with pytest.raises(OSError, match="no space left"):
-    work.train([arms.Run("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
+    work.train([made_up.find("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
 
 
 def test_more_jobs_than_cores_are_refused(tmp_path):
   with pytest.raises(UserError, match=r"--jobs=10000: this machine has cores for 1 to"):
-    work.train([arms.Run("bn", 1)], tmp_path, tmp_path, None, jobs=10_000)
+    work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None, jobs=10_000)
   assert not list(tmp_path.iterdir())
 
 

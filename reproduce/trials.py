@@ -1,0 +1,54 @@
+"""The trials that chose the setting, all of them, those that failed too.
+
+Each is one run with seed 0, which has no part in the report. What chooses is accuracy
+on training images whose labels the probes have not seen; the test split has no part.
+
+  python -m reproduce --trials --data_dir=DIR --jobs=2
+"""
+
+from reproduce import arms
+from reproduce.arms import BN, GN_WS, Arm, Changes
+
+_PROBE: Changes = {
+  "probe.train": "train[:20000]",
+  "probe.test": "train[45000:]",
+  "eval.baselines": ("untrained",),
+  "eval.every_steps": 1000,
+}
+_STEPS: Changes = {"train.steps": 3000}
+
+
+def _trial(arm: Arm, *changes: Changes) -> Arm:
+  return arm.changed(_PROBE, _STEPS, *changes)._replace(
+    preset="cifar10-cpu", seeds=(0,)
+  )
+
+
+def _tau(tau: float) -> Changes:
+  return {"target.tau": tau}
+
+
+def _rate(rate: float) -> Changes:
+  return {"optimiser.learning_rate": rate}
+
+
+_98 = _tau(0.98)
+
+TRIALS = {
+  "trial-bn-tau-98": _trial(BN, _98),
+  "trial-bn-tau-1": _trial(BN, _tau(1.0)),
+  "trial-gn-ws-tau-98": _trial(GN_WS, _98),
+  "trial-gn-ws-tau-1": _trial(GN_WS, _tau(1.0)),
+  # A slower start, a faster predictor.
+  "trial-gn-ws-rate-05": _trial(GN_WS, _98, _rate(0.5)),
+  "trial-gn-ws-warmup-50": _trial(GN_WS, _98, {"optimiser.warmup": 0.5}),
+  "trial-gn-ws-predictor-30": _trial(
+    GN_WS, _98, {"optimiser.predictor_multiplier": 30.0}
+  ),
+  # A predictor at its optimum.
+  "trial-gn-ws-direct-pred": _trial(GN_WS, _98, arms.DIRECT_PRED),
+  "trial-gn-ws-iso": _trial(GN_WS, _98, arms.DIRECT_PRED, arms.ISO),
+  "trial-gn-ws-direct-copy": _trial(GN_WS, _98, arms.DIRECT_COPY),
+  "trial-gn-ws-least-squares": _trial(GN_WS, _98, arms.LEAST_SQUARES),
+  "trial-gn-ws-orthogonal": _trial(GN_WS, _98, arms.ORTHOGONAL),
+}
