@@ -21,7 +21,7 @@ def measure(folder: str, steps: int) -> dict[str, float]:
   host.tune()
   from benchmarks.workload import NETWORKS, make_experiment
   from byol_jax import parallel
-  from byol_jax.run import loop
+  from byol_jax.run.monitor import Monitor
 
   network: dict[str, Any] = NETWORKS["resnet50-b8"]
   experiment = make_experiment(**network, norm="bn")
@@ -31,7 +31,7 @@ def measure(folder: str, steps: int) -> dict[str, float]:
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True)
   batches = experiment.batches(0)
-  monitor = loop.Monitor(network["batch"], steps, 0.0)
+  monitor = Monitor(network["batch"], steps, 0.0)
 
   def train(count: int) -> dict[str, float]:
     nonlocal state

@@ -14,6 +14,7 @@ left out.
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 from absl import app, flags
 
@@ -27,37 +28,47 @@ AT_A_TIME = 64
 SYSTEMS = ("byol", "byol_gn_ws")
 
 
-def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None]]:
-  """Compiles a preset's step in a process that simulates the devices."""
-  from byol_jax.run import host
-
-  host.tune()
+def make_experiment(system: str, preset: str) -> Any:
+  """A system at a preset's scale; of its data set, it has the number of classes."""
   import importlib
 
   import jax
   import numpy as np
 
-  from benchmarks import costs
   from byol_jax.data import datasets, sources
   from experiments import pretrain
 
   config = importlib.import_module(f"configs.{system}").get_config(preset)
   share = config.train.batch_size // jax.device_count()
   config.train.accumulate = max(share // AT_A_TIME, 1)
-  # A set of one image, which is of the last class.
-  image = np.zeros((1, config.data.size, config.data.size, 3), np.uint8)
-  splits = {"train": (image, np.array([CLASSES[preset] - 1]))}
-  datasets.DATASETS["one image"] = lambda _: sources.ArrayDataset("one image", splits)
-  config.data.update(name="one image", train="train")
-  config.probe.update(dict.fromkeys(config.probe, "train"))
-  lowered = costs.lower_step(pretrain.Pretrain(config))
+  # Images of one class, the last.
+  images = np.zeros((2, config.data.size, config.data.size, 3), np.uint8)
+  splits = {"train": (images, np.full(2, CLASSES[preset] - 1))}
+  dataset = sources.ArrayDataset("two images", splits)
+  with mock.patch.dict(datasets.DATASETS, {dataset.name: lambda _: dataset}):
+    config.data.update(name=dataset.name, train="train")
+    config.probe.update(dict.fromkeys(config.probe, "train"))
+    return pretrain.Pretrain(config)
+
+
+def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None]]:
+  """Compiles a preset's step in a process that simulates the devices."""
+  from byol_jax.run import host
+
+  host.tune()
+  import jax
+
+  from benchmarks import costs
+
+  experiment = make_experiment(system, preset)
+  lowered = costs.lower_step(experiment)
   start = time.perf_counter()
   program = lowered.compile()
   seconds = time.perf_counter() - start
   facts = costs.facts(program)
   facts |= {
-    "images": share,
-    "microbatches": config.train.accumulate,
+    "images": experiment.config.train.batch_size // jax.device_count(),
+    "microbatches": experiment.config.train.accumulate,
     "seconds": seconds,
   }
   return facts, lambda: None

@@ -3,6 +3,7 @@
   python -m benchmarks.step                          the whole table, for hours
   python -m benchmarks.step --only=resnet18-b64-bn   the rows that begin so
   python -m benchmarks.step --rounds=20 --torch=False
+  python -m benchmarks.step --device=gpu             on a GPU: see `benchmarks.gpu`
 
 Each row is a network, batch, norm, objective and precision. Our step, PyTorch's
 eager one, its compiled one, our convolutions alone, a matrix product and a copy take
@@ -11,6 +12,7 @@ without random colours. The floor is the convolutions alone, in float32, and the
 least memory traffic of the rest at the speed of a copy.
 """
 
+import importlib.util
 import itertools
 import json
 import tempfile
@@ -22,7 +24,7 @@ from unittest import mock
 
 from absl import app, flags
 
-from benchmarks import convolutions, tables, turns, workload
+from benchmarks import convolutions, gpu, tables, turns, workload
 
 NORMS = ("bn", "gn_ws", "none")
 OBJECTIVES = ("byol", "simclr", "raft")
@@ -75,13 +77,10 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   with mock.patch.object(layers, "convolve", convolve.plain):
     plain_step = workload.make_experiment(**settings).step
     plain: Any = parallel.pmap(plain_step).lower(state, batch)
-  parts = {
-    name: module for name, module in state.online.items() if name != "classifier"
-  }
   facts = {
     "compile": cold,
     "compile_cached": cached,
-    "parameters": sum(leaf.size for leaf in jax.tree.leaves(parts)),
+    "parameters": workload.parameters(state),
     "flops": plain.cost_analysis()["flops"],
     "compiled_flops": step.cost_analysis()["flops"],
     "temp_mib": step.memory_analysis().temp_size_in_bytes / 2**20,
@@ -211,31 +210,76 @@ HEADINGS = (
 )
 
 
-def main(only: Sequence[str], rounds: int, with_torch: bool, out: str | None) -> None:
+def measure_all(
+  wanted: Callable[[str], bool], rounds: int, with_torch: bool
+) -> Iterator[dict[str, Any]]:
+  """Prints the table of the rows that are wanted; gives each row once it is known."""
+  tables.head(HEADINGS)
+  for row in rows():
+    if wanted(row.name):
+      result = measure(row, rounds, with_torch)
+      show(result)
+      yield result
+
+
+def why_no_twin(device: str) -> str | None:
+  """What keeps PyTorch from being timed on a device, None if nothing does."""
+  if importlib.util.find_spec("torch") is None:
+    return "torch is not installed (pip install -e '.[benchmark]')"
+  import torch
+
+  if device == "gpu" and not torch.cuda.is_available():
+    return f"torch {torch.__version__} finds no GPU"
+  return None
+
+
+def main(
+  device: str,
+  batch: int,
+  only: Sequence[str],
+  rounds: int,
+  with_torch: bool,
+  out: str | None,
+) -> None:
   """Measures the rows that are asked for.
 
   Args:
-    only: what their names begin with; nothing for all of them.
+    device: "cpu" or "gpu".
+    batch: images of a step, on GPUs.
+    only: what names of rows begin with; nothing for all of them.
     rounds: how many times each contestant is timed.
     with_torch: whether PyTorch is among them.
     out: a file that gets each row as a line of JSON.
   """
-  tables.head(HEADINGS)
-  for row in rows():
-    if only and not row.name.startswith(tuple(only)):
-      continue
-    result = measure(row, rounds, with_torch)
-    show(result)
+  if with_torch and (reason := why_no_twin(device)):
+    print(f"{reason}: byol_jax is timed alone\n")
+    with_torch = False
+
+  def wanted(name: str) -> bool:
+    return not only or name.startswith(tuple(only))
+
+  results = (
+    gpu.measure(wanted, batch, rounds, with_torch)
+    if device == "gpu"
+    else measure_all(wanted, rounds, with_torch)
+  )
+  for result in results:
     if out:
       with Path(out).open("a") as file:
         file.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
+  DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "What to time on.")
+  BATCH = flags.DEFINE_integer("batch", 64, "Images of a step, with --device=gpu.")
   ONLY = flags.DEFINE_multi_string("only", [], "What rows begin with; all if none.")
   ROUNDS = flags.DEFINE_integer(
     "rounds", 10, "Times that each is timed.", lower_bound=2
   )
   TORCH = flags.DEFINE_bool("torch", True, "Whether to time PyTorch too.")
   OUT = flags.DEFINE_string("out", None, "File to add each row to, as a line of JSON.")
-  app.run(lambda _: main(ONLY.value, ROUNDS.value, TORCH.value, OUT.value))
+  app.run(
+    lambda _: main(
+      DEVICE.value, BATCH.value, ONLY.value, ROUNDS.value, TORCH.value, OUT.value
+    )
+  )

@@ -81,7 +81,7 @@ class _Block(nn.Module):
 class _ResNet(nn.Module):
   def __init__(self, depth: int, norm: str, stem: str):
     super().__init__()
-    blocks = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[depth]
+    blocks = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[depth]
     bottleneck = depth == 50
     kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
     first = _conv(norm, 3, 64, kernel, stride=stride)
@@ -129,7 +129,7 @@ def _simclr(q1: Tensor, q2: Tensor) -> Tensor:
   z = F.normalize(torch.cat([q1, q2]), dim=1)
   logits = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)
   count = len(q1)
-  labels = (torch.arange(2 * count) + count) % (2 * count)
+  labels = (torch.arange(2 * count, device=z.device) + count) % (2 * count)
   return F.cross_entropy(logits, labels)
 
 
@@ -154,7 +154,7 @@ class _Lars:
       torch._foreach_norm(self.weights), torch._foreach_norm(updates), strict=True
     )
     ratios = [
-      torch.where((p > 0) & (u > 0), self.trust * p / u, torch.ones(()))
+      torch.where((p > 0) & (u > 0), self.trust * p / u, torch.ones_like(p))
       for p, u in norms
     ]
     torch._foreach_mul_(updates, ratios)
@@ -174,9 +174,17 @@ def prepare(
   objective: str,
   precision: str,
   compiled: bool,
+  device: str = "cpu",
+  steps: int = 1,
 ) -> tuple[dict[str, Any], Callable[[], None]]:
-  """A step on random images, ready to be timed; see `turns.Contestant`."""
+  """Steps on random images, ready to be timed; see `turns.Contestant`.
+
+  On GPUs float32 is TF32, as in JAX, and cuDNN looks for the fastest convolutions.
+  """
   torch.manual_seed(0)
+  if device == "cuda":
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
   has_target = objective != "simclr"
 
   # Any, as the types of `nn.Module.to` lack memory_format.
@@ -185,15 +193,18 @@ def prepare(
     return nn.Sequential(encoder, _head(norm, encoder.features, 4096, 256))
 
   layout = torch.channels_last
-  online = encoder_and_projector().to(memory_format=layout)
+  online = encoder_and_projector().to(device, memory_format=layout)
   predictor = _head(norm, 256, 4096, 256) if has_target else nn.Identity()
-  target = encoder_and_projector().to(memory_format=layout).requires_grad_(False)
+  predictor = predictor.to(device)
+  target = encoder_and_projector().to(device, memory_format=layout)
+  target.requires_grad_(False)
   optimiser = _Lars([*online.parameters(), *predictor.parameters()])
-  views = [torch.randn(batch, 3, size, size).to(memory_format=layout) for _ in range(2)]
+  images = torch.randn(2, batch, 3, size, size)
+  views = [view.to(device, memory_format=layout) for view in images]
   run: dict[str, Callable] = {"online": online, "target": target}
 
   def loss() -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
       outputs = [predictor(run["online"](view)) for view in views]
       if has_target:
         with torch.no_grad():
@@ -210,9 +221,20 @@ def prepare(
         list(target.parameters()), [p.detach() for p in online.parameters()], 4e-3
       )
 
+  def make_steps() -> None:
+    for _ in range(steps):
+      step()
+    if device == "cuda":
+      torch.cuda.synchronize()
+
   start = time.perf_counter()
   if compiled:
     run.update({name: torch.compile(module) for name, module in run.items()})
-    step()
+    make_steps()
   count = sum(p.numel() for p in [*online.parameters(), *predictor.parameters()])
-  return {"compile": time.perf_counter() - start, "parameters": count}, step
+  return {"compile": time.perf_counter() - start, "parameters": count}, make_steps
+
+
+def device_mib() -> float:
+  """Most memory that PyTorch has held on the GPU, in MiB."""
+  return torch.cuda.max_memory_allocated() / 2**20

@@ -21,6 +21,11 @@ _PATIENCE = 10  # seconds in which a contestant stops the processes of its own
 Prepared = tuple[dict[str, Any], Callable[[], None]]  # facts, and what to time
 
 
+def resident_mib() -> float:
+  """Most memory that this process has had, in MiB."""
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 @dataclasses.dataclass(frozen=True)
 class Contestant:
   """Something to be timed.
@@ -31,12 +36,14 @@ class Contestant:
     settings: its arguments.
     environment: variables set before anything is imported.
     clock: gives seconds; `time.process_time` counts those that its process computes.
+    memory: called in its own process, gives the most MiB that it has had.
   """
 
   prepare: Callable[..., Prepared]
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
   clock: Callable[[], float] = time.perf_counter
+  memory: Callable[[], float] = resident_mib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Timing:
   Attributes:
     seconds: of each round.
     facts: what `prepare` said.
-    peak_mib: most resident memory of its process, preparation included.
+    peak_mib: what its `memory` said at the end.
   """
 
   seconds: list[float]
@@ -150,5 +157,4 @@ def _serve(end: Any, contestant: Contestant) -> None:
       start = contestant.clock()
       run()
       taken = contestant.clock() - start
-      peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-      end.send((taken, peak))
+      end.send((taken, contestant.memory()))

@@ -65,13 +65,24 @@ def make_batch(experiment: Any) -> Any:
   return parallel.shard(views | rest, train.accumulate)
 
 
-def stepping(step: Callable, state: Any, batch: Any) -> Callable[[], None]:
-  """A function that makes one step after the other, and waits for each."""
+def parameters(state: Any) -> int:
+  """How many the online network has, without the online classifier."""
+  import jax
+
+  parts = {n: leaves for n, leaves in state.online.items() if n != "classifier"}
+  return sum(leaf.size for leaf in jax.tree.leaves(parts))
+
+
+def stepping(
+  step: Callable, state: Any, batch: Any, steps: int = 1
+) -> Callable[[], None]:
+  """A function that makes so many steps, one after the other, and waits for them."""
   import jax
 
   def run() -> None:
     nonlocal state
-    state, scalars = step(state, batch)
+    for _ in range(steps):
+      state, scalars = step(state, batch)
     jax.block_until_ready(scalars)
 
   return run

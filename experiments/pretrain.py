@@ -18,7 +18,7 @@ from byol_jax import diagnostics, features, objectives, optim, parallel
 from byol_jax.data import augment, colour, datasets, views
 from byol_jax.errors import UserError
 from byol_jax.nets import bn_init, closed_form, model
-from byol_jax.run import figures, loop
+from byol_jax.run import figures, loop, mfu
 from byol_jax.run.folder import RunDir
 from configs import presets
 from experiments import choices, dial, evaluation, inputs, optimisers, settings, systems
@@ -184,6 +184,26 @@ class Pretrain:
   def batches(self, first_step: int) -> Iterator[chex.ArrayTree]:
     """Batches for the steps from `first_step` on, sharded over the devices."""
     return self.inputs.batches(list(self.views.values()), first_step)
+
+  @property
+  def precision(self) -> str:
+    """In which the networks compute."""
+    return self.config.train.precision
+
+  def flops(self) -> float:
+    """FLOPs of a step's networks over all devices; see `run.mfu`."""
+    state = jax.eval_shape(self._init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((1, *self.inputs.image_shape), jnp.float32)
+
+    def forward(network: Callable, params: hk.Params, stats: hk.State) -> list[float]:
+      infer = lambda *args: network(*args, False)[0]  # noqa: E731
+      return mfu.products(infer, params, stats, images)
+
+    online = forward(self.networks.online, state.online, state.online_stats)
+    image = mfu.training_flops(online)
+    if self.has_target:
+      image += sum(forward(self.networks.target, state.target, state.target_stats))
+    return self.config.train.batch_size * len(self.views) * image
 
   def step(self, state: State, batch: chex.ArrayTree) -> tuple[State, Scalars]:
     """One update of the online and the target network.

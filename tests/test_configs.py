@@ -195,6 +195,12 @@ def test_imagenets_validation_images_are_the_reference_codes():
   assert (test.data.train, test.data.test) == ("train", "validation")
 
 
+def test_the_reference_codes_resnet18_is_where_its_recipe_is():
+  kinds = {name: presets.get(name).encoder for name in presets.PRESETS}
+  every = [n for n, e in kinds.items() if e.projected_shortcuts == "every_stage"]
+  assert every == ["imagenette"]
+
+
 def test_linear_evaluation_is_the_papers():
   config = linear_eval.get_config("imagenet")
   assert config.train.steps == 80 * 1_281_167 // 1024

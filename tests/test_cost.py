@@ -99,8 +99,11 @@ def test_a_step_is_four_forward_passes_and_one_more_to_recompute(remat, passes):
     forward = jax.jit(
       lambda *state: experiment.networks.online(*state, images, False)[0]
     ).lower(state.online, state.online_stats)
+    counted = experiment.flops() / jax.device_count()
   both_views = 2 * forward.cost_analysis()["flops"]
   assert passes - 0.5 < step.cost_analysis()["flops"] / both_views < passes + 0.5
+  # What is recomputed is no part of the model's own.
+  assert 0.9 < counted / (4 * both_views) < 1
 
 
 def asks_the_host(program):

@@ -29,8 +29,8 @@ def test_an_older_runs_description_is_that_of_its_config():
 
 
 def test_a_newer_format_is_refused(copy):
-  (copy / "encoder.json").write_text('{"format": 2}')
-  with pytest.raises(UserError, match="is of format 2, and this byol_jax reads up"):
+  (copy / "encoder.json").write_text('{"format": 3}')
+  with pytest.raises(UserError, match="is of format 3, and this byol_jax reads up"):
     byol_jax.load_encoder(copy)
 
 
@@ -44,7 +44,9 @@ def test_settings_that_a_network_leaves_out_are_those_that_it_has_by_default():
   assert found["norm"] == "none"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": "1"}'])
+@pytest.mark.parametrize(
+  "text", ["{", "[]", '{"format": 1}', '{"format": 0}', '{"format": "1"}']
+)
 def test_a_damaged_description_is_refused(copy, text):
   (copy / "encoder.json").write_text(text)
   with pytest.raises(UserError, match=r"encoder\.json is damaged"):

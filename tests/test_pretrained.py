@@ -151,7 +151,7 @@ def test_the_folder_says_what_an_image_must_look_like(run):
   path, experiment, _ = run
   found = json.loads((path / "encoder.json").read_text())
   assert found == {
-    "format": 1,
+    "format": 2,
     "network": experiment.config.encoder.to_dict(),
     "precision": "float32",
     "image": {

@@ -134,7 +134,7 @@ def _columns(
   names = [source.name(i) for i in index.tolist()]
   if not (finite := np.isfinite(embedding).all(axis=1)).all():
     raise UserError(
-      f"the features of {names[finite.argmin()]} are NaN or infinite: the network has"
+      f"the features of {names[np.argmin(finite)]} are NaN or infinite: the network has"
       " diverged; take an earlier checkpoint of its run"
     )
   return {

@@ -100,6 +100,9 @@ def _network(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Any]:
     "depth": torchvision.depth(blocks, bottleneck, path),
     "width": arrays["initial_conv:w"].shape[-1] / 64,
     "stem": "imagenet",
+    "projected_shortcuts": torchvision.projected_shortcuts(
+      bottleneck, "block_group_0/~/block_0/~/shortcut_conv:w" in arrays
+    ),
     "norm": "batch",
     "groups": 1,
     "standardised": False,

@@ -19,7 +19,7 @@ from byol_jax.description import Description
 from byol_jax.disk import read_json, write_json
 from byol_jax.errors import UserError
 from byol_jax.formats import output, saved, torchvision
-from byol_jax.nets.resnet import SHAPES, STEMS
+from byol_jax.nets.resnet import PROJECTED_SHORTCUTS, SHAPES, STEMS
 from byol_jax.pretrained import Encoder, shapes
 
 MODEL = Path(__file__).parent / "torch_model" / "model.py"
@@ -118,6 +118,7 @@ def _config(encoder: Encoder) -> dict[str, Any]:
       "bottleneck": bottleneck,
       "channels": round(64 * settings["width"]),
       "stem": STEMS[settings["stem"]]._asdict(),
+      "projected": PROJECTED_SHORTCUTS[settings["projected_shortcuts"]],
       "norm": settings["norm"],
       "groups": settings["groups"],
     },

@@ -1,7 +1,8 @@
 """Weights under the names of torchvision's ResNets, of any depth, width, stem and norm.
 
 Group norm and the others lie where torchvision has batch norm, as with its own
-`norm_layer`. There is no `fc`.
+`norm_layer`. There is no `fc`. Where a network projects a shortcut that torchvision's
+does not (`projected_shortcuts`), it bears the name of those that torchvision projects.
 """
 
 import re
@@ -151,10 +152,14 @@ def network_of(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Any]:
     len({key.split(".")[1] for key in arrays if key.startswith(f"layer{stage}.")})
     for stage in (1, 2, 3, 4)
   ]
+  bottleneck = "layer1.0.conv3.weight" in arrays
   return {
-    "depth": depth(blocks, "layer1.0.conv3.weight" in arrays, path),
+    "depth": depth(blocks, bottleneck, path),
     "width": channels / 64,
     "stem": stems[kernel],
+    "projected_shortcuts": projected_shortcuts(
+      bottleneck, "layer1.0.downsample.0.weight" in arrays
+    ),
     "norm": _norm(arrays, path),
     "groups": 1,
     "standardised": False,
@@ -175,6 +180,11 @@ def depth(blocks: Sequence[int], bottleneck: bool, path: Path) -> int:
     f"{path} has {', '.join(map(str, blocks))} {kind} blocks in its four stages: no"
     f" ResNet of depth {', '.join(map(str, SHAPES))} has"
   )
+
+
+def projected_shortcuts(bottleneck: bool, in_first_stage: bool) -> str:
+  """The setting of a ResNet whose first stage has a projection or not."""
+  return "every_stage" if in_first_stage and not bottleneck else "as_needed"
 
 
 def _norm(arrays: Mapping[str, np.ndarray], path: Path) -> str:

@@ -43,11 +43,17 @@ STEMS = {
 }
 
 
+# Whether the first block of each stage projects its shortcut where it need not.
+PROJECTED_SHORTCUTS = {
+  "as_needed": (False, False, False, False),  # He et al., option B; torchvision
+  "every_stage": (True, True, True, True),  # BYOL's code, byol/utils/networks.py
+}
+
+
 class _Block(hk.Module):
   """Two 3x3 convolutions, or 1x1, 3x3, 1x1 (bottleneck), and a shortcut.
 
-  The stride is in the 3x3 convolution of a bottleneck. The shortcut is
-  projected where the shape changes.
+  The stride is in the 3x3 convolution of a bottleneck.
   """
 
   def __init__(
@@ -102,7 +108,7 @@ def _rematerialised(block: _Block, x: jax.Array, is_training: bool) -> jax.Array
 
 
 class _BlockGroup(hk.Module):
-  """The blocks of one stage; the first one changes the shape."""
+  """The blocks of one stage; the first one may change the shape."""
 
   def __init__(
     self,
@@ -154,6 +160,7 @@ class ResNet(hk.Module):
     *,
     stem: str = "imagenet",
     zero_last_scale: bool = False,
+    projected_shortcuts: str = "as_needed",
     remat: bool = False,
     name: str | None = None,
   ):
@@ -166,17 +173,24 @@ class ResNet(hk.Module):
       stem: a key of `STEMS`.
       zero_last_scale: whether the last norm's scale of each block starts at 0
         (Goyal et al., 1706.02677). BYOL's numbers were obtained without it.
+      projected_shortcuts: a key of `PROJECTED_SHORTCUTS`. It matters to depths
+        without bottlenecks alone, whose first stage keeps the shape.
       remat: whether blocks are recomputed in the backward pass, which takes
         less memory and more time.
       name: "res_net<depth>" by default.
 
     Raises:
-      UserError: for a depth or stem that is in no table.
+      UserError: for a depth, a stem or projections that are in no table.
     """
     if depth not in SHAPES:
       raise UserError(f"no ResNet of depth {depth}; choose one of {list(SHAPES)}")
     if stem not in STEMS:
       raise UserError(f"unknown stem {stem!r}; choose one of {', '.join(STEMS)}")
+    if projected_shortcuts not in PROJECTED_SHORTCUTS:
+      raise UserError(
+        f"encoder.projected_shortcuts is {projected_shortcuts!r}; choose one of"
+        f" {', '.join(PROJECTED_SHORTCUTS)}"
+      )
     if not 64 * width > 0.5:
       raise UserError(f"encoder.width is {width}: give more than 1/128")
     super().__init__(name or f"res_net{depth}")
@@ -186,13 +200,14 @@ class ResNet(hk.Module):
     self.initial_conv = layers.conv(channels, kernel, stride, name="initial_conv")
     self.initial_norm = layers.norm(name="initial_norm")
     expansion = 4 if bottleneck else 1
+    projected = PROJECTED_SHORTCUTS[projected_shortcuts]
     self.groups = [
       _BlockGroup(
         count,
         layers,
         expansion * channels * 2**i,
         stride=2 if i else 1,
-        project=bool(i) or bottleneck,
+        project=bool(i) or bottleneck or projected[i],
         bottleneck=bottleneck,
         zero_last_scale=zero_last_scale,
         remat=remat,

@@ -39,6 +39,7 @@ CURVES = {
   "test_linear": Curve("linear accuracy, test", _SHARE),
   "gradient_norm": Curve("gradient norm", "no unit"),
   "images_per_second": Curve("speed", "images / s"),
+  "mfu": Curve("MFU", "share of the devices' peak"),
   "input_wait": Curve("wait for images", "share of time"),
 }
 

@@ -40,6 +40,7 @@ OPERATIONAL = (
 ADDED = {
   "data.on_device": False,
   "train.epochs": None,
+  "encoder.projected_shortcuts": "as_needed",
   "target.frozen": 0.0,
   "closed_form.name": "none",
   "closed_form.rho": 0.3,

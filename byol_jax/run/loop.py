@@ -5,12 +5,11 @@ It knows no method: an experiment gives it a state, batches and a step.
 
 import contextlib
 import datetime
-import math
 import signal
 import statistics
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import chex
@@ -20,17 +19,18 @@ from absl import logging
 
 from byol_jax import parallel
 from byol_jax.errors import Stopped, UserError, check_at_least
-from byol_jax.run import figures
+from byol_jax.run import figures, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
-
-# How many steps the host may run ahead of the devices: enough to keep them
-# busy, few enough for the batches of the steps in flight to fit in memory.
-STEPS_AHEAD = 2
+from byol_jax.run.monitor import Monitor, NotFinite
 
 
 class Experiment(Protocol):
-  """What the loop needs of an experiment."""
+  """What the loop needs of an experiment.
+
+  It may have besides `flops()`, those of a step's model over all devices, and
+  `precision`, in which it computes: then the loop logs its `mfu`.
+  """
 
   def init(self) -> Any:
     """The state at step 0."""
@@ -50,69 +50,6 @@ class Experiment(Protocol):
   def summarise(self, state: Any) -> dict[str, Any]:
     """The results of the whole run."""
     ...
-
-
-class Monitor:
-  """Keeps the scalars of the steps since the last report, and the clocks.
-
-  Scalars stay on the devices until they are reported, so that no step waits for
-  the host.
-  """
-
-  def __init__(self, batch_size: int, steps: int, seconds_before: float):
-    self._batch_size = batch_size
-    self._steps = steps
-    self._began = time.perf_counter() - seconds_before
-    self.restart()
-
-  @property
-  def seconds(self) -> float:
-    """Seconds since the run's first start, without the time it lay idle."""
-    return time.perf_counter() - self._began
-
-  def restart(self) -> None:
-    """Begins an interval; what was done since the last report is left out."""
-    self._history: list[dict] = []
-    self._since = time.perf_counter()
-    self._waited = 0.0
-
-  def fetch(self, batches: Iterator[chex.ArrayTree]) -> chex.ArrayTree:
-    """The next batch, the wait for it clocked."""
-    start = time.perf_counter()
-    batch = next(batches)
-    self._waited += time.perf_counter() - start
-    return batch
-
-  def record(self, scalars: dict) -> None:
-    """Takes a step's scalars, and waits if the host is too far ahead."""
-    self._history.append(scalars)
-    if len(self._history) > STEPS_AHEAD:
-      jax.block_until_ready(self._history[-1 - STEPS_AHEAD])
-
-  def report(self, step: int) -> dict[str, float]:
-    """Scalars of the last step, speed over the interval, and what is left.
-
-    Raises:
-      _NotFinite: a step of the interval had a loss or update that is not.
-    """
-    history = jax.device_get(self._history)
-    for number, scalars in enumerate(history, step - len(history) + 1):
-      for name in ("loss", "update_norm"):
-        if not math.isfinite(scalars[name]):
-          raise _NotFinite(f"{name} is {scalars[name]} at step {number}")
-    elapsed = time.perf_counter() - self._since
-    speed = len(history) * self._batch_size / elapsed
-    return {
-      **{name: float(value) for name, value in history[-1].items()},
-      "images_per_second": speed,
-      "input_wait": self._waited / elapsed,
-      "seconds": self.seconds,
-      "eta_seconds": (self._steps - step) * self._batch_size / speed,
-    }
-
-
-class _NotFinite(Exception):
-  pass
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -158,16 +95,23 @@ def run(
   finally:
     checkpoints.close()
   found = experiment.summarise(state)
-  speeds = [r["images_per_second"] for r in run_dir.records() if "loss" in r]
+  reports = [record for record in run_dir.records() if "loss" in record]
   summary = {
     **found,
     "steps": config.train.steps,
     "images_seen": config.train.steps * config.train.batch_size,
-    "images_per_second": statistics.median(speeds) if speeds else None,
+    "images_per_second": _median(reports, "images_per_second"),
     "seconds": monitor.seconds,
   }
+  if share := _median(reports, "mfu"):
+    summary["mfu"] = share
   run_dir.write_summary(summary)
   return summary
+
+
+def _median(reports: Sequence[Mapping[str, float]], name: str) -> float | None:
+  values = [report[name] for report in reports if name in report]
+  return statistics.median(values) if values else None
 
 
 def _train(
@@ -181,7 +125,12 @@ def _train(
   new = first_step == 0
   last_record = run_dir.rewind(-1 if new else first_step)
   steps = config.train.steps
-  monitor = Monitor(config.train.batch_size, steps, last_record.get("seconds", 0.0))
+  monitor = Monitor(
+    config.train.batch_size,
+    steps,
+    last_record.get("seconds", 0.0),
+    mfu.steps_per_second_at_peak(experiment),
+  )
   update = parallel.pmap(experiment.step, donate=True)
   if new:
     run_dir.log(0, {**experiment.evaluate(state), "seconds": monitor.seconds})
@@ -257,7 +206,7 @@ def _finite_report(
   """The monitor's report; a NaN becomes a line that says what can be done."""
   try:
     return monitor.report(step)
-  except _NotFinite as error:
+  except NotFinite as error:
     checkpoints.wait()
     raise UserError(
       f"{error}; {_last_good(checkpoints)}: lower the learning rate, or compute in"
@@ -288,12 +237,14 @@ def _last_good(checkpoints: Checkpoints) -> str:
 def _show(step: int, steps: int, report: dict[str, float]) -> None:
   """The progress line."""
   left = datetime.timedelta(seconds=round(report["eta_seconds"]))
+  share = f"  MFU {report['mfu']:.1%}" if "mfu" in report else ""
   logging.info(
-    "step %d/%d  loss %.4f  %.0f images/s  input wait %.1f%%  left %s",
+    "step %d/%d  loss %.4f  %.0f images/s%s  input wait %.1f%%  left %s",
     step,
     steps,
     report["loss"],
     report["images_per_second"],
+    share,
     100 * report["input_wait"],
     left,
   )

@@ -144,7 +144,7 @@ def test_safetensors_of_someone_else(tmp_path):
   [
     ({"encoder": "{"}, "is damaged"),
     ({"encoder": "{}"}, "is damaged"),
-    ({"encoder": '{"format": 2}'}, "is of format 2, and this byol_jax reads up to 1"),
+    ({"encoder": '{"format": 3}'}, "is of format 3, and this byol_jax reads up to 2"),
     ({"step": "many"}, "is damaged"),
   ],
 )

@@ -45,7 +45,7 @@ CASES = [
   pytest.param("layer", 50, {"stem": "patch", "size": 40}, marks=SLOW),
   ("instance", 18, {"stem": "imagenet", "size": 63, "width": 0.2}),
   pytest.param("instance", 50, {"stem": "cifar", "size": 18}, marks=SLOW),
-  ("affine", 18, {"stem": "patch", "size": 35}),
+  ("affine", 18, {"stem": "patch", "size": 35, "projected_shortcuts": "every_stage"}),
   ("affine", 50, {"stem": "imagenet", "size": 33}),
   ("none", 18, {"stem": "cifar", "size": 19}),
   ("none", 50, {"stem": "patch", "size": 33, "width": 0.25}),

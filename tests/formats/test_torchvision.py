@@ -149,6 +149,16 @@ def test_imported_weights_see_images_of_a_size_at_which_paddings_agree():
   assert torchvision.IMAGE.size % 32 == 1
 
 
+def test_a_projection_in_stage_1_is_read_off_the_weights():
+  encoder = encoders.make("batch", 18, "imagenet", projected_shortcuts="every_stage")
+  weights = torchvision.weights(encoder)
+  assert weights["layer1.0.downsample.0.weight"].shape == (8, 8, 1, 1)
+  network = torchvision.network_of(weights, "F")
+  assert network["projected_shortcuts"] == "every_stage"
+  del weights["layer1.0.downsample.0.weight"]
+  assert torchvision.network_of(weights, "F")["projected_shortcuts"] == "as_needed"
+
+
 def states(network, **changes):
   found = {name: t.numpy() for name, t in network.state_dict().items()} | changes
   return {name: array for name, array in found.items() if array is not None}

@@ -69,20 +69,58 @@ def test_stems_shrink_as_they_should(stem, side):
   assert seen[-1][1:3] == (side, side)
 
 
-def test_batch_norm_variant_has_haikus_names():
-  params, _ = shapes(depth=50)
-  ours = {(module, name) for module, values in params.items() for name in values}
-  f = hk.transform_with_state(lambda x, t: hk.nets.ResNet50(10)(x, t))
-  haikus, _ = jax.eval_shape(
-    lambda k: f.init(k, jnp.zeros((2, 64, 64, 3)), True), jax.random.key(0)
-  )
-  theirs = {
-    (module.replace("res_net50", "res_net50"), name)
-    for module, values in haikus.items()
-    for name in values
+def sizes(params):
+  """Number of elements by module and name, but for a classifier."""
+  return {
+    (module, name): leaf.size
+    for module, values in params.items()
+    for name, leaf in values.items()
     if not module.endswith("logits")
   }
-  assert ours == theirs
+
+
+def of_haiku(make):
+  """Parameters of a network of Haiku's, as shapes."""
+  f = hk.transform_with_state(lambda x, t: make()(x, t))
+  init = lambda key: f.init(key, jnp.zeros((2, 64, 64, 3)), True)  # noqa: E731
+  return jax.eval_shape(init, jax.random.key(0))[0]
+
+
+# As byol/utils/networks.py puts Haiku's blocks together.
+BYOLS_RESNET18 = {
+  "blocks_per_group": (2, 2, 2, 2),
+  "bottleneck": False,
+  "channels_per_group": (64, 128, 256, 512),
+  "use_projection": (True, True, True, True),
+  "name": "res_net18",
+}
+
+
+@pytest.mark.parametrize(
+  ("settings", "haikus"),
+  [
+    ({"depth": 50}, lambda: hk.nets.ResNet50(10)),
+    (
+      {"depth": 50, "projected_shortcuts": "every_stage"},
+      lambda: hk.nets.ResNet50(10),
+    ),
+    ({"depth": 18}, lambda: hk.nets.ResNet18(10)),
+    (
+      {"depth": 18, "projected_shortcuts": "every_stage"},
+      lambda: hk.nets.ResNet(num_classes=10, **BYOLS_RESNET18),
+    ),
+  ],
+)
+def test_batch_norm_variant_has_haikus_parameters(settings, haikus):
+  assert sizes(shapes(**settings)[0]) == sizes(of_haiku(haikus))
+
+
+def test_a_projection_in_stage_1_is_a_1x1_convolution_and_its_norm():
+  plain, projected = (
+    sum(sizes(shapes(depth=18, projected_shortcuts=kind)[0]).values())
+    for kind in ("as_needed", "every_stage")
+  )
+  assert projected - plain == 64 * 64 + 2 * 64
 
 
 def test_representation_is_the_pooled_output():
@@ -92,8 +130,12 @@ def test_representation_is_the_pooled_output():
 
 @pytest.mark.parametrize(
   ("settings", "message"),
-  [({"depth": 51}, "no ResNet of depth 51"), ({"stem": "x"}, "unknown stem 'x'")],
+  [
+    ({"depth": 51}, "no ResNet of depth 51"),
+    ({"stem": "x"}, "unknown stem 'x'"),
+    ({"projected_shortcuts": "all"}, "projected_shortcuts is 'all'; choose one of as_"),
+  ],
 )
-def test_unknown_depth_or_stem_is_refused(settings, message):
+def test_what_is_in_no_table_is_refused(settings, message):
   with pytest.raises(UserError, match=message):
     shapes(**settings)

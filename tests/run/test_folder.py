@@ -237,3 +237,6 @@ def test_a_run_of_a_version_without_a_setting_goes_on(run_dir):
   newer.data.on_device = True
   with pytest.raises(UserError, match=r"differs in data\.on_device"):
     run_dir.claim(newer)
+  run_dir.claim(config(encoder={"projected_shortcuts": "as_needed"}))
+  with pytest.raises(UserError, match=r"differs in encoder\.projected_shortcuts"):
+    run_dir.claim(config(encoder={"projected_shortcuts": "every_stage"}))

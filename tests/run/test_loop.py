@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import time
 from unittest import mock
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 
 from byol_jax import parallel
 from byol_jax.errors import UserError
-from byol_jax.run import loop
+from byol_jax.run import loop, mfu
 from byol_jax.run.folder import RunDir
 
 
@@ -85,6 +86,38 @@ def test_files_and_cadence(tmp_path):
   assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["10", "9"]
   assert (tmp_path / "figures" / "curves.png").stat().st_size > 1000
   assert any((tmp_path / "tensorboard").iterdir())
+
+
+class Counted(Descent):
+  """Says what a step computes."""
+
+  precision = "bfloat16"
+
+  def flops(self):
+    return 2e9
+
+
+def test_utilisation_is_logged_where_the_devices_peak_is_known(
+  tmp_path, monkeypatch, caplog
+):
+  monkeypatch.setattr(mfu, "peak", lambda kind, precision: 4e12)
+  with caplog.at_level("INFO"):
+    summary = start(tmp_path, Counted(6), config(6))
+  reports = [r for r in RunDir(tmp_path).records() if "loss" in r]
+  # A step is an image a device here.
+  for report in reports:
+    expected = 2e9 * report["images_per_second"] / jax.device_count()
+    assert report["mfu"] * 4e12 * jax.device_count() == pytest.approx(expected)
+  assert summary["mfu"] == pytest.approx(np.median([r["mfu"] for r in reports]))
+  assert re.search(r"images/s  MFU \d+\.\d%  input wait", caplog.text)
+
+
+def test_without_a_known_peak_no_utilisation_is_said(tmp_path, caplog):
+  with caplog.at_level("INFO"):
+    summary = start(tmp_path, Counted(3), config(3))
+  assert "mfu" not in summary
+  assert not any("mfu" in record for record in RunDir(tmp_path).records())
+  assert "images/s  input wait" in caplog.text
 
 
 def test_checkpoints_are_minutes_apart(tmp_path, monkeypatch):

@@ -47,7 +47,8 @@ class ResNet(nn.Module):
   Args:
     architecture: blocks of the four stages, and whether they are bottlenecks; channels
       of the first convolution, its kernel, its stride, and whether max-pooling follows;
-      the kind of norm and its number of groups.
+      in which stages the first shortcut is projected although the shape stays; the kind
+      of norm and its number of groups.
     image: what it sees of an image: channels, size in pixels, mean and std of the
       standardisation, and the share of the shorter side that the central crop takes.
   """
@@ -64,7 +65,8 @@ class ResNet(nn.Module):
       stage = []
       for j in range(blocks):
         stride = 2 if i and not j else 1
-        stage.append(Block(architecture, inputs, channels * 2**i, stride, first=not j))
+        project = architecture["projected"][i] and not j
+        stage.append(Block(architecture, inputs, channels * 2**i, stride, project))
         inputs = stage[-1].outputs
       self.add_module(f"layer{i + 1}", nn.Sequential(*stage))
 
@@ -112,7 +114,7 @@ class Block(nn.Module):
     inputs: int,
     channels: int,
     stride: int,
-    first: bool,
+    project: bool,
   ):
     super().__init__()
     bottleneck = architecture["bottleneck"]
@@ -128,7 +130,7 @@ class Block(nn.Module):
       self.add_module(f"bn{i}", norm(architecture, outputs))
       before = outputs
     self.downsample: nn.Module = nn.Identity()
-    if first and (stride > 1 or inputs != self.outputs):
+    if project or stride > 1 or inputs != self.outputs:
       self.downsample = nn.Sequential(
         Conv(inputs, self.outputs, 1, stride), norm(architecture, self.outputs)
       )

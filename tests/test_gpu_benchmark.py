@@ -1,0 +1,171 @@
+"""The benchmark for GPUs, on this machine's CPU, its figures from made-up times."""
+
+import itertools
+import pickle
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from benchmarks import gpu, step, torch_twin, turns, workload
+from experiments import pretrain
+from tests import tiny
+
+H100 = "NVIDIA H100 80GB HBM3"
+TINY = {"depth": 10, "stem": "cifar", "size": 8, "batch": 4, "objective": "byol"}
+
+
+def test_the_first_row_is_resnet50_in_bfloat16():
+  first, second, *_ = gpu.rows(64)
+  assert first.name == "resnet50-b64-bn-byol-bfloat16"
+  assert first.settings["size"] == 224
+  assert second.name == "resnet50-b64-gn_ws-byol-bfloat16"
+
+
+def test_our_steps_run(monkeypatch):
+  made = pretrain.Pretrain(tiny.config("norm_ablation:none-none-none", steps=9))
+  monkeypatch.setattr(workload, "make_experiment", lambda **settings: made)
+  monkeypatch.setattr(gpu, "STEPS", 2)
+  facts, run = gpu.prepare(**TINY)
+  run()
+  assert facts["flops"] == made.flops()
+  assert facts["compile"] > 0
+
+
+def test_the_twin_runs_in_bfloat16_and_is_of_the_same_size():
+  settings = TINY | {"norm": "gn_ws", "precision": "bfloat16"}
+  facts, run = torch_twin.prepare(**settings, compiled=False, steps=1)
+  run()
+  ours = workload.make_experiment(**settings)
+  assert facts["parameters"] == workload.parameters(jax.eval_shape(ours.init))
+
+
+def test_the_matrix_product_runs(monkeypatch):
+  monkeypatch.setattr(gpu, "_MATMUL", 8)
+  facts, run = gpu.prepare_matmul("bfloat16")
+  run()
+  assert facts["flops"] == 2 * 8**3
+
+
+def test_who_takes_turns_can_be_sent_to_processes():
+  bn, gn_ws, *_ = gpu.rows(64)
+  assert list(gpu.contestants(bn, True)) == ["ours", "compiled", "matmul"]
+  assert list(gpu.contestants(gn_ws, False)) == ["ours", "bn", "matmul"]
+  found = gpu.contestants(gn_ws, True)
+  assert pickle.loads(pickle.dumps(found)) == found
+  assert found["compiled"].settings["device"] == "cuda"
+  assert found["bn"].settings == gn_ws.settings | {"norm": "bn"}
+  for contestant in found.values():
+    assert contestant.environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+
+
+def timing(milliseconds, flops, parameters=7):
+  """Of turns of so many steps, each of so long."""
+  facts = {"compile": 50.0, "flops": flops, "parameters": parameters}
+  return turns.Timing([gpu.STEPS * milliseconds / 1e3] * 4, facts, 1000.0)
+
+
+ROW = gpu.Row("row", TINY | {"batch": 64, "norm": "gn_ws", "precision": "bfloat16"})
+# 64 images of 63 GFLOP in 32 ms are 126 TFLOP/s.
+TIMES = {
+  "ours": timing(32, 64 * 63e9),
+  "compiled": timing(40, None),
+  "bn": timing(30, 64 * 63e9),
+  "matmul": timing(2, 1.4e12),
+}
+
+
+def test_figures_by_hand():
+  found = gpu.result(ROW, H100, TIMES)
+  assert found["peak_tflops"] == 989.4
+  assert found["ours"]["images_per_second"] == pytest.approx(2000)
+  assert found["ours"]["mfu"] == pytest.approx(126 / 989.4)
+  assert found["compiled"]["ratio"] == pytest.approx(0.8)
+  assert found["bn"]["ratio"] == pytest.approx(32 / 30)
+  assert found["matmul_tflops"] == pytest.approx(700)
+  cells = dict(zip(gpu.HEADINGS, gpu.line(found, 64), strict=False))
+  assert cells["step, ms"] == "32.0 ±0%"
+  assert cells["images/s"] == "2000"
+  assert cells["MFU"] == "12.7%"
+  assert cells["to batch norm"] == "1.07"
+  assert cells["GFLOP an image"] == "63.0"
+  assert len(gpu.HEADINGS) == len(gpu.line(found, 64))
+
+
+def test_without_a_known_peak_or_a_twin_cells_are_empty():
+  alone = {name: TIMES[name] for name in ("ours", "matmul")}
+  cells = gpu.line(gpu.result(ROW, "cpu", alone), 64)
+  assert cells[3:8] == [""] * 5
+
+
+def test_a_twin_of_another_size_is_refused():
+  other = TIMES | {"compiled": timing(40, None, parameters=8)}
+  with pytest.raises(RuntimeError, match="another number of parameters"):
+    gpu.result(ROW, H100, other)
+
+
+def test_a_window_that_fails_leaves_its_row_out(monkeypatch, capsys):
+  def take_turns(contestants, rounds):
+    if contestants["ours"].settings["norm"] == "bn":
+      raise RuntimeError("ours failed")
+    return TIMES
+
+  monkeypatch.setattr(turns, "take_turns", take_turns)
+  monkeypatch.setattr(turns, "facts", lambda _: {"kind": H100, "jax": "1.2"})
+  found = list(gpu.measure(lambda name: name.endswith("bfloat16"), 64, 4, True))
+  assert [f["row"] for f in found] == [
+    "resnet50-b64-gn_ws-byol-bfloat16",
+    "resnet18-b64-gn_ws-byol-bfloat16",
+  ]
+  printed = capsys.readouterr().out
+  assert printed.startswith(f"{H100}, peak 989 (bfloat16), 495 (float32) TFLOP/s; jax")
+  assert "resnet50-b64-bn-byol-bfloat16 is left out: ours failed; a smaller" in printed
+  assert sum(line.startswith("| resnet") for line in printed.splitlines()) == 2
+
+
+def test_a_contestants_environment_is_set_before_jax_is_there():
+  source = (
+    "import sys, benchmarks.gpu, benchmarks.turns; assert 'jax' not in sys.modules"
+  )
+  subprocess.run([sys.executable, "-c", source], check=True)
+
+
+def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):
+  monkeypatch.setitem(gpu._ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "")
+  monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+  with pytest.raises(SystemExit, match="JAX finds no GPU here"):
+    step.main("gpu", 64, [], 2, True, None)
+  assert "finds no GPU: byol_jax is timed alone" in capsys.readouterr().out
+
+
+def test_without_torch_there_is_one_line_and_a_table(monkeypatch, capsys, tmp_path):
+  monkeypatch.setattr(step.importlib.util, "find_spec", lambda name: None)
+  asked = []
+
+  def measure(row, rounds, with_torch):
+    asked.append((row.name, with_torch))
+    return {"row": row.name}
+
+  monkeypatch.setattr(step, "measure", measure)
+  monkeypatch.setattr(step, "show", lambda result: None)
+  row = "resnet18-b64-bn-byol-float32"
+  step.main("cpu", 64, [row], 2, True, str(tmp_path / "out"))
+  assert asked == [(row, False)]
+  assert (tmp_path / "out").read_text() == f'{{"row": "{row}"}}\n'
+  assert capsys.readouterr().out.startswith("torch is not installed (pip install")
+
+
+@pytest.mark.parametrize("bytes_", [3 * 2**20, None])
+def test_memory_is_what_the_device_says(monkeypatch, bytes_):
+  class Device:
+    def memory_stats(self):
+      return None if bytes_ is None else {"peak_bytes_in_use": bytes_}
+
+  monkeypatch.setattr(jax, "devices", lambda: [Device()])
+  assert gpu.device_mib() == (0 if bytes_ is None else 3)
+
+
+def test_rows_have_names_of_their_own():
+  names = [row.name for row in itertools.chain(gpu.rows(64), gpu.rows(128))]
+  assert len(set(names)) == len(names)
