@@ -4,6 +4,8 @@
   python -m reproduce --data_dir=DIR --only=bn     that arm or study alone
   python -m reproduce --norun                      the report of what there is
   python -m reproduce --trials --data_dir=DIR      the trials that chose the setting
+  python -m reproduce --scale=accelerator --minutes=10 --data_dir=DIR
+                                                   a slice of what takes an accelerator
 
 Each arm is a run of `byol_jax.main` in a folder of its own; the studies, each a
 module of this package, come after the arms. What comes of each is kept in a record
@@ -11,6 +13,7 @@ beside the report. The same command again continues where it was stopped, and le
 alone what has a record.
 """
 
+import functools
 import signal
 import sys
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ from absl import app, flags, logging
 
 from byol_jax.errors import UserError
 from configs import presets
-from reproduce import arms, work
+from reproduce import accelerator, accelerator_tables, arms, slices, work
 from reproduce.trials import TRIALS
 
 
@@ -70,6 +73,41 @@ def main(
     raise UserError(f"{', '.join(failed)} failed: see {root / 'logs'}")
 
 
+def in_slices(
+  workdir: str,
+  report_dir: str | None,
+  data_dir: str | None,
+  *,
+  minutes: float | None,
+  run: bool,
+) -> None:
+  """Does what it can of `accelerator.PLAN` in some minutes, then reports.
+
+  Args:
+    workdir, report_dir, data_dir, run: as for `main`.
+    minutes: how long this may take.
+
+  Raises:
+    UserError: something is not as it must be, or a stage failed.
+  """
+  logging.set_verbosity(logging.INFO)
+  plan, root = accelerator.PLAN, Path(workdir)
+  folder = Path(report_dir or root / "report")
+  if run and slices.todo(plan, folder):
+    left = slices.clock(plan, minutes)
+    _check_images(accelerator.PRESET, data_dir)
+    accelerator.check_device()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    noted = functools.partial(accelerator_tables.write, plan, folder)
+    slices.run(plan, root, folder, data_dir, left, noted=noted)
+  print(accelerator_tables.write(plan, folder))
+  print(slices.outcome(plan, root, folder))
+  if failed := slices.failed(plan, folder):
+    raise UserError(
+      f"{', '.join(failed)} failed, as the report says; the next call tries again"
+    )
+
+
 def _prepare(data_dir: str | None) -> None:
   """Tunes XLA for the studies, and finds out whether there is anything to train on.
 
@@ -79,9 +117,14 @@ def _prepare(data_dir: str | None) -> None:
   from byol_jax.run import host
 
   host.tune()
+  _check_images(arms.PRESET, data_dir)
+
+
+def _check_images(preset: str, data_dir: str | None) -> None:
+  """Opens what a preset is trained on; raises UserError if it is not there."""
   from byol_jax.data import datasets
 
-  data = presets.get(arms.PRESET).data
+  data = presets.get(preset).data
   datasets.open_dataset(data.name, data_dir).check(data.train)
 
 
@@ -104,18 +147,36 @@ if __name__ == "__main__":
   ONLY_TRIALS = flags.DEFINE_bool(
     "trials", False, "Run the trials that chose the setting, not the arms."
   )
-  try:
-    app.run(
-      lambda _: main(
-        WORKDIR.value,
-        REPORT.value,
-        DATA_DIR.value,
+  SCALE = flags.DEFINE_enum(
+    "scale",
+    "cpu",
+    ["cpu", "accelerator"],
+    "The arms and studies, or what takes an accelerator and is done in slices.",
+  )
+  MINUTES = flags.DEFINE_float(
+    "minutes", None, "With --scale=accelerator: how long this command may take."
+  )
+
+  def _start(_: Sequence[str]) -> None:
+    where = WORKDIR.value, REPORT.value, DATA_DIR.value
+    others: dict[str, list[flags.FlagHolder]]
+    others = {"cpu": [MINUTES], "accelerator": [ONLY, JOBS, ONLY_TRIALS]}
+    for flag in others[SCALE.value]:
+      if flag.present:
+        raise UserError(f"--{flag.name} is not for --scale={SCALE.value}")
+    if SCALE.value == "accelerator":
+      in_slices(*where, minutes=MINUTES.value, run=RUN.value)
+    else:
+      main(
+        *where,
         only=ONLY.value,
         jobs=JOBS.value,
         run=RUN.value,
         trials=ONLY_TRIALS.value,
       )
-    )
+
+  try:
+    app.run(_start)
   except UserError as error:
     sys.exit(f"reproduce: {error}")
   except OSError as error:  # a full disk, above all

@@ -1,0 +1,156 @@
+"""What a pretraining run would cost here: makes its first steps, and takes the time.
+
+  python -m byol_jax.main --config=configs/byol.py:cifar10 --config.experiment=speed \
+    --config.train.steps=100 --config.data.data_dir=DIR --workdir=runs/speed
+
+`train.steps` says how many steps are made; nothing that is learned is kept.
+"""
+
+import importlib.metadata
+import itertools
+import math
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import ml_collections
+from absl import logging
+
+from byol_jax import parallel
+from byol_jax.errors import UserError
+from byol_jax.run import loop
+from byol_jax.run.checkpoints import Checkpoints
+from byol_jax.run.folder import RunDir
+from experiments import pretrain
+
+WARM_UP = 3  # steps that are not timed
+_AHEAD = 2  # steps that the host may run ahead of the devices, as in training
+_ACCELERATORS = ("jax-cuda", "jax_cuda", "nvidia-", "libtpu")
+
+
+def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
+  """Measures, unless the folder has what was measured; the summary.
+
+  Raises:
+    UserError: `train.steps` is open, or too few; or as `pretrain.run`.
+  """
+  experiment = pretrain.Pretrain(config, run_dir)
+  steps = config.train.steps  # as given: those of a whole run are not wanted
+  if steps is None or steps <= WARM_UP:
+    raise UserError(f"train.steps is {steps}: give {WARM_UP + 1} or more, such as 100")
+  loop.check(experiment.config)
+  with run_dir:
+    run_dir.claim(experiment.config, experiment.inputs.dataset.listing())
+    found = run_dir.read_summary()
+    if found is None:
+      found = measure(experiment, run_dir.path)
+      run_dir.write_summary(found)
+  return found
+
+
+def measure(experiment: pretrain.Pretrain, folder: Path) -> dict[str, Any]:
+  """Times what a run is made of.
+
+  Args:
+    experiment: of its config, `train.steps` says how many steps to make.
+    folder: where a checkpoint is written for a moment.
+
+  Returns:
+    images_per_second: fed with the images of the data set, as in training.
+    images_per_second_one_batch: on one batch that lies on the devices.
+    finite: whether all losses and updates were; "loss": the last one.
+    compile_seconds: of the step, less if a cache had it.
+    evaluation_seconds, save_seconds: what a stop may have to wait for.
+    state_bytes: of all arrays that a checkpoint holds.
+    peak_bytes: most memory of one device since the process began, None where the
+      device does not say.
+    platform, packages: the devices' software, and its parts by their versions.
+  """
+  state = parallel.replicate(experiment.init())
+  batches = experiment.batches(0)
+  batch = next(batches)
+  began = time.perf_counter()
+  step = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
+  compiled = time.perf_counter() - began
+  logging.info("compiled in %.0f s", compiled)
+  size, count = experiment.config.train.batch_size, experiment.config.train.steps
+  repeated = itertools.repeat(batch, count)
+  state, alone = _timed(step, state, repeated)
+  state, fed = _timed(step, state, itertools.chain([batch], batches))
+  peak = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+  return {
+    "images_per_second": size * fed.steps_per_second,
+    "images_per_second_one_batch": size * alone.steps_per_second,
+    "finite": alone.finite and fed.finite,
+    "loss": fed.loss,
+    "compile_seconds": compiled,
+    "peak_bytes": peak,
+    "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
+    "evaluation_seconds": _evaluation_seconds(experiment, state),
+    "save_seconds": _save_seconds(state, folder),
+    "platform": jax.devices()[0].client.platform_version,
+    "packages": _packages(),
+  }
+
+
+class _Timing(NamedTuple):
+  """Of some steps: their speed without the first `WARM_UP`, the last loss, ..."""
+
+  steps_per_second: float
+  loss: float
+  finite: bool
+
+
+def _timed(
+  step: Any, state: Any, batches: Iterable[chex.ArrayTree]
+) -> tuple[Any, _Timing]:
+  """Makes a step of each batch; the state after them."""
+  history: list[dict[str, jax.Array]] = []
+  began = 0.0
+  for number, batch in enumerate(batches):
+    if number == WARM_UP:
+      jax.block_until_ready(history)
+      began = time.perf_counter()
+    state, scalars = step(state, batch)
+    history.append({name: scalars[name] for name in ("loss", "update_norm")})
+    if number >= _AHEAD:
+      jax.block_until_ready(history[number - _AHEAD])
+  jax.block_until_ready(history)
+  seconds = time.perf_counter() - began
+  found = jax.device_get(history)
+  finite = all(math.isfinite(value) for each in found for value in each.values())
+  speed = (len(history) - WARM_UP) / seconds
+  return state, _Timing(speed, float(found[-1]["loss"]), finite)
+
+
+def _evaluation_seconds(experiment: pretrain.Pretrain, state: Any) -> float:
+  """Seconds of an evaluation that is not the first, which compiles."""
+  experiment.evaluate(state)
+  began = time.perf_counter()
+  experiment.evaluate(state)
+  return time.perf_counter() - began
+
+
+def _save_seconds(state: Any, folder: Path) -> float:
+  """Seconds until a checkpoint is on disk."""
+  with tempfile.TemporaryDirectory(dir=folder) as directory:
+    checkpoints = Checkpoints(directory, keep=1)
+    began = time.perf_counter()
+    checkpoints.save(int(state.step), state)
+    checkpoints.close()
+    return time.perf_counter() - began
+
+
+def _packages() -> dict[str, str]:
+  """Name -> version of the packages through which accelerators are used."""
+  installed = importlib.metadata.distributions()
+  versions = {each.metadata["Name"]: each.version for each in installed}
+  return {
+    name: version
+    for name, version in sorted(versions.items())
+    if name.startswith(("jax", *_ACCELERATORS))
+  }

@@ -1,0 +1,211 @@
+"""What is done in slices of time: stages, the choices between them, their records.
+
+A stage is one start of `byol_jax.main`. What came of it, so far, is a record: a small
+file in the report's folder, so that it is there when the folder of the run is gone.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from byol_jax.disk import read_json, write_json
+from byol_jax.errors import UserError
+from byol_jax.run.folder import RunDir, differences, resolved
+
+COMPLETE, INCOMPLETE, FAILED = "complete", "incomplete", "failed"
+
+# What is kept of a run's metrics.jsonl.
+_CURVES = ("loss", "spread", "valid_knn", "valid_effective_rank", "images_per_second")
+
+
+class Stage(NamedTuple):
+  """A run and its settings.
+
+  Attributes:
+    name: of its folder and its record.
+    kind: of the table in which it stands.
+    config: file of configs/, with what it takes.
+    changes: settings that differ from the config's.
+    choices: names of choices whose settings it takes besides.
+  """
+
+  name: str
+  kind: str
+  config: str
+  changes: Mapping[str, object] = {}
+  choices: Sequence[str] = ()
+
+
+class Record(NamedTuple):
+  """What came of a stage.
+
+  Attributes:
+    state: `COMPLETE`, `INCOMPLETE` or `FAILED`.
+    why: what it failed by, or how it was stopped, in one line.
+    starts: its starts.jsonl: command, commit, versions and devices of each; where it
+      never came so far, what is known without it.
+    config: its config.json, None if it never came so far.
+    steps: updates made.
+    found: its summary.json, {} unless it is complete.
+    curves: steps, and the values there, of what it logged.
+  """
+
+  state: str
+  why: str
+  starts: list[dict[str, Any]]
+  config: dict[str, Any] | None
+  steps: int
+  found: dict[str, Any]
+  curves: dict[str, tuple[Sequence[int], Sequence[float]]]
+
+
+Records = Mapping[str, Record]  # by the names of stages
+
+
+class Choice(NamedTuple):
+  """Settings that were found by a rule, and why they are those."""
+
+  settings: dict[str, Any]
+  why: str
+
+
+class Plan(NamedTuple):
+  """Stages in the order of their importance.
+
+  Attributes:
+    stages: the first first.
+    rules: name of a choice -> what makes it, once, of the records that are there.
+    least: seconds of work without which no stage is begun.
+  """
+
+  stages: Sequence[Stage]
+  rules: Mapping[str, Callable[[Records], Choice]]
+  least: float
+
+
+def config(
+  stage: Stage, choices: Mapping[str, Choice], data_dir: str | None
+) -> ConfigDict:
+  """The config of a stage, as `command` describes it for the command line."""
+  file, _, argument = stage.config.partition(":")
+  found = importlib.import_module(f"configs.{file}").get_config(argument or None)
+  found.update_from_flattened_dict(_settings(stage, choices))
+  found.data.data_dir = data_dir
+  return found
+
+
+def command(
+  stage: Stage, choices: Mapping[str, Choice], data_dir: str | None, run: Path
+) -> list[str]:
+  """What is started for a stage, with `run` for its folder."""
+  file, _, argument = stage.config.partition(":")
+  name = ":".join(filter(None, (f"configs/{file}.py", argument)))
+  settings = _settings(stage, choices)
+  if data_dir:
+    settings["data.data_dir"] = data_dir
+  flags = [f"--config.{key}={value}" for key, value in settings.items()]
+  main = [sys.executable, "-m", "byol_jax.main"]
+  return [*main, f"--config={name}", *flags, f"--workdir={run}"]
+
+
+def _settings(stage: Stage, choices: Mapping[str, Choice]) -> dict[str, Any]:
+  chosen: dict[str, Any] = {}
+  for name in stage.choices:
+    chosen |= choices[name].settings
+  return {**stage.changes, **chosen}
+
+
+def choose(
+  plan: Plan, stage: Stage, records: Records, choices: Mapping[str, Choice]
+) -> dict[str, Choice]:
+  """The choices that there are, and those that a stage needs besides."""
+  new = [name for name in stage.choices if name not in choices]
+  return {**choices, **{name: plan.rules[name](records) for name in new}}
+
+
+# Records and choices, under the folder of the report.
+
+
+def record_path(folder: Path, name: str) -> Path:
+  """Where the record of a stage is."""
+  return folder / "accelerator" / f"{name}.json"
+
+
+def read(plan: Plan, folder: Path) -> dict[str, Record]:
+  """The records that there are."""
+  paths = {stage.name: record_path(folder, stage.name) for stage in plan.stages}
+  return {
+    name: Record(**read_json(path)) for name, path in paths.items() if path.exists()
+  }
+
+
+def keep(folder: Path, name: str, record: Record) -> None:
+  """Writes a record, unless the one that is there is of a run that came further."""
+  path = record_path(folder, name)
+  if record.state != COMPLETE and path.exists():
+    before = Record(**read_json(path))
+    if before.steps > record.steps:
+      record = before._replace(state=record.state, why=record.why)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  write_json(path, record._asdict())
+
+
+def of_run(run: Path, state: str, why: str = "") -> Record:
+  """The record of what is in the folder of a run, which need not be there."""
+  run_dir = RunDir(run, writes=False)
+  lines = run_dir.records()
+  curves: dict[str, tuple[Sequence[int], Sequence[float]]] = {}
+  for key in _CURVES:
+    if points := [(line["step"], line[key]) for line in lines if key in line]:
+      steps, values = zip(*points, strict=True)
+      curves[key] = (steps, [float(f"{value:.5g}") for value in values])
+  return Record(
+    state,
+    why,
+    run_dir.starts(),
+    run_dir.read_config(),
+    lines[-1]["step"] if lines else 0,
+    run_dir.read_summary() or {},
+    curves,
+  )
+
+
+def read_choices(folder: Path) -> dict[str, Choice]:
+  """The choices that were made."""
+  path = _choices_path(folder)
+  made = read_json(path) if path.exists() else {}
+  return {name: Choice(**choice) for name, choice in made.items()}
+
+
+def keep_choices(folder: Path, choices: Mapping[str, Choice]) -> None:
+  """Writes them down, for all later slices to keep to."""
+  path = _choices_path(folder)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  write_json(path, {name: choice._asdict() for name, choice in choices.items()})
+
+
+def _choices_path(folder: Path) -> Path:
+  return folder / "accelerator" / "choices.json"
+
+
+def check(plan: Plan, folder: Path, data_dir: str | None) -> None:
+  """Finds out whether the records that are there are of these configs.
+
+  Raises:
+    UserError: one of them is not.
+  """
+  records, choices = read(plan, folder), read_choices(folder)
+  for stage in plan.stages:
+    there = records[stage.name].config if stage.name in records else None
+    if there is None:
+      continue
+    made = choose(plan, stage, records, choices)
+    if differing := differences(there, resolved(config(stage, made, data_dir))):
+      raise UserError(
+        f"{record_path(folder, stage.name)} is the record of another config (it"
+        f" differs in {', '.join(differing)}); delete it, or choose another --report"
+      )

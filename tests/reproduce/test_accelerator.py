@@ -1,0 +1,297 @@
+"""The stages for an accelerator, their rules, and a slice of it on a tiny network."""
+
+import functools
+import os
+import signal
+import sys
+import types
+from unittest import mock
+
+import numpy as np
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from byol_jax import parallel
+from byol_jax.data import photos, splits
+from byol_jax.errors import Stopped, UserError
+from byol_jax.run import loop, provenance
+from byol_jax.run.folder import RunDir, flat, resolved
+from experiments import pretrain, settings, speed
+from reproduce import __main__ as command
+from reproduce import accelerator, slices, stages
+from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
+from tests import tiny
+
+# ml_collections loads files in an old way.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
+
+CHOICES = {
+  "epochs": Choice({"train.steps": 9700}, ""),
+  "rate-gn-ws": Choice({"optimiser.learning_rate": 1.0}, ""),
+  "rate-bn": Choice({"optimiser.learning_rate": 4.0}, ""),
+}
+STAGES = {stage.name: stage for stage in accelerator.PLAN.stages}
+
+
+def parsed(arguments):
+  """Config and folder, as `byol_jax.main` takes them from its command line."""
+  values = flags.FlagValues()
+  config = config_flags.DEFINE_config_file("config", flag_values=values)
+  workdir = flags.DEFINE_string("workdir", None, "", flag_values=values)
+  with mock.patch.object(sys, "argv", arguments):  # it looks at these too
+    values(arguments)
+  return config.value, workdir.value
+
+
+def test_the_order_is_that_of_importance():
+  assert [name for name in STAGES if not name.startswith(("speed", "pilot"))] == [
+    *("gn-ws", "bn", "none", "bn-tau-1", "simclr", "gn-ws-tau-1")
+  ]
+  kinds = [stage.kind for stage in accelerator.PLAN.stages]
+  assert kinds == ["speed"] * 4 + ["pilot"] * 6 + ["train"] * 6
+  assert len(STAGES) == len(accelerator.PLAN.stages)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_command_line_says_what_the_config_is(name, tmp_path):
+  stage = STAGES[name]
+  given = stages.command(stage, CHOICES, "images", tmp_path)
+  config, workdir = parsed(given[2:])
+  assert config.to_dict() == stages.config(stage, CHOICES, "images").to_dict()
+  assert workdir == str(tmp_path)
+  settings.check(config, tiny.SYSTEMS["byol"](None), {"data.data_dir"})
+  assert config.train.precision == "bfloat16"
+  assert config.experiment == ("speed" if stage.kind == "speed" else "pretrain")
+
+
+def test_their_splits_are_there():
+  sizes = {"cifar10": {"train": 50_000, "test": 10_000}}
+  sizes["photos"] = photos.open_dataset().sizes
+  for stage in accelerator.PLAN.stages:
+    config = stages.config(stage, CHOICES, None)
+    name = config.data.name
+    for split in (config.data.train, *config.probe.values()):
+      assert splits.count(name, split, sizes[name]) >= 500
+
+
+def test_runs_take_what_was_chosen():
+  def of(name):
+    return stages.config(STAGES[name], CHOICES, None)
+
+  assert [of(n).optimiser.learning_rate for n in ("gn-ws", "none")] == [1.0, 1.0]
+  assert [of(n).optimiser.learning_rate for n in ("bn", "simclr")] == [4.0, 4.0]
+  assert of("bn").train.steps == 9700
+  assert of("bn-tau-1").target.tau == of("gn-ws-tau-1").target.tau == 1.0
+  rates = [of(f"pilot-bn-x{f:g}").optimiser.learning_rate for f in (0.5, 1, 2)]
+  assert rates == [1.0, 2.0, 4.0]
+
+
+def test_pilots_are_judged_by_images_that_they_have_not_seen():
+  for name, stage in STAGES.items():
+    if stage.kind == "pilot":
+      config = stages.config(stage, CHOICES, None)
+      assert config.data.train == "train[:45000]", name
+      assert config.probe.valid_train == config.probe.train == "train[:10000]"
+      assert config.probe.valid_test == config.probe.test == "train[45000:]"
+      assert config.train.steps == config.eval.every_steps == 970
+
+
+def record(state=COMPLETE, knn=0.5, **found):
+  curves = {"valid_knn": ([0, 970], [0.9, knn])}
+  return Record(state, "", [], None, 970, {"collapsed": False, **found}, curves)
+
+
+@pytest.mark.parametrize(
+  ("records", "rate"),
+  [
+    ({"x0.5": record(knn=0.4), "x1": record(knn=0.6), "x2": record(knn=0.5)}, 2.0),
+    ({"x0.5": record(knn=0.5), "x1": record(knn=0.4), "x2": record(knn=0.6)}, 4.0),
+    ({"x1": record(knn=0.6), "x2": record(knn=0.6)}, 2.0),
+    ({"x0.5": record(knn=0.3), "x2": record(knn=0.6, collapsed=True)}, 1.0),
+    ({"x0.5": record(knn=0.3), "x1": record(FAILED, knn=0.6)}, 1.0),
+    ({"x2": record(INCOMPLETE)}, 2.0),
+    ({}, 2.0),
+  ],
+)
+def test_the_rate_is_that_of_the_best_pilot(records, rate):
+  records = {f"pilot-bn-{name}": each for name, each in records.items()}
+  records["pilot-gn-ws-x0.5"] = record(knn=1.0)
+  chosen = accelerator.PLAN.rules["rate-bn"](records)
+  assert chosen.settings == {"optimiser.learning_rate": rate}
+
+
+def test_the_reason_has_the_numbers():
+  records = {"pilot-bn-x0.5": record(knn=0.4), "pilot-bn-x2": record(knn=0.512)}
+  why = accelerator.PLAN.rules["rate-bn"](records).why
+  assert why == "held-out kNN of pilots: 40.0 % at 1, 51.2 % at 4"
+  assert accelerator.rate("bn", {}).why == "no pilot: the preset's rate"
+
+
+@pytest.mark.parametrize(
+  ("speeds", "steps"),
+  [
+    # 200 epochs are 200 * 97 * 512 = 9 932 800 images: 16 555 a second in 600 s.
+    ({"gn-ws": 16_560.0, "bn": 20_000.0}, 19_400),
+    ({"gn-ws": 16_550.0, "bn": 20_000.0}, 9_700),
+    ({"gn-ws": 20_000.0, "bn": 16_550.0}, 9_700),
+    ({"gn-ws": 20_000.0}, 9_700),
+    ({}, 9_700),
+  ],
+)
+def test_200_epochs_where_each_takes_one_slice(speeds, steps):
+  records = {f"speed-{n}": record(images_per_second=s) for n, s in speeds.items()}
+  chosen = accelerator.PLAN.rules["epochs"](records)
+  assert chosen.settings == {"train.steps": steps}
+  assert chosen.why.startswith(f"{steps // 97} epochs: 200 of the slower of")
+
+
+def test_without_an_accelerator_it_says_so():
+  with pytest.raises(UserError, match="JAX finds no accelerator here: install jax"):
+    accelerator.check_device()
+
+
+def test_without_the_images_it_says_so_before_anything_begins(tmp_path):
+  with pytest.raises(UserError, match="cifar10 is not prepared in"):
+    command.in_slices(
+      str(tmp_path / "work"), None, str(tmp_path), minutes=9.0, run=True
+    )
+  assert not (tmp_path / "work").exists()
+
+
+# The whole, on a network that learns nothing.
+
+
+class Here:
+  """`subprocess.Popen`, but that the command is run here, when first looked at."""
+
+  def __init__(self, arguments, *, stdout, stderr, env, process_group):
+    assert arguments[1:3] == ["-m", "byol_jax.main"]
+    assert stdout is stderr
+    assert env["JAX_COMPILATION_CACHE_DIR"]
+    assert process_group == 0
+    self._arguments = arguments[2:]
+    self.returncode = None
+
+  def poll(self):
+    if self.returncode is None:
+      config, workdir = parsed(self._arguments)
+      experiment = {"speed": speed, "pretrain": pretrain}[config.experiment]
+      try:
+        experiment.run(config, RunDir(workdir, start=provenance.start()))
+        self.returncode = 0
+      except Stopped as stopped:
+        self.returncode = 128 + stopped.signal_number
+    return self.returncode
+
+  def kill(self):
+    pass
+
+  wait = kill
+
+
+def changes(config):
+  base = flat(tiny.SYSTEMS["byol_gn_ws"](None).to_dict())
+  there = flat(config.to_dict())
+  return {name: value for name, value in there.items() if value != base[name]}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+  """Leaves out what takes long and is tested elsewhere; a step is compiled once."""
+  left_out = {
+    "evaluate": lambda self, state: {"valid_knn": 0.5},
+    "summarise": lambda self, state: {},
+    "show_views": lambda self, folder: None,
+  }
+  for name, instead in left_out.items():
+    monkeypatch.setattr(pretrain.Pretrain, name, instead)
+  monkeypatch.setattr(loop.figures, "curves", lambda run_dir: None)
+  made = []  # the one experiment of both runs
+  make = pretrain.Pretrain
+
+  def make_once(config, run_dir):
+    if not made:
+      made.append(make(config, run_dir))
+    made[0].config.experiment = config.experiment
+    assert resolved(made[0].config) == resolved(config)
+    return made[0]
+
+  monkeypatch.setattr(pretrain, "Pretrain", make_once)
+  monkeypatch.setattr(parallel, "pmap", functools.cache(parallel.pmap))
+
+
+@pytest.fixture
+def plan(monkeypatch, quick):
+  """Two runs that are the same, and before them their speed."""
+  monkeypatch.setattr(slices, "subprocess", types.SimpleNamespace(Popen=Here))
+  monkeypatch.setattr(accelerator, "check_device", lambda: None)
+  monkeypatch.setattr(command, "_check_images", lambda preset, data_dir: None)
+  settings = {**changes(tiny.config()), "target.tau": 0.9}
+
+  def rule(records):
+    assert records["speed"].found["images_per_second"] > 0
+    return Choice({"train.steps": 4}, "it is so")
+
+  found = Plan(
+    [
+      Stage("speed", "speed", "byol_gn_ws", {**settings, "experiment": "speed"}),
+      *(Stage(name, "train", "byol_gn_ws", settings, ["steps"]) for name in ("a", "b")),
+    ],
+    {"steps": rule},
+    least=100,
+  )
+  monkeypatch.setattr(accelerator, "PLAN", found)
+  before = signal.getsignal(signal.SIGTERM)
+  yield found
+  signal.signal(signal.SIGTERM, before)
+
+
+def stop_after(monkeypatch, step):
+  """Has the first run that comes so far asked to stop after a step."""
+  record, stopped = loop.Monitor.record, []
+
+  def stopping(self, scalars):
+    record(self, scalars)
+    if len(stopped) < step:
+      stopped.append(1)
+      if len(stopped) == step:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+  monkeypatch.setattr(loop.Monitor, "record", stopping)
+
+
+def test_a_run_in_two_slices_is_a_run_in_one(plan, tmp_path, monkeypatch, capsys):
+  def run():
+    command.in_slices(str(tmp_path), None, None, minutes=9.0, run=True)
+    return stages.read(plan, tmp_path / "report")
+
+  stop_after(monkeypatch, 2)
+  records = run()
+  assert records.keys() == {"speed", "a"}
+  assert records["speed"].state == COMPLETE
+  assert records["speed"].found["finite"]
+  assert len(records["speed"].starts) == 1
+  assert (records["a"].state, records["a"].steps) == (INCOMPLETE, 2)
+  assert "1 of 3 stages are complete" in capsys.readouterr().out
+  records = run()
+  assert {record.state for record in records.values()} == {COMPLETE}
+  assert "3 of 3 stages are complete" in capsys.readouterr().out
+  two, one = records["a"], records["b"]
+  assert [len(each.starts) for each in (two, one)] == [2, 1]
+  assert two.config == one.config
+  assert two.config["target"]["tau"] == 0.9
+  assert one.curves.keys() >= {"loss", "spread", "valid_knn"}
+  for name in ("loss", "spread", "valid_knn"):
+    steps, values = two.curves[name]
+    assert (steps, values) == tuple(one.curves[name])
+  assert np.isfinite(one.curves["loss"][1]).all()
+  text = (tmp_path / "report" / "accelerator.md").read_text()
+  assert "| a | 4 of 4 |" in text
+  assert "| steps | `train.steps=4` | it is so |" in text
+  # The records are enough for the same report elsewhere.
+  os.rename(tmp_path / "report", tmp_path / "copy")
+  command.in_slices(
+    str(tmp_path), str(tmp_path / "copy"), None, minutes=None, run=False
+  )
+  assert (tmp_path / "copy" / "accelerator.md").read_text() == text
