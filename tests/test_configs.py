@@ -131,6 +131,7 @@ def test_raft_on_cifar10_is_the_papers(preset, epochs):
     "same_init": False,
     "tau": 0.996,
     "schedule": "constant",
+    "frozen": 0.0,
   }
   assert config.objective.raft.to_dict() == {"alpha": 1.0, "beta": 1.0}
 

@@ -22,16 +22,19 @@ def _boxes(count, height, width):
 
 
 def _crop(images, boxes, size):
-  crop = jax.jit(device_crops.crop_flip, static_argnums=2)
-  return np.asarray(crop(images, boxes, size))
+  crop = jax.jit(lambda images, boxes: device_crops.crop_flip(images, boxes, size))
+  return np.asarray(crop(images, boxes))
 
 
-# Mostly enlarged, mostly reduced, and both.
+# Mostly enlarged, mostly reduced, and both; in the form of CPUs and in that of others.
 @pytest.mark.parametrize(
-  ("height", "width", "channels", "size"),
-  [(20, 26, 3, 24), (60, 40, 1, 16), (48, 48, 4, 24)],
+  ("height", "width", "channels", "size", "backend"),
+  [(20, 26, 3, 24, "cpu"), (60, 40, 1, 16, "cpu"), (48, 48, 4, 24, "gpu")],
 )
-def test_it_is_bicubic_and_opencvs_to_a_level(height, width, channels, size):
+def test_it_is_bicubic_and_opencvs_to_a_level(
+  height, width, channels, size, backend, monkeypatch
+):
+  monkeypatch.setattr(jax, "default_backend", lambda: backend)
   images = _noise(200, height, width, channels)
   uniforms, boxes = _boxes(len(images), height, width)
   found = _crop(images, boxes, size)
@@ -69,6 +72,13 @@ def test_single_pixels_and_edges_of_the_image():
     np.testing.assert_array_equal(
       found, np.broadcast_to(image[:, top, left], (1, 4, 4, 3))
     )
+
+
+def test_64_bit_types_change_nothing():
+  images, (_, boxes) = _noise(8, 20, 26, 3), _boxes(8, 20, 26)
+  expected = _crop(images, boxes, 9)
+  with jax.enable_x64(True):
+    np.testing.assert_array_equal(_crop(images, boxes, 9), expected)
 
 
 def test_a_batch_of_boxes_becomes_one_of_views():

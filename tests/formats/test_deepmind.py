@@ -206,7 +206,7 @@ def test_what_pickle_would_run(write, tmp_path):
     (Harm(eval, "open('harm', 'w')"), r"__builtin__\.eval"),
     (Harm(getattr, "", "join"), r"__builtin__\.getattr"),
     (Harm(np.load, "harm"), r"numpy\.load"),
-    (Harm(io.open, "harm", "w"), r"io\.open"),
+    (Harm(io.open, "harm", "w"), r"_?io\.open"),  # with _ from Python 3.12 on
     (Harm(pickle.loads, b"."), r"pickle\.loads"),
     (Harm(__import__, "antigravity"), r"__builtin__\.__import__"),
   ],
