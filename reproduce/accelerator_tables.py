@@ -74,8 +74,12 @@ def _speed(record: Record) -> Cells:
 
 
 def _pilot(record: Record) -> Cells:
-  rate = (record.config or {}).get("optimiser", {}).get("learning_rate")
-  return {"rate": _number(rate, "g"), **_progress(record)}
+  optimiser = (record.config or {}).get("optimiser", {})
+  return {
+    "rate": _number(optimiser.get("learning_rate"), "g"),
+    "predictor x": _number(optimiser.get("predictor_multiplier"), "g"),
+    **_progress(record),
+  }
 
 
 def _progress(record: Record) -> Cells:

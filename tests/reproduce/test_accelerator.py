@@ -29,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
 CHOICES = {
   "fed": Choice({"data.on_device": True}, ""),
   "epochs": Choice({"train.steps": 9700}, ""),
-  "rate-gn-ws": Choice({"optimiser.learning_rate": 1.0}, ""),
-  "rate-bn": Choice({"optimiser.learning_rate": 4.0}, ""),
+  "rate-gn-ws": Choice(accelerator._settings("x0.5-fast"), ""),
+  "rate-bn": Choice(accelerator._settings("x1"), ""),
 }
 STAGES = {stage.name: stage for stage in accelerator.PLAN.stages}
 
@@ -82,12 +82,15 @@ def test_runs_take_what_was_chosen():
   def of(name):
     return stages.config(STAGES[name], CHOICES, None)
 
-  assert [of(n).optimiser.learning_rate for n in ("gn-ws", "none")] == [1.0, 1.0]
-  assert [of(n).optimiser.learning_rate for n in ("bn", "simclr")] == [4.0, 4.0]
+  def pace(name):
+    return of(name).optimiser.learning_rate, of(name).optimiser.predictor_multiplier
+
+  assert pace("gn-ws") == pace("none") == pace("gn-ws-tau-1") == (1.0, 10.0)
+  assert pace("bn") == pace("simclr") == pace("bn-tau-1") == (2.0, 1.0)
   assert of("bn").train.steps == 9700
   assert of("bn-tau-1").target.tau == of("gn-ws-tau-1").target.tau == 1.0
-  rates = [of(f"pilot-bn-x{f:g}").optimiser.learning_rate for f in (0.5, 1, 2)]
-  assert rates == [1.0, 2.0, 4.0]
+  paces = [pace(f"pilot-bn-{name}") for name in ("x1", "x1-fast", "x0.5-fast")]
+  assert paces == [(2.0, 1.0), (2.0, 10.0), (1.0, 10.0)]
 
 
 def test_pilots_are_judged_by_images_that_they_have_not_seen():
@@ -106,28 +109,31 @@ def record(state=COMPLETE, knn=0.5, **found):
 
 
 @pytest.mark.parametrize(
-  ("records", "rate"),
+  ("records", "best"),
   [
-    ({"x0.5": record(knn=0.4), "x1": record(knn=0.6), "x2": record(knn=0.5)}, 2.0),
-    ({"x0.5": record(knn=0.5), "x1": record(knn=0.4), "x2": record(knn=0.6)}, 4.0),
-    ({"x1": record(knn=0.6), "x2": record(knn=0.6)}, 2.0),
-    ({"x0.5": record(knn=0.3), "x2": record(knn=0.6, collapsed=True)}, 1.0),
-    ({"x0.5": record(knn=0.3), "x1": record(FAILED, knn=0.6)}, 1.0),
-    ({"x2": record(INCOMPLETE)}, 2.0),
-    ({}, 2.0),
+    ({"x0.5-fast": record(knn=0.4), "x1": record(knn=0.6)}, (2.0, 1.0)),
+    ({"x0.5-fast": record(knn=0.6), "x1": record(knn=0.5)}, (1.0, 10.0)),
+    ({"x0.5-fast": record(knn=0.6), "x1-fast": record(knn=0.6)}, (2.0, 10.0)),
+    ({"x1": record(knn=0.3), "x1-fast": record(knn=0.6, collapsed=True)}, (2.0, 1.0)),
+    ({"x0.5-fast": record(knn=0.3), "x1": record(FAILED, knn=0.6)}, (1.0, 10.0)),
+    ({"x1-fast": record(INCOMPLETE)}, (2.0, 1.0)),
+    ({}, (2.0, 1.0)),
   ],
 )
-def test_the_rate_is_that_of_the_best_pilot(records, rate):
+def test_the_rate_is_that_of_the_best_pilot(records, best):
   records = {f"pilot-bn-{name}": each for name, each in records.items()}
-  records["pilot-gn-ws-x0.5"] = record(knn=1.0)
-  chosen = accelerator.PLAN.rules["rate-bn"](records)
-  assert chosen.settings == {"optimiser.learning_rate": rate}
+  records["pilot-gn-ws-x0.5-fast"] = record(knn=1.0)
+  rate, multiplier = best
+  assert accelerator.PLAN.rules["rate-bn"](records).settings == {
+    "optimiser.learning_rate": rate,
+    "optimiser.predictor_multiplier": multiplier,
+  }
 
 
 def test_the_reason_has_the_numbers():
-  records = {"pilot-bn-x0.5": record(knn=0.4), "pilot-bn-x2": record(knn=0.512)}
+  records = {"pilot-bn-x1": record(knn=0.4), "pilot-bn-x1-fast": record(knn=0.512)}
   why = accelerator.PLAN.rules["rate-bn"](records).why
-  assert why == "held-out kNN of pilots: 40.0 % at 1, 51.2 % at 4"
+  assert why == "held-out kNN of pilots: 40.0 % at x1, 51.2 % at x1-fast"
   assert accelerator.rate("bn", {}).why == "no pilot: the preset's rate"
 
 

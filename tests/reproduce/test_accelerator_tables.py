@@ -35,7 +35,10 @@ START = {
   "versions": {"Python": "3.12.3", "jax": "0.11.2"},
   "command": "python -m byol_jax.main",
 }
-CONFIG = {"optimiser": {"learning_rate": 4.0}, "train": {"steps": 970}}
+CONFIG = {
+  "optimiser": {"learning_rate": 4.0, "predictor_multiplier": 10.0},
+  "train": {"steps": 970},
+}
 CURVES = {"loss": ([50, 100], [1.0, 0.5]), "valid_knn": ([0, 100], [0.3, 0.4567])}
 
 
@@ -65,7 +68,7 @@ def lines(tmp_path):
   [
     "| fast | 1234 | 2000 | 12.3 | 20.0 | 3.0 | 61 | 2.0 | 0.5 | yes | complete |",
     "| broken |  |  |  |  |  |  |  |  |  | failed: XlaError: out \\| of memory |",
-    "| pilot | 4 | 100 of 970 | 0.500 |  | 45.7 | complete |",
+    "| pilot | 4 | 10 | 100 of 970 | 0.500 |  | 45.7 | complete |",
     "| done | 100 of 970 | 0.500 |  | 45.7 | 86.8 | 86.8 | 30.0 |  | 2.5 | complete |",
     "| stopped | 100 of 970 | 0.500 |  | 45.7 |  |  |  |  |  | incomplete: stopped |",
     "| rate-bn | `optimiser.learning_rate=4.0` | 45.7 % at 4 |",
