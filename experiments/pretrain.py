@@ -1,9 +1,8 @@
 """Self-supervised pretraining: BYOL and its relatives."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import haiku as hk
@@ -14,49 +13,20 @@ import numpy as np
 import optax
 
 from byol_jax import description as describe
-from byol_jax import diagnostics, features, objectives, optim, parallel
-from byol_jax.data import augment, colour, datasets, views
+from byol_jax import diagnostics, objectives, optim, parallel
+from byol_jax.data import datasets, views
 from byol_jax.errors import UserError
 from byol_jax.nets import bn_init, closed_form, model
 from byol_jax.run import figures, loop, mfu
 from byol_jax.run.folder import RunDir
 from configs import presets
 from experiments import choices, dial, evaluation, inputs, optimisers, settings, systems
+from experiments.augmented import Augmented, Batch
+from experiments.extracts import Extractor
 from experiments.inputs import Inputs
+from experiments.state import Carried, State
 
-Batch = dict[str, jax.Array]
 Scalars = dict[str, jax.Array]
-
-
-class Carried(NamedTuple):
-  """What a step hands on that is not learned by gradients; see `State`."""
-
-  online_stats: hk.State
-  target_stats: hk.State
-  moments: closed_form.Moments | tuple[()]
-
-
-class State(NamedTuple):
-  """All that a run has learned, the same on every device.
-
-  Attributes:
-    step: number of updates made.
-    online: parameters of encoder, projector, predictor and online classifier.
-    target: parameters of the target's encoder and projector; nothing for
-      objectives without a target network.
-    online_stats: running statistics of the online network's batch norms.
-    target_stats: the target network's own.
-    optimiser: the optimiser's state.
-    moments: what a predictor in closed form is computed from; nothing for others.
-  """
-
-  step: jax.Array
-  online: hk.Params
-  target: hk.Params
-  online_stats: hk.State
-  target_stats: hk.State
-  optimiser: optax.OptState
-  moments: closed_form.Moments | tuple[()] = ()
 
 
 class Pretrain:
@@ -95,20 +65,19 @@ class Pretrain:
       name: views.reduced(views.from_settings(view), config.augmentations)
       for name, view in config.views.items()
     }
+    self.augmented = Augmented(config.seed, self.views)
     self.optimiser, self.learning_rate = optimisers.from_config(config)
-    self._extractor = features.gathered(self._forward)
-    self._views_extractor = parallel.pmap(self._forward_views)
-    self._first_statistics = parallel.pmap(self._statistics)
+    self.extract = Extractor(self.networks, self.inputs, self.augmented)
     self.evaluation = evaluation.Evaluation(
       config,
       labelled=self.inputs.classes is not None,
       baselines={
-        "untrained": self._untrained,
+        "untrained": lambda: self.extract(parallel.replicate(self.init())),
         "pixels": lambda: evaluation.Extract(self.inputs.pixels),
       },
     )
     # What cannot be built is found here, before anything is compiled or written.
-    jax.eval_shape(self._init, jax.random.key(0))
+    jax.eval_shape(self._init)
 
   def _make_networks(self, change: Callable[[Any], Any]) -> model.Networks:
     config = self.config
@@ -132,13 +101,13 @@ class Pretrain:
 
   def init(self) -> State:
     """The state at step 0."""
-    state = self._init(jax.random.key(self.config.seed))
+    state = self._init()
     return self._bn_initialised(state) if self.config.bn_init else state
 
-  def _init(self, key: jax.Array) -> State:
+  def _init(self) -> State:
     """Online and target start from different draws, unless they are to share."""
     images = jnp.zeros((1, *self.inputs.image_shape))
-    online_key, target_key = jax.random.split(_init_and_step_keys(key)[0])
+    online_key, target_key = jax.random.split(self.augmented.init_key())
     if self.config.target.same_init:
       target_key = online_key
     online, online_stats = self.networks.init(online_key, images)
@@ -170,7 +139,7 @@ class Pretrain:
     )
 
     def calibrate(state: State, batch: Batch) -> State:
-      images = self._first_view(state, batch)
+      images = self.extract.first_view(state, batch)
       online = bn_init.calibrate(run.online, stats, state.online, images)
       if not self.has_target:
         return state._replace(online=online)
@@ -179,7 +148,7 @@ class Pretrain:
       )
       return state._replace(online=online, target=target)
 
-    return parallel.pmap(calibrate)(state, self._first_batch())
+    return parallel.pmap(calibrate)(state, self.extract.first_batch())
 
   def batches(self, first_step: int) -> Iterator[chex.ArrayTree]:
     """Batches for the steps from `first_step` on, sharded over the devices."""
@@ -192,7 +161,7 @@ class Pretrain:
 
   def flops(self) -> float:
     """FLOPs of a step's networks over all devices; see `run.mfu`."""
-    state = jax.eval_shape(self._init, jax.random.key(0))
+    state = jax.eval_shape(self._init)
     images = jax.ShapeDtypeStruct((1, *self.inputs.image_shape), jnp.float32)
 
     def forward(network: Callable, params: hk.Params, stats: hk.State) -> list[float]:
@@ -221,7 +190,10 @@ class Pretrain:
     def gradients(
       params: hk.Params, carried: Carried, microbatch: Batch
     ) -> tuple[hk.Params, tuple[Carried, Scalars]]:
-      seen = [self.inputs.standardise(v) for v in self._views(state.step, microbatch)]
+      seen = [
+        self.inputs.standardise(v)
+        for v in self.augmented.of_step(state.step, microbatch)
+      ]
       differentiate = jax.grad(self._loss, has_aux=True)
       return differentiate(
         params, state.target, carried, views=seen, labels=microbatch["label"]
@@ -256,17 +228,6 @@ class Pretrain:
       optimiser,
       carried.moments,
     ), scalars
-
-  def _views(self, step: jax.Array, microbatch: Batch) -> list[jax.Array]:
-    """The views of a microbatch in [0, 1], their chance from (seed, step, position)."""
-    _, key = _init_and_step_keys(jax.random.key(self.config.seed))
-    step_key = jax.random.fold_in(key, step)
-    augmented = []
-    for number, (name, view) in enumerate(self.views.items()):
-      keys = _view_keys(step_key, number, microbatch["position"])
-      pixels = colour.to_unit(microbatch[name])
-      augmented.append(augment.augment(keys, pixels, view))
-    return augmented
 
   def _loss(
     self,
@@ -335,111 +296,13 @@ class Pretrain:
       found["renewals"] = float(optim.renewals(self.tau, steps)[-1])
     return found
 
-  def extract(self, state: State) -> evaluation.Extract:
-    """What the networks of a state make of a split."""
-    state = self._calibrated(state)
-    return evaluation.Extract(
-      functools.partial(self._features, state),
-      functools.partial(self._features_of_views, state),
-    )
-
-  def _untrained(self) -> evaluation.Extract:
-    return self.extract(parallel.replicate(self.init()))
-
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws both views of the first batch's first images; returns the file."""
     path = folder / "views.png"
-    batch = jax.tree.map(lambda x: x[0, 0, :images], self._first_batch())
-    drawn = jax.jit(self._views)(jnp.zeros((), jnp.int32), batch)
+    batch = jax.tree.map(lambda x: x[0, 0, :images], self.extract.first_batch())
+    drawn = jax.jit(self.augmented.of_step)(jnp.zeros((), jnp.int32), batch)
     figures.contact_sheet([np.asarray(view) for view in drawn], path)
     return path
-
-  def _forward(self, state: State, batch: chex.ArrayTree) -> dict[str, jax.Array]:
-    images = self.inputs.standardise(colour.to_unit(batch["image"]))
-    outputs, _ = self.networks.online(state.online, state.online_stats, images, False)
-    return {"embedding": outputs.embedding, "projection": outputs.projection}
-
-  def _features(self, state: State, split: str) -> dict[str, np.ndarray]:
-    return self.inputs.features(self._extractor, state, split)
-
-  def _features_of_views(self, state: State, split: str) -> dict[str, np.ndarray]:
-    """What the networks make of some images' augmented views; see `Extract`."""
-    images = min(evaluation.IMAGES, len(self.inputs.source(split)))
-    kinds = list(self.views.values())
-    views = [kinds[i % len(kinds)] for i in range(evaluation.VIEWS)]
-    found = [
-      jax.device_get(self._views_extractor(state, batch))
-      for batch in self.inputs.held_out_views(split, views, images)
-    ]
-    arrays = jax.tree.map(lambda *parts: np.concatenate(parts)[:images], *found)
-    readable = arrays.pop("unreadable") < 0
-    return {name: values[readable] for name, values in arrays.items()}
-
-  def _forward_views(self, state: State, batch: Batch) -> dict[str, jax.Array]:
-    images = self.inputs.standardise(jnp.concatenate(self._held_out_views(batch)))
-    outputs, _ = self.networks.online(state.online, state.online_stats, images, False)
-    target = outputs.projection
-    if self.has_target:
-      target, _ = self.networks.target(state.target, state.target_stats, images, False)
-    of_views = {
-      "embedding": outputs.embedding,
-      "projection": outputs.projection,
-      "prediction": outputs.prediction,
-      "target": target,
-    }
-    of_images = {
-      name: values.reshape(evaluation.VIEWS, -1, values.shape[-1]).swapaxes(0, 1)
-      for name, values in of_views.items()
-    }
-    return parallel.gather(of_images | {"unreadable": batch["unreadable"]})
-
-  def _held_out_views(self, batch: Batch) -> list[jax.Array]:
-    """Views in [0, 1] of a batch of crops, first all of the first kind."""
-    _, key = _init_and_step_keys(jax.random.key(self.config.seed))
-    augmented = []
-    for kind, view in enumerate(self.views.values()):
-      numbers = range(kind, evaluation.VIEWS, len(self.views))
-      keys = [_view_keys(key, i, batch["position"]) for i in numbers]
-      crops = jnp.concatenate([batch[f"view{i + 1}"] for i in numbers])
-      pixels = colour.to_unit(crops)
-      augmented.append(augment.augment(jnp.concatenate(keys), pixels, view))
-    return augmented
-
-  def _calibrated(self, state: State) -> State:
-    """Gives a state at step 0 statistics; without any, its norms would explode."""
-    if state.step > 0 or not state.online_stats:
-      return state
-    online, target = self._first_statistics(state, self._first_batch())
-    return state._replace(online_stats=online, target_stats=target)
-
-  def _statistics(self, state: State, batch: Batch) -> tuple[hk.State, hk.State]:
-    images = self._first_view(state, batch)
-    _, online = self.networks.online(state.online, state.online_stats, images, True)
-    if not self.has_target:
-      return online, state.target_stats
-    _, target = self.networks.target(state.target, state.target_stats, images, True)
-    return online, target
-
-  def _first_batch(self) -> chex.ArrayTree:
-    return self.inputs.first_batch(list(self.views.values()))
-
-  def _first_view(self, state: State, batch: Batch) -> jax.Array:
-    """View 1 of a batch's first microbatch, as the networks want it."""
-    microbatch = jax.tree.map(lambda x: x[0], batch)
-    return self.inputs.standardise(self._views(state.step, microbatch)[0])
-
-
-def _init_and_step_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Two keys, so that no draw at the start is that of a step."""
-  init_key, step_key = jax.random.split(key)
-  return init_key, step_key
-
-
-def _view_keys(key: jax.Array, view: int, positions: jax.Array) -> jax.Array:
-  """A key for each image's view of that number."""
-  return jax.vmap(jax.random.fold_in, (None, 0))(
-    jax.random.fold_in(key, view), positions
-  )
 
 
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:

@@ -42,7 +42,7 @@ losses = []
 for batch, _ in zip(experiment.batches(0), range(3)):
   state, scalars = update(state, batch)
   losses.append(float(scalars["loss"]))
-features = experiment.inputs.features(experiment._extractor, state, "test[:40]")
+features = experiment.extract(state).features("test[:40]")
 if jax.process_index() == 0:
   params = jax.tree.leaves(jax.device_get(state.online))
   params = np.concatenate([leaf.ravel() for leaf in params])

@@ -70,7 +70,7 @@ def test_bn_init_starts_healthy_and_uses_no_batch_statistics():
   batch = experiment.inputs.first_batch(list(experiment.views.values()))
   with_bn = experiment.networks_with_bn
   assert with_bn is not experiment.networks
-  images = jax.vmap(lambda b: experiment._first_view(state, b))(batch)
+  images = jax.vmap(lambda b: experiment.extract.first_view(state, b))(batch)
   outputs, _ = experiment.networks.online(
     state.online, {}, images.reshape(-1, *images.shape[2:]), True
   )
