@@ -1,38 +1,38 @@
 """On what commit and machine, and when, something was measured."""
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from byol_jax.disk import read_json, write_json
 from byol_jax.run import provenance
-from reproduce.arms import Run
+from byol_jax.run.folder import RunDir
 
 
-def note(root: Path, run: Run) -> None:
-  """Notes it for a run that begins, or goes on, here and now."""
-  notes = read(root, run)
-  if here() not in notes:
-    path = _path(root, run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"notes": [*notes, here()]})
-
-
-def read(root: Path, run: Run) -> list[dict[str, str]]:
-  """What was noted, a note for each commit, machine and day."""
-  path = _path(root, run)
-  return read_json(path)["notes"] if path.exists() else []
+def of_run(folder: Path) -> list[dict[str, str]]:
+  """What the starts of a run say, a note for each commit, machine and day."""
+  notes = [_note(start) for start in RunDir(folder, writes=False).starts()]
+  return [note for i, note in enumerate(notes) if note not in notes[:i]]
 
 
 def here() -> dict[str, str]:
   """Commit, machine, versions and day."""
-  versions = provenance.versions()
+  return _note(
+    {
+      "commit": provenance.commit(),
+      "cores": provenance.cores(),
+      "processor": provenance.processor(),
+      "versions": provenance.versions(),
+      "started": datetime.datetime.now(datetime.UTC).isoformat(),
+    }
+  )
+
+
+def _note(start: Mapping[str, Any]) -> dict[str, str]:
+  versions = start["versions"]
   return {
-    "commit": provenance.commit() or "unknown",
-    "machine": f"{provenance.cores()} cores of {provenance.processor()}",
+    "commit": start["commit"] or "unknown",
+    "machine": f"{start['cores']} cores of {start['processor']}",
     "versions": f"Python {versions['Python']}, jax {versions['jax']}",
-    "day": datetime.date.today().isoformat(),
+    "day": start["started"].partition("T")[0],
   }
-
-
-def _path(root: Path, run: Run) -> Path:
-  return root / "provenance" / f"{run.id}.json"

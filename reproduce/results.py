@@ -98,7 +98,8 @@ class Result(NamedTuple):
   @property
   def renewals(self) -> np.ndarray:
     """How often the target has been renewed, by the number of steps: sum (1 - tau)."""
-    config = ConfigDict(self.config)
+    target = {"frozen": 0.0, **self.config["target"]}  # the first trials lack it
+    config = ConfigDict({**self.config, "target": target})
     if config.target.kind != "ema":
       return np.zeros(config.train.steps + 1)
     return optim.renewals(systems.tau_from_config(config), config.train.steps)
@@ -150,7 +151,7 @@ def keep(run: arms.Run, root: Path, folder: Path) -> None:
       steps, values = zip(*points, strict=True)
       curves[key] = (steps, [float(f"{value:.5g}") for value in values])
   result = Result(
-    provenance.read(root, run),
+    provenance.of_run(run_dir.path),
     read_json(run_dir.path / "config.json"),
     read_json(run_dir.path / "summary.json"),
     curves,

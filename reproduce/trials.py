@@ -34,19 +34,31 @@ def _rate(rate: float) -> Changes:
 
 _98 = _tau(0.98)
 
+
+def _predictor(multiplier: float) -> Changes:
+  return {"optimiser.predictor_multiplier": multiplier}
+
+
+_FROZEN: Changes = {"target.frozen": 0.3333333}
+
 TRIALS = {
   "trial-bn-tau-98": _trial(BN, _98),
   "trial-bn-tau-1": _trial(BN, _tau(1.0)),
   "trial-gn-ws-tau-98": _trial(GN_WS, _98),
   "trial-gn-ws-tau-1": _trial(GN_WS, _tau(1.0)),
-  # A slower start, a faster predictor.
+  # A slower start.
   "trial-gn-ws-rate-05": _trial(GN_WS, _98, _rate(0.5)),
   "trial-gn-ws-warmup-50": _trial(GN_WS, _98, {"optimiser.warmup": 0.5}),
-  "trial-gn-ws-predictor-30": _trial(
-    GN_WS, _98, {"optimiser.predictor_multiplier": 30.0}
-  ),
+  # A faster predictor; and a target that begins to move when the fall is over.
+  "trial-gn-ws-predictor-30": _trial(GN_WS, _98, _predictor(30.0)),
+  "trial-gn-ws-predictor-100": _trial(GN_WS, _98, _predictor(100.0)),
+  "trial-gn-ws-tau-1-predictor-30": _trial(GN_WS, _tau(1.0), _predictor(30.0)),
+  "trial-gn-ws-frozen-predictor-30": _trial(GN_WS, _98, _predictor(30.0), _FROZEN),
+  "trial-bn-predictor-30": _trial(BN, _98, _predictor(30.0)),
   # A predictor at its optimum.
   "trial-gn-ws-direct-pred": _trial(GN_WS, _98, arms.DIRECT_PRED),
+  "trial-gn-ws-direct-pred-frozen": _trial(GN_WS, _98, arms.DIRECT_PRED, _FROZEN),
+  "trial-gn-ws-direct-pred-tau-1": _trial(GN_WS, _tau(1.0), arms.DIRECT_PRED),
   "trial-gn-ws-iso": _trial(GN_WS, _98, arms.DIRECT_PRED, arms.ISO),
   "trial-gn-ws-direct-copy": _trial(GN_WS, _98, arms.DIRECT_COPY),
   "trial-gn-ws-least-squares": _trial(GN_WS, _98, arms.LEAST_SQUARES),

@@ -15,7 +15,7 @@ from absl import logging
 from byol_jax.disk import read_json
 from byol_jax.errors import UserError
 from byol_jax.run.folder import differences, resolved
-from reproduce import arms, provenance, results
+from reproduce import arms, results
 
 
 def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
@@ -107,8 +107,6 @@ def _start(
   if data_dir:
     command += [f"--config.data.data_dir={data_dir}"]
   logging.info("%s", " ".join(command[1:]))
-  if not (run.folder(root) / "summary.json").exists():
-    provenance.note(root, run)
   log = _log(root, run)
   log.parent.mkdir(parents=True, exist_ok=True)
   with log.open("a") as file:

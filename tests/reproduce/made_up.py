@@ -3,8 +3,9 @@
 import json
 
 from byol_jax.disk import write_json
+from byol_jax.run import provenance
 from byol_jax.run.folder import resolved
-from reproduce import arms, provenance, results
+from reproduce import arms, results
 from reproduce.results import Result, Seeds
 from reproduce.trials import TRIALS
 
@@ -65,7 +66,8 @@ def write_run(root, name, seed, *args, **kwargs):
   ]
   lines = "".join(json.dumps(record) + "\n" for record in records)
   (folder / "metrics.jsonl").write_text(lines)
-  provenance.note(root, run)
+  start = provenance.start() | {"commit": "abc1234", "started": "2026-11-27T01:02:03"}
+  (folder / "starts.jsonl").write_text(2 * f"{json.dumps(start)}\n")
   return run
 
 

@@ -45,7 +45,8 @@ def test_a_record_is_what_a_run_left(tmp_path):
   (result,) = results.read(tmp_path, arms.ARMS)["bn-batch-64"]
   assert result.config["seed"] == 1
   assert result.batch_size == 64
-  assert result.made == [provenance.here()]
+  here = provenance.here()
+  assert result.made == [here | {"commit": "abc1234", "day": "2026-11-27"}]
   assert result.accuracy("linear") == pytest.approx(60)
   assert result.gain("knn") == pytest.approx(30)
   assert result.curves["spread"] == [[2, 5], [0.2, 0.12346]]
@@ -111,7 +112,10 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   trial = "| gn-ws-tau-1 | 44.0 | 30.0 | 44.0 | 30.0 | 0.50 / 0.25 |"
   assert any(row.startswith(trial) for row in rows)
   assert "| invariance | 0.00 | 0.00 | 0.0 |" in rows
-  assert f"- versions: {provenance.here()['versions']}" in rows
+  here = provenance.here()
+  assert f"- versions: {here['versions']}" in rows
+  commits = [row for row in rows if row.startswith("- commit: ")]
+  assert commits == [f"- commit: abc1234; {here['commit']}"]
   pictures = {p.name for p in path.parent.glob("*.png")}
   names = ("bootstrap", "collapse", "batch-size", "mirror")
   assert pictures == {f"{name}.png" for name in names}
