@@ -19,6 +19,7 @@ _ITERATIONS = 1000  # never reached by features of images
 _TOLERANCE = 1e-9  # of the objective, relative; float32 ends it earlier
 # Mean curvature of the cross-entropy in a logit: p (1 - p) of ten classes.
 _CURVATURE = 0.1
+_ROUNDING = 1e-6  # of a variance beside the largest
 
 
 def knn_accuracy(
@@ -223,9 +224,18 @@ def _choose_strength(
 
 
 def _principal_axes(x: np.ndarray) -> np.ndarray:
-  """An orthogonal matrix [D, D] after which the features are not correlated."""
-  products = jnp.matmul(x.T, x, precision=jax.lax.Precision.HIGHEST)
-  return np.linalg.eigh(np.asarray(products, np.float64))[1].astype(x.dtype)
+  """Orthonormal axes [D, K] along which the features are not correlated.
+
+  All that the features vary in: the best weights have no part in anything else.
+  """
+  few = len(x) < x.shape[1]
+  rows = x.T if few else x
+  products = jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST)
+  values, axes = np.linalg.eigh(np.asarray(products, np.float64))
+  if few:  # of K images, which span at most as many
+    real = values > _ROUNDING * values[-1]
+    axes = x.T @ axes[:, real] / np.sqrt(values[real])
+  return axes.astype(x.dtype)
 
 
 def _root_mean_square(x: np.ndarray) -> float:

@@ -145,6 +145,20 @@ def test_the_fit_converges_where_features_hardly_vary():
   assert found == pytest.approx(best, rel=1e-5)
 
 
+def test_more_features_than_images_have_as_many_axes_as_images():
+  x, y = noise(40, d=200)
+  x = np.float32(x - x.mean(0))
+  axes = probes._principal_axes(x)
+  assert axes.shape == (200, 39)  # one direction is the mean's
+  np.testing.assert_allclose(axes.T @ axes, np.eye(39), atol=1e-4)
+  np.testing.assert_allclose(x @ axes @ axes.T, x, atol=1e-4)
+  test, answers = noise(300, d=200, seed=1)
+  found = probes.linear_accuracy(x, y, test, answers, regularisation=1e-2)
+  mean, scale = probes._mean_and_scale(x)
+  model = scikit_learn_fit((x - mean) / scale, y, 1e-2)
+  assert found == pytest.approx(model.score((test - mean) / scale, answers), abs=0.005)
+
+
 def test_raw_features_keep_what_hardly_varies_small():
   """Two classes apart by a thousandth of what all share, beside noise a tenth of it."""
   rng = np.random.default_rng(0)
