@@ -192,6 +192,26 @@ def test_strength_is_chosen_for_the_held_out_accuracy():
   assert np.any(weights)
 
 
+def test_strengths_that_no_longer_help_are_not_fitted(monkeypatch):
+  """Held-out accuracies as they may come: rising, level, falling, and never again."""
+  scores = iter([0.2, 0.5, 0.5, 0.6, 0.6, 0.4, 0.9])
+  tried = []
+
+  def fit(x, labels, strength, start):
+    tried.append(strength)
+    return start
+
+  def predict(weights, x):
+    return np.arange(len(x)) >= next(scores) * len(x)  # so many of class 0
+
+  monkeypatch.setattr(probes, "fit_linear", fit)
+  monkeypatch.setattr(probes, "_predict", predict)
+  x, y = np.zeros((100, 2), np.float32), np.zeros(100, int)
+  strength, _ = probes._choose_strength(x, y, np.zeros((1, 3), np.float32))
+  assert strength == probes.STRENGTHS[3]
+  assert tried == list(probes.STRENGTHS[:6])
+
+
 def test_linear_accuracy_is_deterministic():
   train, test = noise(60), noise(20, seed=1)
   assert probes.linear_accuracy(*train, *test) == probes.linear_accuracy(*train, *test)
