@@ -150,9 +150,11 @@ def keep(run: arms.Run, root: Path, folder: Path) -> None:
     if points:
       steps, values = zip(*points, strict=True)
       curves[key] = (steps, [float(f"{value:.5g}") for value in values])
+  config = read_json(run_dir.path / "config.json")
+  config["data"]["data_dir"] = None  # says nothing to anyone elsewhere
   result = Result(
     provenance.of_run(run_dir.path),
-    read_json(run_dir.path / "config.json"),
+    config,
     read_json(run_dir.path / "summary.json"),
     curves,
   )

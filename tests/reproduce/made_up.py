@@ -55,7 +55,7 @@ def write_run(root, name, seed, *args, **kwargs):
   run = find(name, seed)
   folder = run.folder(root)
   folder.mkdir(parents=True)
-  write_json(folder / "config.json", resolved(run.config(None)))
+  write_json(folder / "config.json", resolved(run.config("here")))
   write_json(folder / "summary.json", summary(*args, **kwargs))
   watched = {f"valid_{name}": value for name, value in HEALTH.items()}
   records = [

@@ -44,6 +44,7 @@ def test_a_record_is_what_a_run_left(tmp_path):
   results.keep(run, tmp_path / "runs", tmp_path)
   (result,) = results.read(tmp_path, arms.ARMS)["bn-batch-64"]
   assert result.config["seed"] == 1
+  assert result.config["data"]["data_dir"] is None
   assert result.batch_size == 64
   here = provenance.here()
   assert result.made == [here | {"commit": "abc1234", "day": "2026-11-27"}]
