@@ -75,9 +75,9 @@ def three_steps(system, path, devices, hosts=1):
 # What is pooled over all devices: batch statistics, negatives, a first batch's
 # statistics. Those with something to pool are tried on several hosts too.
 POOLING = ["byol", "byol_bn_init", "simclr"]
-OTHERS = ["byol_gn_ws", "raft"]
+OTHERS = ["byol_gn_ws"]
 # They pool nothing that those above do not.
-LIKE_OTHERS = ["norm_ablation:none-none-none", "byol_prime"]
+LIKE_OTHERS = ["norm_ablation:none-none-none", "raft", "byol_prime"]
 
 
 @pytest.mark.parametrize(
