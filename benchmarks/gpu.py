@@ -94,10 +94,9 @@ def prepare_matmul(precision: str) -> tuple[dict[str, Any], Callable[[], None]]:
 
 def device_mib() -> float:
   """Most memory that JAX has held on its device, in MiB."""
-  import jax
+  from byol_jax import parallel
 
-  stats = jax.devices()[0].memory_stats() or {}
-  return stats.get("peak_bytes_in_use", 0) / 2**20
+  return (parallel.peak_memory() or 0) / 2**20
 
 
 def contestants(row: Row, with_torch: bool) -> dict[str, turns.Contestant]:

@@ -73,7 +73,16 @@ def is_first_host() -> bool:
 
 def device_memory() -> int | None:
   """Bytes of one device of this host, None where that is not known, as on CPUs."""
-  return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+  return _memory_stats().get("bytes_limit")
+
+
+def peak_memory() -> int | None:
+  """Most bytes that one device has held since the process began, None likewise."""
+  return _memory_stats().get("peak_bytes_in_use")
+
+
+def _memory_stats() -> dict[str, int]:
+  return jax.local_devices()[0].memory_stats() or {}
 
 
 def describe() -> str:

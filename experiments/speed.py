@@ -25,10 +25,10 @@ from byol_jax.errors import UserError
 from byol_jax.run import loop, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
+from byol_jax.run.monitor import STEPS_AHEAD
 from experiments import pretrain
 
 WARM_UP = 3  # steps that are not timed
-_AHEAD = 2  # steps that the host may run ahead of the devices, as in training
 _ACCELERATORS = ("jax-cuda", "jax_cuda", "nvidia-", "libtpu")
 
 
@@ -83,7 +83,7 @@ def measure(experiment: pretrain.Pretrain, folder: Path) -> dict[str, Any]:
   repeated = itertools.repeat(batch, count)
   state, alone = _timed(step, state, repeated)
   state, fed = _timed(step, state, itertools.chain([batch], batches))
-  memory = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+  memory = parallel.peak_memory()
   peak = mfu.steps_per_second_at_peak(experiment)
   return {
     "images_per_second": size * fed.steps_per_second,
@@ -122,8 +122,8 @@ def _timed(
       began = time.perf_counter()
     state, scalars = step(state, batch)
     history.append({name: scalars[name] for name in ("loss", "update_norm")})
-    if number >= _AHEAD:
-      jax.block_until_ready(history[number - _AHEAD])
+    if number >= STEPS_AHEAD:  # as in training
+      jax.block_until_ready(history[number - STEPS_AHEAD])
   jax.block_until_ready(history)
   seconds = time.perf_counter() - began
   found = jax.device_get(history)

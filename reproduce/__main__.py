@@ -43,10 +43,10 @@ def main(
     workdir: folder of all runs.
     report_dir: folder of the report and its records; None for one in `workdir`.
     data_dir: folder of tensorflow-datasets; None for its own default.
-    only: arms and studies to run; nothing for all.
+    only: arms, studies and trials to run; nothing for all arms and studies.
     jobs: runs at a time.
     run: whether to run what is not complete.
-    trials: whether that is the trials, not arms and studies.
+    trials: whether nothing stands for all trials.
 
   Raises:
     UserError: something is not as it must be, or a run failed.
@@ -57,15 +57,15 @@ def main(
   root = Path(workdir).absolute()
   folder = Path(report_dir or root / "report")
   failed = []
-  work.check(arms.runs({**arms.ARMS, **TRIALS}), folder, data_dir)
+  table = {**arms.ARMS, **TRIALS}
+  work.check(arms.runs(table), folder, data_dir)
   if run:
-    table, studies = (TRIALS, ()) if trials else (arms.ARMS, arms.STUDIES)
-    wanted = only or [*table, *studies]
+    wanted = only or (TRIALS if trials else [*arms.ARMS, *arms.STUDIES])
     _prepare(data_dir)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     runs = [each for each in arms.runs(table) if each.name in wanted]
     failed = work.train(runs, root, folder, data_dir, jobs=jobs)
-    for name in studies:
+    for name in arms.STUDIES:
       if name in wanted:
         work.study(name, root, folder, data_dir)
   print(report.write(folder))

@@ -198,12 +198,18 @@ class Run(NamedTuple):
 
   def config(self, data_dir: str | None) -> ConfigDict:
     """The config that these flags come to."""
-    module = importlib.import_module(f"configs.{self.arm.file}")
-    found = module.get_config(self.arm.argument)
-    found.update_from_flattened_dict(dict(self.arm.changes))
-    found.seed = self.seed
-    found.data.data_dir = data_dir
-    return found
+    settings = {**self.arm.changes, "seed": self.seed}
+    return config_of(self.arm.file, self.arm.argument, settings, data_dir)
+
+
+def config_of(
+  file: str, argument: str | None, settings: Changes, data_dir: str | None
+) -> ConfigDict:
+  """The config of a file of configs/, with settings changed by their full names."""
+  found = importlib.import_module(f"configs.{file}").get_config(argument)
+  found.update_from_flattened_dict(dict(settings))
+  found.data.data_dir = data_dir
+  return found
 
 
 def first(name: str) -> Run:

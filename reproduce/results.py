@@ -39,6 +39,10 @@ CURVES = (
 )
 
 
+# Name -> steps, and the values there.
+Curves = dict[str, tuple[Sequence[int], Sequence[float]]]
+
+
 class Result(NamedTuple):
   """The record of a run that has come to its end.
 
@@ -52,7 +56,7 @@ class Result(NamedTuple):
   made: list[dict[str, str]]
   config: dict[str, Any]
   summary: dict[str, Any]
-  curves: dict[str, tuple[Sequence[int], Sequence[float]]]
+  curves: Curves
 
   def accuracy(self, probe: str) -> float:
     """Of a probe, as the summary calls it, on the encoder's features, %."""
@@ -143,22 +147,26 @@ def study_path(folder: Path, name: str) -> Path:
 def keep(run: arms.Run, root: Path, folder: Path) -> None:
   """Writes the record of a complete run."""
   run_dir = RunDir(run.folder(root), writes=False)
-  records = run_dir.records()
-  curves: dict[str, tuple[Sequence[int], Sequence[float]]] = {}
-  for key in CURVES:
-    points = [(r["step"], r[key]) for r in records if key in r]
-    if points:
-      steps, values = zip(*points, strict=True)
-      curves[key] = (steps, [float(f"{value:.5g}") for value in values])
   config = read_json(run_dir.path / "config.json")
   config["data"]["data_dir"] = None  # says nothing to anyone elsewhere
   result = Result(
     provenance.of_run(run_dir.path),
     config,
     read_json(run_dir.path / "summary.json"),
-    curves,
+    curves(run_dir, CURVES),
   )
   _write(run_path(folder, run), result._asdict())
+
+
+def curves(run_dir: RunDir, names: Sequence[str]) -> Curves:
+  """What a run has logged under these names; those that it has not are left out."""
+  records = run_dir.records()
+  found: Curves = {}
+  for name in names:
+    if points := [(r["step"], r[name]) for r in records if name in r]:
+      steps, values = zip(*points, strict=True)
+      found[name] = (steps, [float(f"{value:.5g}") for value in values])
+  return found
 
 
 def keep_study(name: str, folder: Path, found: dict[str, Any]) -> None:

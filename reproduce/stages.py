@@ -4,7 +4,6 @@ A stage is one start of `byol_jax.main`. What came of it, so far, is a record: a
 file in the report's folder, so that it is there when the folder of the run is gone.
 """
 
-import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from byol_jax.disk import read_json, write_json
-from byol_jax.errors import UserError
-from byol_jax.run.folder import RunDir, differences, resolved
+from byol_jax.run.folder import RunDir
+from reproduce import arms, results, work
 
 COMPLETE, INCOMPLETE, FAILED = "complete", "incomplete", "failed"
 
@@ -60,7 +59,7 @@ class Record(NamedTuple):
   config: dict[str, Any] | None
   steps: int
   found: dict[str, Any]
-  curves: dict[str, tuple[Sequence[int], Sequence[float]]]
+  curves: results.Curves
 
 
 Records = Mapping[str, Record]  # by the names of stages
@@ -92,10 +91,7 @@ def config(
 ) -> ConfigDict:
   """The config of a stage, as `command` describes it for the command line."""
   file, _, argument = stage.config.partition(":")
-  found = importlib.import_module(f"configs.{file}").get_config(argument or None)
-  found.update_from_flattened_dict(_settings(stage, choices))
-  found.data.data_dir = data_dir
-  return found
+  return arms.config_of(file, argument or None, _settings(stage, choices), data_dir)
 
 
 def command(
@@ -158,11 +154,6 @@ def of_run(run: Path, state: str, why: str = "") -> Record:
   """The record of what is in the folder of a run, which need not be there."""
   run_dir = RunDir(run, writes=False)
   lines = run_dir.records()
-  curves: dict[str, tuple[Sequence[int], Sequence[float]]] = {}
-  for key in _CURVES:
-    if points := [(line["step"], line[key]) for line in lines if key in line]:
-      steps, values = zip(*points, strict=True)
-      curves[key] = (steps, [float(f"{value:.5g}") for value in values])
   return Record(
     state,
     why,
@@ -170,7 +161,7 @@ def of_run(run: Path, state: str, why: str = "") -> Record:
     run_dir.read_config(),
     lines[-1]["step"] if lines else 0,
     run_dir.read_summary() or {},
-    curves,
+    results.curves(run_dir, _CURVES),
   )
 
 
@@ -204,8 +195,6 @@ def check(plan: Plan, folder: Path, data_dir: str | None) -> None:
     if there is None:
       continue
     made = choose(plan, stage, records, choices)
-    if differing := differences(there, resolved(config(stage, made, data_dir))):
-      raise UserError(
-        f"{record_path(folder, stage.name)} is the record of another config (it"
-        f" differs in {', '.join(differing)}); delete it, or choose another --report"
-      )
+    work.check_record(
+      record_path(folder, stage.name), there, config(stage, made, data_dir)
+    )

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterable
 from concurrent import futures
 from pathlib import Path
+from typing import Any
 
 from absl import logging
+from ml_collections import ConfigDict
 
 from byol_jax.disk import read_json
 from byol_jax.errors import UserError
@@ -26,12 +28,16 @@ def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
   """
   for run in runs:
     if (path := results.run_path(folder, run)).exists():
-      there = read_json(path)["config"]
-      if differing := differences(there, resolved(run.config(data_dir))):
-        raise UserError(
-          f"{path} is the record of another config (it differs in"
-          f" {', '.join(differing)}); delete it, or choose another --report"
-        )
+      check_record(path, read_json(path)["config"], run.config(data_dir))
+
+
+def check_record(path: Path, there: dict[str, Any], config: ConfigDict) -> None:
+  """Raises UserError if the config in a record is not the one that would be run."""
+  if differing := differences(there, resolved(config)):
+    raise UserError(
+      f"{path} is the record of another config (it differs in"
+      f" {', '.join(differing)}); delete it, or choose another --report"
+    )
 
 
 def train(

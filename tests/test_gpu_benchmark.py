@@ -162,7 +162,7 @@ def test_memory_is_what_the_device_says(monkeypatch, bytes_):
     def memory_stats(self):
       return None if bytes_ is None else {"peak_bytes_in_use": bytes_}
 
-  monkeypatch.setattr(jax, "devices", lambda: [Device()])
+  monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
   assert gpu.device_mib() == (0 if bytes_ is None else 3)
 
 

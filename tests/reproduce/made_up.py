@@ -1,6 +1,11 @@
-"""Runs that never were, as they would leave their folders."""
+"""Runs that never were, as they would leave their folders; and interrupts."""
 
+import contextlib
 import json
+import os
+import signal
+import threading
+import time
 
 from byol_jax.disk import write_json
 from byol_jax.run import provenance
@@ -75,3 +80,24 @@ def keep_run(folder, name, *args, **kwargs):
   """Its record."""
   run = write_run(folder / "runs-of-it", name, *args, **kwargs)
   results.keep(run, folder / "runs-of-it", folder)
+
+
+@contextlib.contextmanager
+def interrupting(when):
+  """Sends this process a SIGINT, as Ctrl-C does, as soon as `when()` is true."""
+
+  def interrupt():
+    for _ in range(1000):
+      if when():
+        return os.kill(os.getpid(), signal.SIGINT)
+      time.sleep(0.01)
+
+  thread = threading.Thread(target=interrupt)
+  # A shell that has put the tests in the background has SIGINT ignored.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    thread.start()
+    yield
+    thread.join()
+  finally:
+    signal.signal(signal.SIGINT, before)

@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
-import signal
 import sys
-import threading
 import time
 
 import pytest
@@ -14,6 +11,7 @@ from byol_jax.errors import UserError
 from byol_jax.run.folder import resolved
 from reproduce import slices, stages
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
+from tests.reproduce import made_up
 
 # Is given what `byol_jax.main` is, and leaves what that would: 5 steps, of which it
 # makes the second for as long as nobody stops it, if its rate is 2.
@@ -235,22 +233,11 @@ def test_choices_are_made_once_of_the_records_that_are_there(work):
 
 
 def test_interrupted_it_saves_and_no_other_begins(work):
-  def interrupt():
-    for _ in range(500):
-      if work.until("one", 2)() == 50:
-        return os.kill(os.getpid(), signal.SIGINT)
-      time.sleep(0.01)
-
-  thread = threading.Thread(target=interrupt)
-  # A shell that has put the tests in the background has SIGINT ignored.
-  before = signal.signal(signal.SIGINT, signal.default_int_handler)
-  try:
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-      work.slice([stage("one", rate=2), stage("two")])
-    thread.join()
-  finally:
-    signal.signal(signal.SIGINT, before)
+  with (
+    made_up.interrupting(lambda: work.until("one", 2)() == 50),
+    pytest.raises(KeyboardInterrupt),
+  ):
+    work.slice([stage("one", rate=2), stage("two")])
   assert (work.record("one").state, work.record("one").steps) == (INCOMPLETE, 2)
   assert work.record("two") is None
 

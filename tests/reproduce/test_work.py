@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from byol_jax.disk import write_json
 from byol_jax.errors import UserError
 from byol_jax.run.folder import resolved
+from reproduce import __main__ as command
 from reproduce import arms, results, work
 from reproduce.trials import TRIALS
 from tests.reproduce import made_up
@@ -113,25 +112,11 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
 def test_interrupted_runs_save_and_no_other_begins(tmp_path, program):
   program('trap "echo saved; exit 143" TERM; echo begun; while :; do sleep 0.1; done')
   log = tmp_path / "logs" / "bn-seed1.txt"
-
-  def interrupt():
-    for _ in range(100):
-      if log.exists() and "begun" in log.read_text():
-        return os.kill(os.getpid(), signal.SIGINT)
-      time.sleep(0.1)
-
-  thread = threading.Thread(target=interrupt)
-  # A shell that has put the tests in the background has SIGINT ignored.
-  before = signal.signal(signal.SIGINT, signal.default_int_handler)
-  try:
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-      work.train(
-        [made_up.find("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None
-      )
-    thread.join()
-  finally:
-    signal.signal(signal.SIGINT, before)
+  with (
+    made_up.interrupting(lambda: log.exists() and "begun" in log.read_text()),
+    pytest.raises(KeyboardInterrupt),
+  ):
+    work.train([made_up.find("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
   assert log.read_text().splitlines() == ["begun", "saved"]
   assert [path.name for path in log.parent.iterdir()] == [log.name]
 
@@ -150,6 +135,18 @@ def test_more_jobs_than_cores_are_refused(tmp_path):
   with pytest.raises(UserError, match=r"--jobs=10000: this machine has cores for 1 to"):
     work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None, jobs=10_000)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["trial-bn-tau-1", "bn-tau-1"])
+def test_a_trial_can_be_asked_for_by_its_name_as_an_arm_can(
+  name, tmp_path, monkeypatch
+):
+  asked = []
+  monkeypatch.setattr(command, "_prepare", lambda data_dir: None)
+  monkeypatch.setattr(signal, "signal", lambda *args: None)
+  monkeypatch.setattr(work, "train", lambda runs, *a, **k: asked.extend(runs) or [])
+  command.main(str(tmp_path), None, None, only=[name], jobs=1, run=True)
+  assert {run.name for run in asked} == {name}
 
 
 def reproduce(*flags):
