@@ -1,6 +1,6 @@
-"""Nearest images and near-duplicates by cosine: exact, in tiles, on the device.
+"""Nearest images and near-duplicates by cosine: exact, in tiles, on a host's devices.
 
-Embeddings stay in the host's memory; the device holds two tiles of them at a time, and
+Embeddings stay in the host's memory; a device holds two tiles of them at a time, and
 the similarities of one with the other.
 """
 
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from byol_jax import parallel
 from byol_jax.errors import UserError
 from byol_jax.sphere import l2_normalise
 
@@ -55,23 +56,21 @@ def neighbours(
   similarity = np.full((len(queries), k), -np.inf, np.float32)
   index = np.full((len(queries), k), -1, np.int32)
   for first in range(0, len(embedding), _KEYS):
-    keys = jnp.asarray(embedding[first : first + _KEYS])
-    rows = max(1, _SIMILARITIES // len(keys))
+    keys = parallel.replicate(embedding[first : first + _KEYS])
+    rows = jax.local_device_count() * max(1, _SIMILARITIES // len(keys))
     for start in range(0, len(queries), rows):
       chunk = slice(start, start + rows)
-      similarity[chunk], index[chunk] = jax.device_get(
-        _nearer(
-          keys, queries[chunk], first, itself[chunk], similarity[chunk], index[chunk]
-        )
-      )
+      rest = queries[chunk], itself[chunk], similarity[chunk], index[chunk]
+      found = jax.device_get(_nearer(keys, first, *parallel.spread(rest)))
+      similarity[chunk], index[chunk] = (x[: len(rest[0])] for x in found)
   return index, similarity
 
 
 @jax.jit
 def _nearer(
   keys: jax.Array,
-  queries: jax.Array,
   first: jax.Array,
+  queries: jax.Array,
   itself: jax.Array,
   similarity: jax.Array,
   index: jax.Array,

@@ -3,7 +3,7 @@
 import collections
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import chex
@@ -145,6 +145,34 @@ def shard(batch: chex.ArrayTree, microbatches: int | None = None) -> chex.ArrayT
   return jax.device_put(split, _sharding(PartitionSpec(AXIS)))
 
 
+def spread(tree: chex.ArrayTree) -> chex.ArrayTree:
+  """Spreads leaves [n, ...] over this host's devices for `jit`, the last row again and
+  again where they have no equal shares.
+  """
+  count = len(jax.tree.leaves(tree)[0])
+  devices = jax.local_device_count()
+  rows = np.minimum(np.arange(-(-count // devices) * devices), count - 1)
+  filled = jax.tree.map(lambda x: x if len(rows) == count else x[rows], tree)
+  return jax.device_put(filled, _sharding(PartitionSpec(AXIS)))
+
+
+def share_of_host(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """This host's part of arrays that all hosts have, for `shard`.
+
+  Args:
+    arrays: leaves [n, ...].
+
+  Returns:
+    The same, [n / hosts, ...], and "mask", which is False where the last row stands in
+    for those that are missing to an equal share of all devices.
+  """
+  count = len(next(iter(arrays.values())))
+  share = device_multiple(count) // jax.process_count()
+  rows = jax.process_index() * share + np.arange(share)
+  found = {name: x[np.minimum(rows, count - 1)] for name, x in arrays.items()}
+  return found | {"mask": rows < count}
+
+
 def copy_to_each(tree: chex.ArrayTree) -> chex.ArrayTree:
   """Gives each device of this host a copy, once and for all.
 
@@ -178,6 +206,19 @@ def agree(value: bool) -> bool:
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.process_allgather(np.array(value)).any())
+
+
+def rows_of_host(count: int) -> tuple[int, int]:
+  """The first of `count` rows that are this host's share, and the first that is not."""
+  hosts, host = jax.process_count(), jax.process_index()
+  return count * host // hosts, count * (host + 1) // hosts
+
+
+def sum_over_hosts(values: np.ndarray) -> np.ndarray:
+  """The sum of all hosts' values; all hosts must ask."""
+  if jax.process_count() == 1:
+    return values
+  return multihost_utils.process_allgather(values).sum(axis=0)
 
 
 def of_first_host(step: int | None) -> int | None:

@@ -89,6 +89,15 @@ class RunDir:
   def __exit__(self, *error: object) -> None:
     self.close()
 
+  def inside(self, name: str) -> "RunDir":
+    """The folder of a run within this one, such as one of a sweep."""
+    return RunDir(self.path / name, self._writes, self._start)
+
+  @property
+  def writes(self) -> bool:
+    """Whether this host writes."""
+    return self._writes
+
   def read_config(self) -> dict[str, Any] | None:
     """The config of the run that is there, None if there is none."""
     path = self.path / "config.json"

@@ -1,0 +1,149 @@
+"""Parts of a split: of its images some, or all in another number of channels."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from byol_jax.data.sources import Dataset, Reducible, Source
+from byol_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """Some images of a source, in the order of `indices`, int [N]."""
+
+  source: Source
+  indices: np.ndarray
+
+  @property
+  def num_classes(self) -> int | None:
+    """That of the source: a part may lack a class."""
+    return self.source.num_classes
+
+  @property
+  def channels(self) -> int:
+    """Channels of every image."""
+    return self.source.channels
+
+  def __len__(self) -> int:
+    return len(self.indices)
+
+  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+    return self.source[int(self.indices[index])]
+
+  def reduced(
+    self, index: int, scale_for: Callable[[int, int], int]
+  ) -> tuple[np.ndarray, int]:
+    """See `Reducible.reduced`; as it is, where the source cannot."""
+    if isinstance(self.source, Reducible):
+      return self.source.reduced(int(self.indices[index]), scale_for)
+    return self[index]
+
+  def name(self, index: int) -> str:
+    """What the image is called in the source."""
+    return self.source.name(int(self.indices[index]))
+
+
+@dataclasses.dataclass(frozen=True)
+class InColour:
+  """Grey images as RGB, each value three times."""
+
+  source: Source
+  channels: int = 3
+
+  @property
+  def num_classes(self) -> int | None:
+    """That of the source."""
+    return self.source.num_classes
+
+  def __len__(self) -> int:
+    return len(self.source)
+
+  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+    image, label = self.source[index]
+    return image.repeat(3, axis=2), label
+
+  def reduced(
+    self, index: int, scale_for: Callable[[int, int], int]
+  ) -> tuple[np.ndarray, int]:
+    """See `Reducible.reduced`; as it is, where the source cannot."""
+    if not isinstance(self.source, Reducible):
+      return self[index]
+    image, label = self.source.reduced(index, scale_for)
+    return image.repeat(3, axis=2), label
+
+  def name(self, index: int) -> str:
+    """What the image is called in the source."""
+    return self.source.name(index)
+
+
+@dataclasses.dataclass(frozen=True)
+class WithParts:
+  """A data set with further splits, each of some images of one that it has.
+
+  Attributes:
+    dataset: the set.
+    parts: name -> the split that it is a part of, and which of its images, int [N].
+    channels: in how many all images are shown, where grey ones are wanted in colour.
+  """
+
+  dataset: Dataset
+  parts: Mapping[str, tuple[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+  channels: int | None = None
+
+  @property
+  def name(self) -> str:
+    """The set's."""
+    return self.dataset.name
+
+  @property
+  def sizes(self) -> Mapping[str, int]:
+    """Those of the set; parts are no further images."""
+    return self.dataset.sizes
+
+  @property
+  def unreadable(self) -> Mapping[str, str]:
+    """See `Dataset.unreadable`."""
+    return self.dataset.unreadable
+
+  def listing(self) -> list[str]:
+    """See `Dataset.listing`."""
+    return self.dataset.listing()
+
+  def check(self, spec: str) -> int:
+    """Counts the images of a split or a part; see `Dataset.check`."""
+    if spec in self.parts:
+      return len(self.parts[spec][1])
+    return self.dataset.check(spec)
+
+  def split(self, spec: str) -> Source:
+    """Opens a split, or a part; see `Dataset.split`."""
+    if spec in self.parts:
+      whole, indices = self.parts[spec]
+      source: Source = Part(self.dataset.split(whole), indices)
+    else:
+      source = self.dataset.split(spec)
+    if (source.channels, self.channels) == (1, 3):
+      return InColour(source)
+    return source
+
+
+def fit_and_held_out(
+  images: int, held_out: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+  """Places of the images to fit to, and of those to choose settings by: the last ones.
+
+  Args:
+    images: of the split.
+    held_out: how many are held out; None for a tenth.
+
+  Raises:
+    UserError: it leaves nothing to fit to, or to choose by.
+  """
+  count = max(1, images // 10) if held_out is None else held_out
+  if not 0 < count < images:
+    raise UserError(
+      f"data.held_out is {count} of {images} images to train on: give 1 to {images - 1}"
+    )
+  return np.arange(images - count), np.arange(images - count, images)

@@ -1,0 +1,55 @@
+"""What evaluations of a frozen encoder share: the encoder, and the images by preset."""
+
+from ml_collections import ConfigDict, config_dict
+
+from byol_jax.errors import UserError
+
+# Preset -> data set, images to fit to, to choose settings by, and to report on. What is
+# held out are the last images of train: of ImageNet as many as in BYOL, App. C.1.
+_PRESETS: dict[str, tuple[str, str | None, str | None, int | None]] = {
+  "embedded": ("photos", "train", "test", None),
+  "cifar10": ("cifar10", "train", "test", None),
+  "imagenette": ("imagenette/160px-v2", "train", "validation", None),
+  "imagenet": ("imagenet2012", "train", "validation", 10_009),
+  "folder": ("folder", None, None, None),
+}
+
+
+def base(experiment: str, preset: str | None) -> ConfigDict:
+  """The settings that all of them have.
+
+  Args:
+    experiment: a file of experiments/.
+    preset: of the images; `embedded` if none is given.
+
+  Raises:
+    UserError: there is none of that name.
+  """
+  if (preset := preset or "embedded") not in _PRESETS:
+    raise UserError(
+      f"unknown preset {preset!r}; choose one of {', '.join(_PRESETS)}, as in"
+      f" --config=configs/{experiment}.py:cifar10"
+    )
+  name, train, test, held_out = _PRESETS[preset]
+
+  def or_open(value: object, kind: type) -> object:
+    return config_dict.placeholder(kind) if value is None else value
+
+  return ConfigDict(
+    {
+      "experiment": experiment,
+      "encoder": config_dict.placeholder(str),  # a run, a file, or a pattern of several
+      "which": "newest",  # of a run's checkpoints; or "best", or a step
+      "seed": 0,
+      "results": config_dict.placeholder(str),  # results.jsonl beside the run's folder
+      "data": {
+        "name": name,
+        "data_dir": config_dict.placeholder(str),
+        "train": or_open(train, str),
+        "test": or_open(test, str),
+        "held_out": or_open(held_out, int),  # images of train; a tenth if open
+      },
+      "precision": "float32",
+      "eval": {"batch_size": 256},
+    }
+  )

@@ -1,0 +1,21 @@
+r"""Weighted nearest neighbours on a frozen encoder (Wu et al. 2018, section 3.4).
+
+  python -m byol_jax.main --config=configs/knn.py:cifar10 --config.encoder=RUN
+
+All k with all temperatures in one pass. The pair that is reported is best on the
+held-out images of train; the summary has the test accuracy of all of them too. BYOL's
+papers have no such protocol: k = 200 with 0.1 is that of Wu et al., k = 20 with 0.07 is
+common in benchmarks.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import evaluations
+
+
+def get_config(preset: str | None = None) -> ConfigDict:
+  """The config of a preset, embedded if none is given."""
+  config = evaluations.base("knn", preset)
+  config.k = (1, 5, 10, 20, 50, 100, 200)
+  config.temperature = (0.02, 0.05, 0.07, 0.1, 0.2, 0.5)
+  return config

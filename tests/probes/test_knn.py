@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from byol_jax import nearest, probes
+from tests.probes.made_up import noise
+
+
+@pytest.mark.parametrize("temperature", [None, 0.07, 1.0])
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_knn_matches_scikit_learn(k, temperature):
+  train, test = noise(500), noise(200, seed=1)
+
+  def weights(distance):
+    return np.exp((1 - distance) / temperature)
+
+  expected = KNeighborsClassifier(
+    k, metric="cosine", weights=weights if temperature else "uniform"
+  ).fit(*train)
+  found = probes.knn_accuracy(*train, *test, k=k, temperature=temperature)
+  assert found == expected.score(*test)
+
+
+def test_knn_on_digits(digits):
+  expected = KNeighborsClassifier(20, metric="cosine").fit(*digits[:2])
+  value = probes.knn_accuracy(*digits, temperature=None)
+  assert value == pytest.approx(expected.score(*digits[2:]), abs=0.004)
+
+
+def test_knn_does_not_depend_on_the_chunks(monkeypatch):
+  train, test = noise(50), noise(33, seed=1)
+  whole = probes.knn_accuracy(*train, *test)
+  monkeypatch.setattr(nearest, "_SIMILARITIES", 500)
+  monkeypatch.setattr(nearest, "_KEYS", 7)
+  assert probes.knn_accuracy(*train, *test) == whole
+
+
+def test_knn_by_hand():
+  train_x = np.array([[1, 0], [0, 1], [0, 2]], np.float32)
+  train_y = np.array([7, 3, 3])
+  test_x = np.array([[1, 0.1], [0.1, 1]], np.float32)
+  test_y = np.array([7, 3])
+  knn = probes.knn_accuracy
+  assert knn(train_x, train_y, test_x, test_y, k=1) == 1.0
+  # With k beyond N all three vote: by number class 3 wins, by weight the near.
+  assert knn(train_x, train_y, test_x, test_y, k=9, temperature=None) == 0.5
+  assert knn(train_x, train_y, test_x, test_y, k=9) == 1.0
+
+
+def test_knn_ties_go_to_the_first_neighbour_and_the_lowest_class():
+  train_x = np.ones((4, 2), np.float32)
+  train_y = np.array([5, 1, 1, 5])
+  for k, winner in ((1, 5), (2, 1), (4, 1)):
+    test_y = np.full(2, winner)
+    assert probes.knn_accuracy(train_x, train_y, train_x[:2], test_y, k=k) == 1.0
+
+
+def test_knn_small_temperatures_do_not_overflow():
+  train, test = noise(100), noise(50, seed=1)
+  nearest = probes.knn_accuracy(*train, *test, k=1)
+  assert probes.knn_accuracy(*train, *test, k=5, temperature=1e-5) == nearest
