@@ -150,7 +150,7 @@ class Problem:
     return result.x.reshape(shape) * units
 
   def path(self, strengths: Iterable[float]) -> Iterator[tuple[float, Weights]]:
-    """Fits from the strongest of several to the weakest; each begins where one ended."""
+    """Fits from the strongest to the weakest; each begins where the last ended."""
     weights = None
     for strength in sorted(strengths, reverse=True):
       weights = self.fit(strength, weights)
