@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from byol_jax.errors import UserError
 from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
-from byol_jax.run.folder import RunDir
+from byol_jax.run.folder import RunDir, resolved
 from experiments import choices
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
@@ -184,6 +185,8 @@ def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
     if config.results is None:
       config.results = str(run_dir.path.parent / results.FILE)
+  if run_dir.writes:
+    results.check(config.results)
   images = dataset.check(config.data.train)
   dataset.check(config.data.test)
   fit, held_out = fit_and_held_out(images, config.data.held_out)
@@ -219,6 +222,7 @@ def record(
   if not found.run_dir.writes:
     return
   config, about = found.config, found.encoder.description
+  listing = sorted(found.dataset.listing())
   results.append(
     config.results,
     {
@@ -227,6 +231,7 @@ def record(
       "data": found.dataset.name,
       "train": config.data.train,
       "test": config.data.test,
+      "listing": hashlib.sha256("\n".join(listing).encode()).hexdigest(),
       "metric": metric,
       "value": value,
       "test_images": test_images,
@@ -236,23 +241,20 @@ def record(
         "step": found.encoder.step,
         "network": dict(about.network),
       },
-      "pretrained": _pretrained(config.encoder),
       "seed": config.seed,
       "run": str(found.run_dir.path),
+      "config": resolved(config),
+      "pretrained": _pretrained(config.encoder),
     },
   )
 
 
 def _pretrained(path: str) -> dict[str, Any] | None:
-  """Of the encoder of a run: its config, without what says where and how fast."""
+  """The folder and the config of the run that an encoder is of; None for a file."""
   folder = absolute(path)
+  if saved.is_file(folder):
+    return None
   for place in (folder, *folder.parents[:2]):
     if (place / "config.json").exists():
-      config = read_json(place / "config.json")
-      kept = ("seed", "objective", "target", "bn_init", "train", "optimiser")
-      about = {name: config.get(name) for name in kept}
-      return about | {
-        "data": config["data"]["name"],
-        "augmentations": config.get("augmentations"),
-      }
+      return {"run": str(place), "config": read_json(place / "config.json")}
   return None
