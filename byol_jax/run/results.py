@@ -30,7 +30,7 @@ from byol_jax.run import provenance
 
 FILE = "results.jsonl"
 FORMAT = 1  # a reader refuses a higher one
-# What a reader can rely on, beside what adding a line adds.
+# What a reader can rely on.
 _FORM: dict[str, Any] = {
   "protocol": str,
   "setting": dict,
