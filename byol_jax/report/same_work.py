@@ -177,7 +177,7 @@ def _linear(augmentations: str, clip: float, penalty: float) -> dict[str, Any]:
     "logits": {"clip": clip, "penalty": penalty},
     "train": {"batch_size": 1024, "epochs": 80.0},
   }
-  return {"protocol": "linear", **_on_imagenet(), "config": settings}
+  return {"protocol": "linear", **_on_imagenet(), "config": _as_recorded(settings)}
 
 
 def _semi_supervised(data: str, labels: float) -> dict[str, Any]:
@@ -195,7 +195,11 @@ def _semi_supervised(data: str, labels: float) -> dict[str, Any]:
     "rates": (0.005, 0.01, 0.02, 0.05, 0.1),
     "epochs": (30.0, 50.0),
   }
-  return {"protocol": "semi_supervised", **_on_imagenet(data), "config": settings}
+  return {
+    "protocol": "semi_supervised",
+    **_on_imagenet(data),
+    "config": _as_recorded(settings),
+  }
 
 
 class Set(NamedTuple):
@@ -232,16 +236,14 @@ def _transfer_linear(name: str) -> dict[str, Any]:
   """Logistic regression on a set: BYOL, App. D.2."""
   found = SETS[name]
   held_out = "valid" if isinstance(found.held_out, str) else "held_out"
+  strengths = [10 ** (power / 4) for power in range(-24, 21)]
   return {
     "protocol": "transfer_linear",
     "data": name,
     "train": "train",
     "test": found.test,
     "test_images": found.images,
-    "config": {
-      "data": {held_out: found.held_out},
-      "strengths": [10 ** (power / 4) for power in range(-24, 21)],
-    },
+    "config": {f"data.{held_out}": found.held_out, "strengths": strengths},
   }
 
 
@@ -272,11 +274,8 @@ def evaluation_of(line: Line) -> str | None:
   if found.get("augmentations") == "crops":
     seen = {f"view.{name}" for name in _CROPS}
     found = {k: v for k, v in found.items() if k in seen or not k.startswith("view.")}
-  found = {
-    k: v for k, v in found.items() if v is not None
-  }  # is not given, or not there
-  recorded = {**{name: line[name] for name in _OF_LINE}, "config": found}
-  for name, each in _EVALUATIONS.items():
-    if recorded == {**each, "config": _as_recorded(each["config"])}:
-      return name
-  return None
+  recorded = {
+    **{name: line[name] for name in _OF_LINE},
+    "config": {k: v for k, v in found.items() if v is not None},  # None: not given
+  }
+  return next((k for k, each in _EVALUATIONS.items() if each == recorded), None)
