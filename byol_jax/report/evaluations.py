@@ -88,7 +88,11 @@ def metric(line: Line) -> str:
 def settings(line: Line) -> dict[str, Any]:
   """Settings of an evaluation by their full names, of all that defines it.
 
-  Results of equal ones are of the same evaluation, if on the same images.
+  Results of equal ones are of the same evaluation, if on the same images. Those that
+  are not given, None, are left out.
   """
-  found = flat(line["config"])
-  return {k: v for k, v in found.items() if not is_one_of(k, _NOT_OF_PROTOCOL)}
+  return {
+    name: value
+    for name, value in flat(line["config"]).items()
+    if value is not None and not is_one_of(name, _NOT_OF_PROTOCOL)
+  }

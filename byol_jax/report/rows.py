@@ -117,9 +117,9 @@ def _titles(lines: Sequence[Line]) -> list[str]:
     words += [f"{says} {settings.get(name)}" for name, says in protocol.shown.items()]
     how, others = _how(line), alike[json.dumps(_what(line))]
     words += [
-      f"{name} = {value}"
-      for name, value in how.items()
-      if any(other.get(name) != value for other in others)
+      f"{name} = {how.get(name)}"
+      for name in dict.fromkeys(name for other in others for name in other)
+      if any(other.get(name) != how.get(name) for other in others)
     ]
     found.append(", ".join(words))
   return found

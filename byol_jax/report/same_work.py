@@ -276,6 +276,6 @@ def evaluation_of(line: Line) -> str | None:
     found = {k: v for k, v in found.items() if k in seen or not k.startswith("view.")}
   recorded = {
     **{name: line[name] for name in _OF_LINE},
-    "config": {k: v for k, v in found.items() if v is not None},  # None: not given
+    "config": found,
   }
   return next((k for k, each in _EVALUATIONS.items() if each == recorded), None)

@@ -34,7 +34,7 @@ class System(NamedTuple):
   def encoders(self) -> dict[str, Line]:
     """Checksum -> the first line of each encoder, in the order of their seeds."""
     first: dict[str, Line] = {}
-    for line in sorted(self.lines, key=lambda line: f"{seed(line):>9}"):
+    for line in sorted(self.lines, key=lambda line: str(seed(line)).rjust(9)):
       first.setdefault(line["encoder"]["checksum"], line)
     return first
 
