@@ -82,10 +82,10 @@ def _oriented(
     [text(row, *pair) for pair in zip(row.cells, of, strict=True)] for row in found
   ]
   if len(found) >= len(of):
-    header = ["evaluation", "data: fitted to, tested on", *names]
+    header = ["evaluation", "tested on", *names]
     cells = [[r.title, r.images, *t] for r, t in zip(found, texts, strict=True)]
   else:
-    header = ["system", *(f"{row.title}; {row.images}" for row in found)]
+    header = ["system", *(f"{row.title}: {row.images}" for row in found)]
     cells = [[n, *t] for n, t in zip(names, zip(*texts, strict=True), strict=True)]
   return Table(caption, header, cells)
 

@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
   Attributes:
     title: what was done, and what was counted.
-    images: what was fitted to, what was tested on, and of how many images.
+    images: what was tested on, of how many images, and what was fitted to.
     cells: of each system; without lines where it has no result.
   """
 
@@ -102,7 +102,8 @@ def _images(line: Line) -> str:
   name = line["data"]
   if name == "folder":
     name = f"folder {Path(str(line['config']['data'].get('data_dir'))).name}"
-  return f"{name}: {line['train']}, {line['test']} ({line['test_images']} images)"
+  test, images, train = (line[key] for key in ("test", "test_images", "train"))
+  return f"{name} {test}, {images} images; fitted to {train}"
 
 
 def _titles(lines: Sequence[Line]) -> list[str]:

@@ -31,8 +31,8 @@ def texts(*lines):
 def test_evaluations_are_rows_and_systems_columns():
   both = systems(bn=(0.5, 0.75))
   found = table(*both, both[0] | {"metric": "top_5", "value": 0.9})
-  data = "cifar10: train, test (10000 images)"
-  assert found.header == ["evaluation", "data: fitted to, tested on", "bn (2 seeds)"]
+  data = "cifar10 test, 10000 images; fitted to train"
+  assert found.header == ["evaluation", "tested on", "bn (2 seeds)"]
   assert found.rows == [
     ["kNN, top-1", data, "62.5 ± 17.7"],  # (75 - 50) / sqrt(2)
     ["kNN, top-5", data, "90.0 (of 1)"],
@@ -41,7 +41,8 @@ def test_evaluations_are_rows_and_systems_columns():
 
 def test_of_more_systems_than_evaluations_systems_are_rows():
   found = table(*systems(bn=(0.5,), gn=(0.25,)))
-  assert found.header == ["system", "kNN, top-1; cifar10: train, test (10000 images)"]
+  title = "kNN, top-1: cifar10 test, 10000 images; fitted to train"
+  assert found.header == ["system", title]
   assert found.rows == [["bn (1 seed)", "50.0"], ["gn (1 seed)", "25.0"]]
 
 

@@ -24,7 +24,7 @@ def test_a_row_has_the_values_of_each_system():
   (row,) = rows_of(result(0.5), other(0.25), result(0.75, seed=1))
   assert (row.title, row.images) == (
     "kNN, top-1",
-    "cifar10: train, test (10000 images)",
+    "cifar10 test, 10000 images; fitted to train",
   )
   assert [cell.values for cell in row.cells] == [[0.5, 0.75], [0.25]]
 
@@ -87,7 +87,7 @@ def test_other_images_are_another_row(name):
 
 def test_a_folder_is_named():
   line = result(data="folder", config__data__data_dir="/home/flowers")
-  assert rows_of(line)[0].images == "folder flowers: train, test (10000 images)"
+  assert rows_of(line)[0].images == "folder flowers test, 10000 images; fitted to train"
 
 
 def test_shares_of_labels_are_in_the_title():
