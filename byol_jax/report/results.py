@@ -166,10 +166,10 @@ def _converted(found: Sequence[Row], of: Sequence[System]) -> list[str]:
 
 
 def _second_encoders(of: Sequence[System]) -> list[str]:
-  """Which systems differ in nothing that is known."""
+  """Which systems differ from others in nothing that is known."""
   return [
-    f"{system.name}: another encoder of the same settings, seed and step as one of the"
-    " system above; they are not averaged, and something that is not recorded differs."
+    f"{system.name}: of settings, seed and step that another encoder has as well. They"
+    " are not averaged: something that is not recorded must differ."
     for system in of
     if system.number > 1
   ]

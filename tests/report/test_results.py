@@ -5,9 +5,13 @@ import pytest
 from byol_jax import report
 from byol_jax.errors import UserError
 from byol_jax.report import results, same_work
+from byol_jax.run import results as stored
+from byol_jax.run.folder import RunDir
+from configs import knn as knn_config
+from experiments import knn
 from tests.report import test_papers
 from tests.report.made_up import result, write_results
-from tests.report.test_page import EVIL, Page, files
+from tests.report.test_page import EVIL, GOLDEN, Page, files
 
 
 def systems(**values):
@@ -85,7 +89,7 @@ def test_what_was_left_out_and_what_is_not_averaged_is_said():
   assert "2 older results were left out" in texts(*lines, older, older | {"value": 0.2})
   encoder = lines[0]["encoder"] | {"checksum": "1"}
   again = lines[0] | {"encoder": encoder}
-  assert "bn, encoder 2: another encoder of the same settings" in texts(*lines, again)
+  assert "bn, encoder 2: of settings, seed and step that" in texts(*lines, again)
   assert texts(*lines) == " ".join(results.page(lines)["reading"])
 
 
@@ -120,6 +124,22 @@ def test_what_was_chosen_is_there_once_where_all_agree():
   lines[2]["setting"] = {"k": 5, "logits": {"clip": 20.0}}
   (row,) = results.page(lines)["chosen"].rows
   assert row[2] == "k 20, temperature 0.1; k 5, logits.clip 20.0"
+
+
+def test_what_an_evaluation_leaves_is_a_row(tmp_path):
+  config = knn_config.get_config()
+  config.update(encoder=str(GOLDEN), k=(5,), temperature=(0.1, 0.2))
+  config.data.update(train="train[:64]", test="test[:40]")
+  config.eval.batch_size = 16
+  with config.unlocked():
+    config.results = str(tmp_path / "results.jsonl")
+  found = knn.run(config, RunDir(tmp_path / "knn"))
+  page = results.page(stored.read(config.results))
+  (row,) = page["results"].rows
+  images = "photos test[:40], 40 images; fitted to train[:64]"
+  assert row == ["kNN, top-1", images, f"{100 * found['knn']['encoder']:.1f}"]
+  assert page["systems"].rows[0][3] == "4 steps of 16 images"
+  assert page["chosen"].rows[0][2] == f"k 5, temperature {found['temperature']}"
 
 
 @pytest.fixture
