@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import description, diagnostics, parallel
+from byol_jax import diagnostics, parallel
 from byol_jax.data import datasets
 from byol_jax.data.parts import WithParts, fit_and_held_out
 from byol_jax.disk import absolute, read_json
@@ -25,10 +25,10 @@ from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
-from experiments import choices
+from experiments import choices, settings
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
-MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
+_MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
 _COLLAPSED = 0.99  # common part of the features
 
 Summary = dict[str, Any]
@@ -119,6 +119,12 @@ def ended(subject: Subject, summary: Summary) -> Summary:
   return summary
 
 
+def check(config: ConfigDict, example: ConfigDict) -> None:
+  """Refuses a config that has not the settings of an example; see `settings.check`."""
+  example.data.held_out = 1
+  settings.check(config, example, _MAY_BE_OPEN)
+
+
 def each(
   config: ConfigDict, run_dir: RunDir, evaluate: Callable[[ConfigDict, RunDir], Summary]
 ) -> Summary:
@@ -165,7 +171,11 @@ def _find(pattern: str) -> dict[str, str] | None:
 
 
 def _is_encoder(path: str) -> bool:
-  return saved.is_file(path) or (Path(path) / description.FILE).exists()
+  """Whether it is a file of one, or a pretraining run, of any version."""
+  if os.path.isfile(path):
+    return path.endswith(saved.SUFFIX)
+  config = Path(path) / "config.json"
+  return config.exists() and read_json(config).get("experiment") == "pretrain"
 
 
 def subject(config: ConfigDict, run_dir: RunDir) -> Subject:

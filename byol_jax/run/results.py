@@ -47,7 +47,7 @@ def append(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
   }
   try:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a+") as opened:
+    with file.open("a+", errors="surrogateescape") as opened:
       fcntl.flock(opened, fcntl.LOCK_EX)
       opened.seek(0)
       text = opened.read()
@@ -55,7 +55,7 @@ def append(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
       if _essence(json.loads(json.dumps(line))) in there:
         return
       whole = text[: text.rfind("\n") + 1]  # the rest is of a process that was killed
-      opened.truncate(len(whole.encode()))
+      opened.truncate(len(os.fsencode(whole)))
       opened.write(json.dumps(line) + "\n")
   except OSError as error:
     raise UserError(
@@ -71,7 +71,7 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
   """
   file = absolute(path)
   try:
-    return _parsed(file, file.read_text())
+    return _parsed(file, file.read_text(errors="surrogateescape"))
   except OSError as error:
     raise UserError(f"cannot read {file}: {error.strerror or error}") from error
 
