@@ -34,6 +34,13 @@ _COLLAPSED = 0.99  # common part of the features
 Summary = dict[str, Any]
 
 
+class Features(NamedTuple):
+  """Of the images of a split that have a label: float32 [N, D], and int [N]."""
+
+  embedding: np.ndarray
+  label: np.ndarray
+
+
 class Subject(NamedTuple):
   """An encoder, and the images that it is evaluated on.
 
@@ -49,22 +56,18 @@ class Subject(NamedTuple):
   dataset: WithParts
   run_dir: RunDir
 
-  def features(self, split: str) -> files.Features:
+  def features(self, split: str) -> Features:
     """Features of a split or part, kept in the run's folder: a killed run goes on."""
     name = "".join(c if c.isalnum() else "_" for c in split)
     path = self.run_dir.path / "features" / f"{name}.npz"
     if not parallel.agree(path.exists()):
-      path.parent.mkdir(parents=True, exist_ok=True)
+      if self.run_dir.writes:
+        path.parent.mkdir(parents=True, exist_ok=True)
       batch_size = self.config.eval.batch_size
       write_features(
         self.encoder, self.dataset, path, split=split, batch_size=batch_size
       )
-    found = files.read_features(path)
-    if found.provenance["encoder"]["checksum"] != f"sha256:{self.encoder.checksum}":
-      raise UserError(
-        f"{path} is of another encoder than {self.config.encoder} is now: choose"
-        " another --workdir"
-      )
+    found = Features(**parallel.arrays_from_first_host(lambda: self._read(path)))
     common = float(diagnostics.common_part(jnp.asarray(found.embedding[:10_000])))
     if common > _COLLAPSED:
       logging.warning(
@@ -75,8 +78,17 @@ class Subject(NamedTuple):
       )
     return _labelled(found, split)
 
+  def _read(self, path: Path) -> dict[str, np.ndarray]:
+    found = files.read_features(path)
+    if found.provenance["encoder"]["checksum"] != f"sha256:{self.encoder.checksum}":
+      raise UserError(
+        f"{path} is of another encoder than {self.config.encoder} is now: choose"
+        " another --workdir"
+      )
+    return {"embedding": found.embedding, "label": found.label}
 
-def _labelled(found: files.Features, split: str) -> files.Features:
+
+def _labelled(found: Features, split: str) -> Features:
   """Those of images with a label."""
   known = found.label >= 0
   if known.all():
@@ -89,18 +101,12 @@ def _labelled(found: files.Features, split: str) -> files.Features:
   )
   if known.sum() < 2:
     raise UserError(f"the split {split!r} has no labels to evaluate with")
-  return found._replace(
-    embedding=found.embedding[known], path=found.path[known], label=found.label[known]
-  )
+  return Features(*(values[known] for values in found))
 
 
-def together(one: files.Features, other: files.Features) -> files.Features:
+def together(one: Features, other: Features) -> Features:
   """The features of two parts, one after the other."""
-  return one._replace(
-    embedding=np.concatenate([one.embedding, other.embedding]),
-    path=np.concatenate([one.path, other.path]),
-    label=np.concatenate([one.label, other.label]),
-  )
+  return Features(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
 
 
 @contextlib.contextmanager
@@ -108,7 +114,9 @@ def begun(subject: Subject) -> Iterator[Summary | None]:
   """Holds the folder for an evaluation; its summary, if it is complete."""
   with subject.run_dir as run_dir:
     run_dir.claim(subject.config, subject.dataset.listing())
-    yield run_dir.read_summary()
+    yield json.loads(
+      parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
+    )
 
 
 def ended(subject: Subject, summary: Summary) -> Summary:

@@ -7,11 +7,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from byol_jax import parallel, probes
-from byol_jax.embed.files import Features
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments import frozen
+from experiments.frozen import Features
 
 Setting = tuple[int, float]  # k and temperature
 
