@@ -298,7 +298,7 @@ def arrays_from_first_host(
     return json.dumps({name: [str(x.dtype), x.shape] for name, x in found.items()})
 
   shapes = json.loads(text_from_first_host(look))
-  template = {
+  template: Any = {
     name: jax.ShapeDtypeStruct(shape, dtype) for name, (dtype, shape) in shapes.items()
   }
   return _broadcast(found or None, template)

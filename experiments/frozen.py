@@ -5,7 +5,7 @@ import glob
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from byol_jax import diagnostics, parallel
 from byol_jax.data import datasets
 from byol_jax.data.parts import WithParts, fit_and_held_out
+from byol_jax.data.sources import Dataset
 from byol_jax.disk import absolute, read_json
 from byol_jax.embed import files
 from byol_jax.embed.writing import write_features
@@ -25,7 +26,7 @@ from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
-from experiments import choices, settings
+from experiments import choices, settings, shown
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
 _MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
@@ -35,7 +36,10 @@ Summary = dict[str, Any]
 
 
 class Features(NamedTuple):
-  """Of the images of a split that have a label: float32 [N, D], and int [N]."""
+  """Of the images of a split that have a label: float32 [N, D], and int [N].
+
+  The label of a set whose images are of several classes each is bool [N, C].
+  """
 
   embedding: np.ndarray
   label: np.ndarray
@@ -47,14 +51,17 @@ class Subject(NamedTuple):
   Attributes:
     config: of the evaluation, with no split left open.
     encoder: the encoder.
-    dataset: the images, with the parts `FIT` and `HELD_OUT` of `config.data.train`.
+    dataset: the images, with the parts `FIT`, to fit to, and `HELD_OUT`, to choose
+      settings by: of `config.data.train`, or all of that and `config.data.valid`.
     run_dir: the folder of the evaluation.
+    shown: how its images become those of the encoder; see `shown.conversion`.
   """
 
   config: ConfigDict
   encoder: Encoder
   dataset: WithParts
   run_dir: RunDir
+  shown: str | None
 
   def features(self, split: str) -> Features:
     """Features of a split or part, kept in the run's folder: a killed run goes on."""
@@ -76,7 +83,11 @@ class Subject(NamedTuple):
         split,
         common,
       )
-    return _labelled(found, split)
+    if (truth := self.dataset.truth(split)) is None:
+      return _labelled(found, split)
+    if not truth.any():
+      raise UserError(f"the split {split!r} has no labels to evaluate with")
+    return found._replace(label=truth)
 
   def _read(self, path: Path) -> dict[str, np.ndarray]:
     found = files.read_features(path)
@@ -127,10 +138,12 @@ def ended(subject: Subject, summary: Summary) -> Summary:
   return summary
 
 
-def check(config: ConfigDict, example: ConfigDict) -> None:
+def check(
+  config: ConfigDict, example: ConfigDict, may_be_open: Collection[str] = ()
+) -> None:
   """Refuses a config that has not the settings of an example; see `settings.check`."""
   example.data.held_out = 1
-  settings.check(config, example, _MAY_BE_OPEN)
+  settings.check(config, example, {*_MAY_BE_OPEN, *may_be_open})
 
 
 def each(
@@ -155,6 +168,9 @@ def each(
       "name the encoder to evaluate, as in --config.encoder=runs/byol_gn_ws"
     )
   names = json.loads(parallel.text_from_first_host(lambda: json.dumps(_find(pattern))))
+  config = config.copy_and_resolve_references()
+  if config.results is None:
+    config.results = str(run_dir.path.parent / results.FILE)
   if names is None:
     return evaluate(config, run_dir)
   found = {}
@@ -186,8 +202,15 @@ def _is_encoder(path: str) -> bool:
   return config.exists() and read_json(config).get("experiment") == "pretrain"
 
 
-def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
+def subject(
+  config: ConfigDict, run_dir: RunDir, several_classes: bool = False
+) -> Subject:
   """Opens what a config names, and checks that one can be evaluated on the other.
+
+  Args:
+    config: of the evaluation.
+    run_dir: its folder.
+    several_classes: whether images are to be of several classes each, or of one.
 
   Raises:
     UserError: something is not there, or does not fit.
@@ -200,19 +223,35 @@ def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
       config.data.train, _ = choices.train_split(dataset)
     if config.data.test is None:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
-    if config.results is None:
-      config.results = str(run_dir.path.parent / results.FILE)
-  images = dataset.check(config.data.train)
   dataset.check(config.data.test)
-  fit, held_out = fit_and_held_out(images, config.data.held_out)
-  train = config.data.train
-  channels = encoder.description.image.channels
-  with_parts = WithParts(
-    dataset, {FIT: (train, fit), HELD_OUT: (train, held_out)}, channels
-  )
-  if not with_parts.split(train).num_classes:
-    raise UserError(f"{dataset.name} has no labels to evaluate with")
-  return Subject(config, encoder, with_parts, run_dir)
+  form = encoder.description.image
+  with_parts = WithParts(dataset, _parts(dataset, config), form.channels)
+  source = dataset.split(config.data.train)
+  if several_classes and with_parts.truth(config.data.train) is None:
+    raise UserError(f"{dataset.name} has no images of several classes to evaluate with")
+  if not several_classes and not source.num_classes:
+    raise UserError(f"{dataset.name} has no labels, one an image, to evaluate with")
+  conversion = shown.conversion(source, form, dataset.name)
+  for name in filter(None, (config.data.train, config.data.valid)):
+    shown.warn_if_shared(dataset, config.data.test, name)
+  return Subject(config, encoder, with_parts, run_dir, conversion)
+
+
+def _parts(dataset: Dataset, config: ConfigDict) -> dict[str, tuple[str, np.ndarray]]:
+  """The parts `FIT` and `HELD_OUT`: split and places in it."""
+  train, valid, held_out = (config.data[k] for k in ("train", "valid", "held_out"))
+  images = dataset.check(train)
+  if valid is None:
+    fit, rest = fit_and_held_out(images, held_out)
+    return {FIT: (train, fit), HELD_OUT: (train, rest)}
+  if held_out is not None:
+    raise UserError(
+      f"data.valid is {valid!r} and data.held_out {held_out}: give one of them"
+    )
+  return {
+    FIT: (train, np.arange(images)),
+    HELD_OUT: (valid, np.arange(dataset.check(valid))),
+  }
 
 
 def record(
@@ -243,7 +282,9 @@ def record(
       "protocol": protocol,
       "setting": dict(setting),
       "data": found.dataset.name,
+      "images": found.shown,
       "train": config.data.train,
+      "valid": config.data.valid,
       "test": config.data.test,
       "metric": metric,
       "value": value,
