@@ -25,7 +25,7 @@ from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
-from experiments import choices
+from experiments import choices, inputs
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
 MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
@@ -38,7 +38,7 @@ class Subject(NamedTuple):
   """An encoder, and the images that it is evaluated on.
 
   Attributes:
-    config: of the evaluation, with no split left open.
+    config: of the evaluation, with no split left open, and the encoder's checksum.
     encoder: the encoder.
     dataset: the images, with the parts `FIT` and `HELD_OUT` of `config.data.train`.
     run_dir: the folder of the evaluation.
@@ -60,11 +60,6 @@ class Subject(NamedTuple):
         self.encoder, self.dataset, path, split=split, batch_size=batch_size
       )
     found = files.read_features(path)
-    if found.provenance["encoder"]["checksum"] != f"sha256:{self.encoder.checksum}":
-      raise UserError(
-        f"{path} is of another encoder than {self.config.encoder} is now: choose"
-        " another --workdir"
-      )
     common = float(diagnostics.common_part(jnp.asarray(found.embedding[:10_000])))
     if common > _COLLAPSED:
       logging.warning(
@@ -105,10 +100,16 @@ def together(one: files.Features, other: files.Features) -> files.Features:
 
 @contextlib.contextmanager
 def begun(subject: Subject) -> Iterator[Summary | None]:
-  """Holds the folder for an evaluation; its summary, if it is complete."""
+  """Holds the folder for an evaluation; its summary, if it is complete.
+
+  All hosts have it then, also those that do not see the folder.
+  """
   with subject.run_dir as run_dir:
     run_dir.claim(subject.config, subject.dataset.listing())
-    yield run_dir.read_summary()
+    summary = parallel.text_from_first_host(
+      lambda: json.dumps(run_dir.read_summary())
+    )
+    yield json.loads(summary)
 
 
 def ended(subject: Subject, summary: Summary) -> Summary:
@@ -176,6 +177,14 @@ def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
   """
   encoder = load_encoder(config.encoder, config.which, config.precision)
   dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+  # No run goes on, or is taken for complete, with another encoder.
+  before = inputs.check_folder(run_dir, dataset) or {}
+  checksums = before.get("encoder_checksum"), encoder.checksum
+  if before.get("encoder") == config.encoder and checksums[0] != checksums[1]:
+    raise UserError(
+      f"{config.encoder} is another encoder than it was when {run_dir.path} began:"
+      " choose another --workdir"
+    )
   config = config.copy_and_resolve_references()
   with config.unlocked(), config.ignore_type():
     if config.data.train is None:
@@ -184,6 +193,13 @@ def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
     if config.results is None:
       config.results = str(run_dir.path.parent / results.FILE)
+    config.encoder_checksum = encoder.checksum
+  if config.data.test == config.data.train:
+    logging.warning(
+      "data.test and data.train are both %s: the accuracy will be too good, as it is of"
+      " images that were trained on",
+      config.data.test,
+    )
   images = dataset.check(config.data.train)
   dataset.check(config.data.test)
   fit, held_out = fit_and_held_out(images, config.data.held_out)

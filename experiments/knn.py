@@ -18,7 +18,7 @@ Setting = tuple[int, float]  # k and temperature
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several; the summary."""
-  settings.check(config, knn.get_config(), frozen.MAY_BE_OPEN)
+  settings.check(config, knn.get_config("imagenet"), frozen.MAY_BE_OPEN)
   _check(config)
   return frozen.each(config, run_dir, _evaluate)
 
