@@ -14,9 +14,9 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import description, diagnostics, parallel
+from byol_jax import description, diagnostics, features, parallel
 from byol_jax.data import datasets
-from byol_jax.data.parts import WithParts, fit_and_held_out
+from byol_jax.data.parts import Part, WithParts, fit_and_held_out
 from byol_jax.disk import absolute, read_json
 from byol_jax.embed import files
 from byol_jax.embed.writing import write_features
@@ -60,15 +60,65 @@ class Subject(NamedTuple):
         self.encoder, self.dataset, path, split=split, batch_size=batch_size
       )
     found = files.read_features(path)
-    common = float(diagnostics.common_part(jnp.asarray(found.embedding[:10_000])))
-    if common > _COLLAPSED:
-      logging.warning(
-        "%s: the encoder has collapsed, or was not trained: %.4f of the features is the"
-        " same for all images (common part)",
-        split,
-        common,
-      )
+    _say_if_collapsed(found.embedding[:10_000], split)
     return _labelled(found, split)
+
+  def look(self, split: str, images: int = 256) -> None:
+    """Says whether the encoder has collapsed, by the first images of a split.
+
+    Raises:
+      UserError: its features of them are not finite.
+    """
+    source = self.dataset.split(split)
+    part = Part(source, np.arange(min(images, len(source))))
+    batch_size = parallel.device_multiple(len(part))
+    embedding = features.of_encoder(self.encoder, part, batch_size)["embedding"]
+    if not np.isfinite(embedding).all():
+      raise UserError(
+        f"features of {self.config.encoder} are NaN or infinite: the network has"
+        " diverged; take an earlier checkpoint of its run"
+      )
+    _say_if_collapsed(embedding, split)
+
+  def check_classes(self, labels: Mapping[str, np.ndarray]) -> None:
+    """Warns of classes that a split or part lacks, and of images without a label.
+
+    Args:
+      labels: int [N] of each split or part, by its name; -1 is no label.
+
+    Raises:
+      UserError: one has images of fewer than two classes.
+    """
+    classes = self.dataset.split(self.config.data.train).num_classes or 0
+    for name, of_part in labels.items():
+      there = np.unique(of_part[of_part >= 0])
+      if len(there) < 2:
+        what = "one class alone" if len(there) else "no labels"
+        raise UserError(
+          f"the {len(of_part)} images of {name!r} have {what}: give images of two"
+          " classes or more"
+        )
+      if unknown := np.sum(of_part < 0):
+        logging.warning("%r: %d images have no label, and teach nothing", name, unknown)
+      if absent := sorted(set(range(classes)) - set(there.tolist())):
+        logging.warning(
+          "%d of %d classes have no image in %r, such as class %d",
+          len(absent),
+          classes,
+          name,
+          absent[0],
+        )
+
+
+def _say_if_collapsed(embedding: np.ndarray, split: str) -> None:
+  common = float(diagnostics.common_part(jnp.asarray(embedding)))
+  if common > _COLLAPSED:
+    logging.warning(
+      "%s: the encoder has collapsed, or was not trained: %.4f of the features is the"
+      " same for all images (common part)",
+      split,
+      common,
+    )
 
 
 def _labelled(found: files.Features, split: str) -> files.Features:
@@ -106,9 +156,7 @@ def begun(subject: Subject) -> Iterator[Summary | None]:
   """
   with subject.run_dir as run_dir:
     run_dir.claim(subject.config, subject.dataset.listing())
-    summary = parallel.text_from_first_host(
-      lambda: json.dumps(run_dir.read_summary())
-    )
+    summary = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
     yield json.loads(summary)
 
 
@@ -208,8 +256,10 @@ def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
   with_parts = WithParts(
     dataset, {FIT: (train, fit), HELD_OUT: (train, held_out)}, channels
   )
-  if not with_parts.split(train).num_classes:
-    raise UserError(f"{dataset.name} has no labels to evaluate with")
+  classes = with_parts.split(train).num_classes
+  if not classes or classes < 2:
+    what = "one class alone" if classes else "no labels"
+    raise UserError(f"{dataset.name} has {what}: give images of two classes or more")
   return Subject(config, encoder, with_parts, run_dir)
 
 
