@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from absl import logging
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError, check_at_least
@@ -124,7 +125,23 @@ def best(held_out: Sequence[Accuracies]) -> float:
   That one has moved the weights least: of classifiers that are equally good, it is the
   simplest.
   """
-  return min((-each["linear"], each["learning_rate"]) for each in held_out)[1]
+  score, rate = min((-each["linear"], each["learning_rate"]) for each in held_out)
+  rates = [each["learning_rate"] for each in held_out]
+  logging.info(
+    "of learning rates %s, %g is best on held-out images: %.2f %%",
+    ", ".join(f"{each:g}" for each in rates),
+    rate,
+    -100 * score,
+  )
+  for end, adjective in ((min, "lowest"), (max, "highest")):
+    if rate == end(rates):
+      logging.warning(
+        "the best learning rate, %g, is the %s: others beyond it may be better; see"
+        " optimiser.learning_rate",
+        rate,
+        adjective,
+      )
+  return rate
 
 
 def summary(

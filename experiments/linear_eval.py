@@ -180,9 +180,10 @@ class Sweep(LinearEval):
   """Trains with all learning rates at once, and compares them on held-out images."""
 
   def evaluate(self, state: State) -> dict[str, float]:
-    """Held-out accuracy of each rate."""
+    """Held-out accuracy of each rate, and the highest."""
     _, found = self.accuracies(state)
-    return {f"valid_linear_{each['learning_rate']:g}": each["linear"] for each in found}
+    of_each = {f"valid_linear_{e['learning_rate']:g}": e["linear"] for e in found}
+    return {"valid_linear": max(of_each.values()), **of_each}
 
   def summarise(self, state: State) -> dict[str, Any]:
     """Held-out accuracies of all rates."""
@@ -237,6 +238,7 @@ def _trained(subject: Subject) -> dict[str, Any]:
   subject.look(data.train)
   held_out = _swept(subject, rates) if is_swept else []
   rate = classifiers.best(held_out) if is_swept else rates[0]
+  logging.info("the run itself: learning rate %g, on all of train", rate)
   experiment = LinearEval(subject, [rate], held_out)
   if subject.run_dir.writes:
     experiment.show_views(subject.run_dir.figures)
@@ -256,17 +258,11 @@ def _swept(subject: Subject, rates: Sequence[float]) -> list[Accuracies]:
   """
   config = subject.config.copy_and_resolve_references()
   config.data.update(train=frozen.FIT, test=frozen.HELD_OUT)
+  logging.info("the sweep: %d learning rates at once, on part of train", len(rates))
   with subject.run_dir.inside("sweep") as run_dir:
     run_dir.claim(config, subject.dataset.listing())
     part = subject._replace(config=config, run_dir=run_dir)
-    found = _run(Sweep(part, rates), run_dir)["of_all"]
-  for each in found:
-    logging.info(
-      "learning rate %g: %.2f %% of the held-out images",
-      each["learning_rate"],
-      100 * each["linear"],
-    )
-  return found
+    return _run(Sweep(part, rates), run_dir)["of_all"]
 
 
 def _run(experiment: LinearEval, run_dir: RunDir) -> dict[str, Any]:
