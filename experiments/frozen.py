@@ -14,9 +14,9 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import diagnostics, parallel
+from byol_jax import diagnostics, features, parallel
 from byol_jax.data import datasets
-from byol_jax.data.parts import WithParts, fit_and_held_out
+from byol_jax.data.parts import Part, WithParts, fit_and_held_out
 from byol_jax.data.sources import Dataset
 from byol_jax.disk import absolute, read_json
 from byol_jax.embed import files
@@ -26,7 +26,7 @@ from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
-from experiments import choices, settings, shown
+from experiments import choices, inputs, settings, shown
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
 _MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
@@ -49,7 +49,7 @@ class Subject(NamedTuple):
   """An encoder, and the images that it is evaluated on.
 
   Attributes:
-    config: of the evaluation, with no split left open.
+    config: of the evaluation, with no split left open, and the encoder's checksum.
     encoder: the encoder.
     dataset: the images, with the parts `FIT`, to fit to, and `HELD_OUT`, to choose
       settings by: of `config.data.train`, or all of that and `config.data.valid`.
@@ -75,14 +75,7 @@ class Subject(NamedTuple):
         self.encoder, self.dataset, path, split=split, batch_size=batch_size
       )
     found = Features(**parallel.arrays_from_first_host(lambda: self._read(path)))
-    common = float(diagnostics.common_part(jnp.asarray(found.embedding[:10_000])))
-    if common > _COLLAPSED:
-      logging.warning(
-        "%s: the encoder has collapsed, or was not trained: %.4f of the features is the"
-        " same for all images (common part)",
-        split,
-        common,
-      )
+    _say_if_collapsed(found.embedding[:10_000], split)
     if (truth := self.dataset.truth(split)) is None:
       return _labelled(found, split)
     if not truth.any():
@@ -91,12 +84,64 @@ class Subject(NamedTuple):
 
   def _read(self, path: Path) -> dict[str, np.ndarray]:
     found = files.read_features(path)
-    if found.provenance["encoder"]["checksum"] != f"sha256:{self.encoder.checksum}":
-      raise UserError(
-        f"{path} is of another encoder than {self.config.encoder} is now: choose"
-        " another --workdir"
-      )
     return {"embedding": found.embedding, "label": found.label}
+
+  def look(self, split: str, images: int = 256) -> None:
+    """Says whether the encoder has collapsed, by the first images of a split.
+
+    Raises:
+      UserError: its features of them are not finite.
+    """
+    source = self.dataset.split(split)
+    part = Part(source, np.arange(min(images, len(source))))
+    batch_size = parallel.device_multiple(len(part))
+    embedding = features.of_encoder(self.encoder, part, batch_size)["embedding"]
+    if not np.isfinite(embedding).all():
+      raise UserError(
+        f"features of {self.config.encoder} are NaN or infinite: the network has"
+        " diverged; take an earlier checkpoint of its run"
+      )
+    _say_if_collapsed(embedding, split)
+
+  def check_classes(self, labels: Mapping[str, np.ndarray]) -> None:
+    """Warns of classes that a split or part lacks, and of images without a label.
+
+    Args:
+      labels: int [N] of each split or part, by its name; -1 is no label.
+
+    Raises:
+      UserError: one has images of fewer than two classes.
+    """
+    classes = self.dataset.split(self.config.data.train).num_classes or 0
+    for name, of_part in labels.items():
+      there = np.unique(of_part[of_part >= 0])
+      if len(there) < 2:
+        what = "one class alone" if len(there) else "no labels"
+        raise UserError(
+          f"the {len(of_part)} images of {name!r} have {what}: give images of two"
+          " classes or more"
+        )
+      if unknown := np.sum(of_part < 0):
+        logging.warning("%r: %d images have no label, and teach nothing", name, unknown)
+      if absent := sorted(set(range(classes)) - set(there.tolist())):
+        logging.warning(
+          "%d of %d classes have no image in %r, such as class %d",
+          len(absent),
+          classes,
+          name,
+          absent[0],
+        )
+
+
+def _say_if_collapsed(embedding: np.ndarray, split: str) -> None:
+  common = float(diagnostics.common_part(jnp.asarray(embedding)))
+  if common > _COLLAPSED:
+    logging.warning(
+      "%s: the encoder has collapsed, or was not trained: %.4f of the features is the"
+      " same for all images (common part)",
+      split,
+      common,
+    )
 
 
 def _labelled(found: Features, split: str) -> Features:
@@ -122,12 +167,14 @@ def together(one: Features, other: Features) -> Features:
 
 @contextlib.contextmanager
 def begun(subject: Subject) -> Iterator[Summary | None]:
-  """Holds the folder for an evaluation; its summary, if it is complete."""
+  """Holds the folder for an evaluation; its summary, if it is complete.
+
+  All hosts have it then, also those that do not see the folder.
+  """
   with subject.run_dir as run_dir:
     run_dir.claim(subject.config, subject.dataset.listing())
-    yield json.loads(
-      parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
-    )
+    summary = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
+    yield json.loads(summary)
 
 
 def ended(subject: Subject, summary: Summary) -> Summary:
@@ -217,20 +264,30 @@ def subject(
   """
   encoder = load_encoder(config.encoder, config.which, config.precision)
   dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+  # No run goes on, or is taken for complete, with another encoder.
+  before = inputs.check_folder(run_dir, dataset) or {}
+  checksums = before.get("encoder_checksum"), encoder.checksum
+  if before.get("encoder") == config.encoder and checksums[0] != checksums[1]:
+    raise UserError(
+      f"{config.encoder} is another encoder than it was when {run_dir.path} began:"
+      " choose another --workdir"
+    )
   config = config.copy_and_resolve_references()
   with config.unlocked(), config.ignore_type():
     if config.data.train is None:
       config.data.train, _ = choices.train_split(dataset)
     if config.data.test is None:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
+    config.encoder_checksum = encoder.checksum
   dataset.check(config.data.test)
   form = encoder.description.image
   with_parts = WithParts(dataset, _parts(dataset, config), form.channels)
   source = dataset.split(config.data.train)
   if several_classes and with_parts.truth(config.data.train) is None:
     raise UserError(f"{dataset.name} has no images of several classes to evaluate with")
-  if not several_classes and not source.num_classes:
-    raise UserError(f"{dataset.name} has no labels, one an image, to evaluate with")
+  if not several_classes and (source.num_classes or 0) < 2:
+    what = "one class alone" if source.num_classes else "no labels, one an image"
+    raise UserError(f"{dataset.name} has {what}: give images of two classes or more")
   conversion = shown.conversion(source, form, dataset.name)
   for name in filter(None, (config.data.train, config.data.valid)):
     shown.warn_if_shared(dataset, config.data.test, name)

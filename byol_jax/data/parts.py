@@ -91,6 +91,9 @@ class WithParts:
   dataset: Dataset
   parts: Mapping[str, tuple[str, np.ndarray]] = dataclasses.field(default_factory=dict)
   channels: int | None = None
+  _opened: dict[str, Source] = dataclasses.field(
+    default_factory=dict, init=False, repr=False, compare=False
+  )
 
   @property
   def name(self) -> str:
@@ -118,12 +121,13 @@ class WithParts:
     return self.dataset.check(spec)
 
   def split(self, spec: str) -> Source:
-    """Opens a split, or a part; see `Dataset.split`."""
-    if spec in self.parts:
-      whole, indices = self.parts[spec]
-      source: Source = Part(self.dataset.split(whole), indices)
-    else:
-      source = self.dataset.split(spec)
+    """Opens a split, or a part; see `Dataset.split`. What is open is kept."""
+    whole, indices = self.parts.get(spec, (spec, None))
+    if whole not in self._opened:
+      self._opened[whole] = self.dataset.split(whole)
+    source = self._opened[whole]
+    if indices is not None:
+      source = Part(source, indices)
     if (source.channels, self.channels) == (1, 3):
       return InColour(source)
     return source
@@ -155,3 +159,13 @@ def fit_and_held_out(
       f"data.held_out is {count} of {images} images to train on: give 1 to {images - 1}"
     )
   return np.arange(images - count), np.arange(images - count, images)
+
+
+def known_labels(source: Source) -> np.ndarray | None:
+  """Labels of all images, int [N], -1 for none; None where each has to be read."""
+  if isinstance(source, InColour):
+    return known_labels(source.source)
+  if not isinstance(source, Part):
+    return getattr(source, "labels", None)
+  whole = known_labels(source.source)
+  return None if whole is None else whole[source.indices]
