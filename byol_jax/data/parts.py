@@ -1,10 +1,12 @@
 """Parts of a split: of its images some, or all in another number of channels."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from byol_jax.data.labelled import labels_of
 from byol_jax.data.sources import Dataset, Reducible, Source
 from byol_jax.errors import UserError
 
@@ -20,6 +22,11 @@ class Part:
   def num_classes(self) -> int | None:
     """That of the source: a part may lack a class."""
     return self.source.num_classes
+
+  @property
+  def labels(self) -> np.ndarray:
+    """See `labelled.labels_of`."""
+    return labels_of(self.source)[self.indices]
 
   @property
   def channels(self) -> int:
@@ -56,6 +63,11 @@ class InColour:
   def num_classes(self) -> int | None:
     """That of the source."""
     return self.source.num_classes
+
+  @property
+  def labels(self) -> np.ndarray:
+    """See `labelled.labels_of`."""
+    return labels_of(self.source)
 
   def __len__(self) -> int:
     return len(self.source)
@@ -121,12 +133,17 @@ class WithParts:
     """Opens a split, or a part; see `Dataset.split`."""
     if spec in self.parts:
       whole, indices = self.parts[spec]
-      source: Source = Part(self.dataset.split(whole), indices)
+      source: Source = Part(self._opened(whole), indices)
     else:
-      source = self.dataset.split(spec)
+      source = self._opened(spec)
     if (source.channels, self.channels) == (1, 3):
       return InColour(source)
     return source
+
+  @functools.cached_property
+  def _opened(self) -> Callable[[str], Source]:
+    """Opens each split once: of some sets that decodes all of its images."""
+    return functools.cache(self.dataset.split)
 
 
 def fit_and_held_out(
