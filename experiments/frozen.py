@@ -25,7 +25,7 @@ from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
-from experiments import choices
+from experiments import choices, inputs
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
 MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
@@ -108,7 +108,14 @@ def begun(subject: Subject) -> Iterator[Summary | None]:
   """Holds the folder for an evaluation; its summary, if it is complete."""
   with subject.run_dir as run_dir:
     run_dir.claim(subject.config, subject.dataset.listing())
-    yield run_dir.read_summary()
+    yield summary_of(run_dir)
+
+
+def summary_of(run_dir: RunDir) -> Summary | None:
+  """The summary of a complete run, None for any other; the same on all hosts."""
+  return json.loads(
+    parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
+  )
 
 
 def ended(subject: Subject, summary: Summary) -> Summary:
@@ -176,6 +183,7 @@ def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
   """
   encoder = load_encoder(config.encoder, config.which, config.precision)
   dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+  inputs.check_folder(run_dir, dataset)
   config = config.copy_and_resolve_references()
   with config.unlocked(), config.ignore_type():
     if config.data.train is None:
