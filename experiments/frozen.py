@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from byol_jax import description, diagnostics, parallel
 from byol_jax.data import datasets
 from byol_jax.data.parts import WithParts, fit_and_held_out
+from byol_jax.data.sources import Dataset
 from byol_jax.disk import absolute, read_json
 from byol_jax.embed import files
 from byol_jax.embed.writing import write_features
@@ -25,7 +26,7 @@ from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
-from experiments import choices, inputs
+from experiments import choices, inputs, shown
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
 MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
@@ -40,14 +41,17 @@ class Subject(NamedTuple):
   Attributes:
     config: of the evaluation, with no split left open.
     encoder: the encoder.
-    dataset: the images, with the parts `FIT` and `HELD_OUT` of `config.data.train`.
+    dataset: the images, with the parts `FIT`, to fit to, and `HELD_OUT`, to choose
+      settings by: of `config.data.train`, or all of that and `config.data.valid`.
     run_dir: the folder of the evaluation.
+    shown: how its images become those of the encoder; see `shown.conversion`.
   """
 
   config: ConfigDict
   encoder: Encoder
   dataset: WithParts
   run_dir: RunDir
+  shown: str | None
 
   def features(self, split: str) -> files.Features:
     """Features of a split or part, kept in the run's folder: a killed run goes on."""
@@ -148,6 +152,9 @@ def each(
       "name the encoder to evaluate, as in --config.encoder=runs/byol_gn_ws"
     )
   names = json.loads(parallel.text_from_first_host(lambda: json.dumps(_find(pattern))))
+  config = config.copy_and_resolve_references()
+  if config.results is None:
+    config.results = str(run_dir.path.parent / results.FILE)
   if names is None:
     return evaluate(config, run_dir)
   found = {}
@@ -190,19 +197,33 @@ def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
       config.data.train, _ = choices.train_split(dataset)
     if config.data.test is None:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
-    if config.results is None:
-      config.results = str(run_dir.path.parent / results.FILE)
-  images = dataset.check(config.data.train)
   dataset.check(config.data.test)
-  fit, held_out = fit_and_held_out(images, config.data.held_out)
-  train = config.data.train
-  channels = encoder.description.image.channels
-  with_parts = WithParts(
-    dataset, {FIT: (train, fit), HELD_OUT: (train, held_out)}, channels
-  )
-  if not with_parts.split(train).num_classes:
+  form = encoder.description.image
+  with_parts = WithParts(dataset, _parts(dataset, config), form.channels)
+  source = dataset.split(config.data.train)
+  if not source.num_classes:
     raise UserError(f"{dataset.name} has no labels to evaluate with")
-  return Subject(config, encoder, with_parts, run_dir)
+  conversion = shown.conversion(source, form, dataset.name)
+  for name in filter(None, (config.data.train, config.data.valid)):
+    shown.warn_if_shared(dataset, config.data.test, name)
+  return Subject(config, encoder, with_parts, run_dir, conversion)
+
+
+def _parts(dataset: Dataset, config: ConfigDict) -> dict[str, tuple[str, np.ndarray]]:
+  """The parts `FIT` and `HELD_OUT`: split and places in it."""
+  train, valid, held_out = (config.data[k] for k in ("train", "valid", "held_out"))
+  images = dataset.check(train)
+  if valid is None:
+    fit, rest = fit_and_held_out(images, held_out)
+    return {FIT: (train, fit), HELD_OUT: (train, rest)}
+  if held_out is not None:
+    raise UserError(
+      f"data.valid is {valid!r} and data.held_out {held_out}: give one of them"
+    )
+  return {
+    FIT: (train, np.arange(images)),
+    HELD_OUT: (valid, np.arange(dataset.check(valid))),
+  }
 
 
 def record(
@@ -233,7 +254,9 @@ def record(
       "protocol": protocol,
       "setting": dict(setting),
       "data": found.dataset.name,
+      "images": found.shown,
       "train": config.data.train,
+      "valid": config.data.valid,
       "test": config.data.test,
       "metric": metric,
       "value": value,
