@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from byol_jax.data.labelled import labels_of
-from byol_jax.data.sources import Dataset, Reducible, Source
+from byol_jax.data.sources import Dataset, Reducible, SeveralClasses, Source
 from byol_jax.errors import UserError
 
 
@@ -139,6 +139,14 @@ class WithParts:
     if (source.channels, self.channels) == (1, 3):
       return InColour(source)
     return source
+
+  def truth(self, spec: str) -> np.ndarray | None:
+    """Of a split or a part, of which classes each image is; see `SeveralClasses`."""
+    if not isinstance(self.dataset, SeveralClasses):
+      return None
+    whole, indices = self.parts.get(spec, (spec, np.s_[:]))
+    found = self.dataset.truth(whole)
+    return None if found is None else found[indices]
 
   @functools.cached_property
   def _opened(self) -> Callable[[str], Source]:

@@ -123,6 +123,7 @@ class RecordDataset:
     self._image_key = image_key
     self._label_key = self._find("label", place=1, kind=tfds.features.ClassLabel)
     self._path_key = self._find("path", place=None, kind=tfds.features.Text)
+    self._classes_key = None if self._label_key else self._several_classes()
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
@@ -153,14 +154,10 @@ class RecordDataset:
     Images of one size that decode to at most 1 GiB are decoded once, into memory;
     others as they are read.
     """
-    self.check(spec)
-    decoders = {self._image_key: tfds.decode.SkipDecoding()}
-    with _reading():
-      records = self._builder.as_data_source(spec, decoders=decoders)
     label_key = self._label_key
     shape = self._features[self._image_key].shape
     source = RecordSource(
-      records,
+      self._records(spec),
       self._image_key,
       label_key,
       num_classes=self._features[label_key].num_classes if label_key else None,
@@ -170,6 +167,34 @@ class RecordDataset:
     if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
       return source
     return _decode_all(source, shape)
+
+  def truth(self, spec: str) -> np.ndarray | None:
+    """Of which classes each image of a split is; see `sources.SeveralClasses`."""
+    if (key := self._classes_key) is None:
+      return None
+    records = self._records(spec)
+    found = np.zeros((len(records), self._features[key].feature.num_classes), bool)
+    for start in range(0, len(records), _BLOCK):
+      rows = range(start, min(start + _BLOCK, len(records)))
+      with _reading():
+        examples = records.__getitems__(rows)
+      for row, example in zip(rows, examples, strict=True):
+        found[row, example[key]] = True
+    return found
+
+  def _records(self, spec: str) -> Any:
+    """The examples of a split, with images as they lie in the files."""
+    self.check(spec)
+    decoders = {self._image_key: tfds.decode.SkipDecoding()}
+    with _reading():
+      return self._builder.as_data_source(spec, decoders=decoders)
+
+  def _several_classes(self) -> str | None:
+    """Name of the feature that has the classes of an image, where it may be several."""
+    key = self._find("labels", place=None, kind=tfds.features.Sequence)
+    if key and isinstance(self._features[key].feature, tfds.features.ClassLabel):
+      return key
+    return None
 
   def _find(self, key: str, *, place: int | None, kind: type) -> str | None:
     """Name of a feature of this kind: `key`, or else what the set declares there."""
