@@ -4,15 +4,13 @@ from ml_collections import ConfigDict, config_dict
 
 from configs import evaluations
 
-_LARGE = ("imagenet", "imagenette")  # presets with images of many pixels
-
 
 def base(experiment: str, preset: str | None) -> ConfigDict:
   """The settings that all of them have: SGD on crops and flips.
 
   The papers name neither the schedule of the rate nor whether it goes with the size
   of the batch. Both are as in BYOL's code, which fine-tunes by a cosine, times
-  batch / 256.
+  batch / 256. What is open is chosen.
 
   Args:
     experiment: a file of experiments/.
@@ -24,16 +22,21 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
     on_device=False,  # whether the images to train on live there
     max_unreadable=0.01,  # share of the images
   )
-  area = (0.08, 1.0) if preset in _LARGE else (0.2, 1.0)
-  config.view = {"crop_area": area, "crop_aspect": (3 / 4, 4 / 3), "flip": 0.5}
+  config.view = {
+    "crop_area": config_dict.placeholder(tuple),  # by the size of the encoder's images
+    "crop_aspect": (3 / 4, 4 / 3),
+    "flip": 0.5,
+  }
   config.optimiser = {
     "schedule": "cosine",
     "scale_with_batch": True,
     "momentum": 0.9,  # Nesterov's
-    "statistics_decay": 0.9,  # of batch norm's running statistics
+    # Of batch norm's running statistics; max(1 - 10 / s, 0.9) of s steps an epoch, if
+    # open (BYOL, App. D.3).
+    "statistics_decay": config_dict.placeholder(float),
   }
   config.train = {
-    "batch_size": config_dict.placeholder(int),  # a quarter of the images, at most 1024
+    "batch_size": config_dict.placeholder(int),  # by the number of images
     "accumulate": 1,
   }
   config.log = {"every_steps": 50}

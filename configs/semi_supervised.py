@@ -24,6 +24,7 @@ def get_config(preset: str | None = None) -> ConfigDict:
   config = finetuning.base("semi_supervised", preset)
   config.data.labels = 0.01  # share of the images
   config.data.held_out = config_dict.placeholder(int)  # of those with labels
+  config.optimiser.statistics_decay = 0.9  # that of pretraining, as in BYOL's code
   if preset == "imagenet":
     config.train.batch_size = 1024
   config.rates = (0.005, 0.01, 0.02, 0.05, 0.1)

@@ -66,7 +66,8 @@ class Finetune:
     Args:
       config: of the run, as `sweep.config_of` makes it.
       encoder: where it starts from.
-      dataset: the images, with the splits or parts that `config.data` names.
+      dataset: the images, with the splits or parts that `config.data` names, in which
+        all images have labels.
 
     Raises:
       UserError: something of it is not there or does not fit.
@@ -156,20 +157,17 @@ class Finetune:
     """
     params = state.online, state.online_stats
     found = self.inputs.features(self._extractor, params, self.config.data.test)
-    logits, labels = found["logits"], found["label"]
+    logits = found["logits"]
     if not np.isfinite(logits).all():
       raise Diverged(
         "the fine-tuned network says NaN or infinity of test images: lower the learning"
         " rate, and start a new run"
       )
-    known = labels >= 0
-    return {
-      "test_images": int(known.sum()),
-      **{
-        name: probes.METRICS[name].of(logits[known], labels[known])
-        for name in self.config.metrics
-      },
+    accuracies = {
+      name: probes.METRICS[name].of(logits, found["label"])
+      for name in self.config.metrics
     }
+    return {"test_images": len(logits), **accuracies}
 
   def _forward(
     self, params: tuple[hk.Params, hk.State], batch: chex.ArrayTree

@@ -11,7 +11,7 @@ from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised
-from experiments import frozen, settings, sweep
+from experiments import frozen, settings, sweep, tuning
 from experiments.frozen import FIT, HELD_OUT, Subject
 from experiments.sweep import Splits, Sweep, Trial
 
@@ -25,23 +25,27 @@ _MOST_HELD_OUT = 10_009  # BYOL, App. C.1, of all of ImageNet
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several; the summary."""
-  may_be_open = (*frozen.MAY_BE_OPEN, "train.batch_size")
-  settings.check(config, _example(), may_be_open)
+  settings.check(config, _example(), (*frozen.MAY_BE_OPEN, *tuning.MAY_BE_OPEN))
   _check(config)
   return frozen.each(config, run_dir, _evaluate)
 
 
 def _example() -> ConfigDict:
-  example = semi_supervised.get_config("imagenet")
+  example = tuning.example(semi_supervised.get_config("imagenet"))
   example.data.held_out = 1
   return example
 
 
 def _check(config: ConfigDict) -> None:
-  sweep.check(config)
-  sweep.check_above_0(rates=config.rates, epochs=config.epochs)
+  tuning.check(config)
+  tuning.check_grid(rates=config.rates, epochs=config.epochs)
   if not 0 < config.data.labels <= 1:
     raise UserError(f"data.labels is {config.data.labels}: give a share in (0, 1]")
+  if config.data.valid is not None:
+    raise UserError(
+      f"data.valid is {config.data.valid!r}, and settings are chosen by labelled images"
+      " that are held out: leave it out, or give data.held_out"
+    )
 
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
@@ -95,16 +99,13 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   """
   wanted = config.data.held_out
   subject = frozen.subject(config, run_dir)
-  train, dataset = subject.config.data.train, subject.dataset
+  train = subject.config.data.train
+  subject = tuning.labelled_alone(subject, train, subject.config.data.test)
+  dataset = subject.dataset
   labels = labels_of(dataset.split(train))
-  known = np.flatnonzero(labels >= 0)
-  if not (labels_of(dataset.split(subject.config.data.test)) >= 0).any():
-    raise UserError(
-      f"the split {subject.config.data.test!r} has no labels to test with"
-    )
   is_list = dataset.name in _PUBLISHED.values()
   share = 1.0 if is_list else config.data.labels
-  chosen = known[_labelled(train, labels[known], share, config.seed)]
+  chosen = _labelled(labels, share, config.seed)
   parts = {LABELLED: (train, chosen)}
   if choose:
     of_chosen = labels[chosen]
@@ -117,15 +118,12 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
       "%d of %d labelled images are held out, to choose by", len(held_out), len(chosen)
     )
   subject = subject._replace(dataset=WithParts(dataset, parts))
-  return sweep.with_batch_size(subject, len(chosen))
+  return tuning.with_choices(subject, LABELLED)
 
 
-def _labelled(train: str, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-  """Which of some images, all of a known class, to train on."""
+def _labelled(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+  """Places of the images to train on."""
   classes, count = len(np.unique(labels)), round(share * len(labels))
-  if classes < 2:
-    what = "of one class" if classes else "without a label"
-    raise UserError(f"all images of {train!r} are {what}: name others as data.train")
   if count < classes:
     raise UserError(
       f"data.labels = {share:g} are {count} of {len(labels)} images, fewer than the"

@@ -7,7 +7,6 @@ final/           the run with the settings of the best, tested on the test split
 """
 
 import itertools
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,11 +14,11 @@ from typing import NamedTuple
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import description, parallel
-from byol_jax.errors import Diverged, UserError, check_at_least
+from byol_jax import description
+from byol_jax.errors import Diverged
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
-from experiments import choices, frozen
+from experiments import frozen
 from experiments.finetune import Finetune
 from experiments.frozen import Subject, Summary
 
@@ -72,14 +71,7 @@ class Found(NamedTuple):
 
 
 def grid(**values: Sequence[float]) -> list[dict[str, float]]:
-  """Every combination of values.
-
-  Raises:
-    UserError: there are no values of one, or one twice.
-  """
-  for name, several in values.items():
-    if not several or len(set(several)) < len(several):
-      raise UserError(f"{name} is {tuple(several)}: give one value, or several")
+  """Every combination of values, by their names."""
   return [
     dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())
   ]
@@ -241,39 +233,3 @@ def _score(accuracy: float | None) -> float:
 def statistics_decay(batch_size: int, images: int) -> float:
   """max(1 - 10 / s, 0.9), s being the steps of an epoch (BYOL, App. D.3)."""
   return max(1 - 10 * batch_size / images, 0.9)
-
-
-def check(config: ConfigDict) -> None:
-  """Checks the settings that all fine-tuning has.
-
-  Raises:
-    UserError: one is out of its range.
-  """
-  optimiser = config.optimiser
-  check_at_least(0, seed=config.seed)
-  check_at_least(1, train__accumulate=config.train.accumulate)
-  if config.train.batch_size is not None:
-    check_at_least(2, train__batch_size=config.train.batch_size)
-  for name in ("momentum", "statistics_decay"):
-    value = optimiser[name]
-    if value is not None and not 0 <= value < 1:
-      raise UserError(f"optimiser.{name} is {value}: give a number in [0, 1)")
-
-
-def check_above_0(**values: Sequence[float]) -> None:
-  """Raises UserError where one of several values is not a number above 0."""
-  for name, several in values.items():
-    if wrong := [value for value in several if not 0 < value < math.inf]:
-      raise UserError(f"{name} has {wrong[0]}: give numbers above 0")
-
-
-def with_batch_size(subject: Subject, images: int) -> Subject:
-  """Chooses `train.batch_size` for a number of images, if it is open."""
-  config = subject.config.copy_and_resolve_references()
-  if config.train.batch_size is None:
-    size, why = choices.evaluation_batch(images)
-    with config.unlocked(), config.ignore_type():
-      unit = config.train.accumulate
-      config.train.batch_size = parallel.device_multiple(-(-size // unit)) * unit
-    logging.info("train.batch_size = %d: %s", config.train.batch_size, why)
-  return subject._replace(config=config)
