@@ -54,7 +54,10 @@ class Subject(NamedTuple):
   shown: str | None
 
   def features(self, split: str) -> files.Features:
-    """Features of a split or part, kept in the run's folder: a killed run goes on."""
+    """Features of a split or part, kept in the run's folder: a killed run goes on.
+
+    Their label is int [N], or of a set whose images are of several classes bool [N, C].
+    """
     name = "".join(c if c.isalnum() else "_" for c in split)
     path = self.run_dir.path / "features" / f"{name}.npz"
     if not parallel.agree(path.exists()):
@@ -77,7 +80,11 @@ class Subject(NamedTuple):
         split,
         common,
       )
-    return _labelled(found, split)
+    if (truth := self.dataset.truth(split)) is None:
+      return _labelled(found, split)
+    if not truth.any():
+      raise UserError(f"the split {split!r} has no labels to evaluate with")
+    return found._replace(label=truth)
 
 
 def _labelled(found: files.Features, split: str) -> files.Features:
@@ -182,8 +189,15 @@ def _is_encoder(path: str) -> bool:
   return saved.is_file(path) or (Path(path) / description.FILE).exists()
 
 
-def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
+def subject(
+  config: ConfigDict, run_dir: RunDir, several_classes: bool = False
+) -> Subject:
   """Opens what a config names, and checks that one can be evaluated on the other.
+
+  Args:
+    config: of the evaluation.
+    run_dir: its folder.
+    several_classes: whether images are to be of several classes each, or of one.
 
   Raises:
     UserError: something is not there, or does not fit.
@@ -201,8 +215,10 @@ def subject(config: ConfigDict, run_dir: RunDir) -> Subject:
   form = encoder.description.image
   with_parts = WithParts(dataset, _parts(dataset, config), form.channels)
   source = dataset.split(config.data.train)
-  if not source.num_classes:
-    raise UserError(f"{dataset.name} has no labels to evaluate with")
+  if several_classes and with_parts.truth(config.data.train) is None:
+    raise UserError(f"{dataset.name} has no images of several classes to evaluate with")
+  if not several_classes and not source.num_classes:
+    raise UserError(f"{dataset.name} has no labels, one an image, to evaluate with")
   conversion = shown.conversion(source, form, dataset.name)
   for name in filter(None, (config.data.train, config.data.valid)):
     shown.warn_if_shared(dataset, config.data.test, name)

@@ -7,7 +7,9 @@ A further set is a line of `SETS`:
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
 
 from byol_jax.data import tfds_sets
 from byol_jax.errors import UserError
@@ -98,6 +100,54 @@ SETS: dict[str, Set] = {
     (96.1, 97.0),
   ),
 }
+
+
+_OF_ONE_SET = ("name", "train", "valid", "test", "held_out")
+
+
+def each_set(config: ConfigDict) -> dict[str, ConfigDict]:
+  """The config of each set that a config names, with `data` and `metric` filled in.
+
+  Args:
+    config: its `set` is a key of `SETS`, several with commas, or "all"; or None, and
+      what `data` says is the only set.
+
+  Returns:
+    Key -> config. What a single set's config does not leave open is kept.
+
+  Raises:
+    UserError: there is no such set, it needs a folder, or settings contradict it.
+  """
+  if config.set is None:
+    return {config.data.name: config}
+  keys = list(SETS) if config.set == "all" else config.set.split(",")
+  given = {k: config.data[k] for k in _OF_ONE_SET if config.data[k] is not None}
+  if "name" in given:
+    raise UserError(
+      f"the config has the set {config.set!r} and data.name {config.data.name!r}: leave"
+      f" one of them out, as --config=configs/{config.experiment}.py:{config.set} does"
+    )
+  if given and len(keys) > 1:
+    name, value = next(iter(given.items()))
+    raise UserError(
+      f"data.{name} is {value!r}, and the sets {config.set!r} are several: leave it"
+      " out, or name one set"
+    )
+  return {key: _filled(config, key) for key in keys}
+
+
+def _filled(config: ConfigDict, key: str) -> ConfigDict:
+  name, data_dir = located(key, config.data.data_dir)
+  found, one = SETS[key], config.copy_and_resolve_references()
+  wanted: dict[str, Any] = {"name": name, "train": found.train, "test": found.test}
+  if one.data.valid is None and one.data.held_out is None:
+    wanted |= {"valid": found.valid, "held_out": found.held_out}
+  with one.unlocked(), one.ignore_type():
+    one.set, one.data.data_dir = key, data_dir
+    one.data.update({k: v for k, v in wanted.items() if one.data[k] is None})
+    if one.metric is None:
+      one.metric = found.metric
+  return one
 
 
 def located(key: str, data_dir: str | None) -> tuple[str, str | None]:
