@@ -173,8 +173,14 @@ def begun(subject: Subject) -> Iterator[Summary | None]:
   """
   with subject.run_dir as run_dir:
     run_dir.claim(subject.config, subject.dataset.listing())
-    summary = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
-    yield json.loads(summary)
+    yield summary_of(run_dir)
+
+
+def summary_of(run_dir: RunDir) -> Summary | None:
+  """The summary of a complete run, None for any other; the same on all hosts."""
+  return json.loads(
+    parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
+  )
 
 
 def ended(subject: Subject, summary: Summary) -> Summary:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from byol_jax import features, optim, parallel
 from byol_jax.data import views
-from byol_jax.data.parts import known_labels
+from byol_jax.data.labelled import known_labels
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
 from byol_jax.run import figures, loop

@@ -159,13 +159,3 @@ def fit_and_held_out(
       f"data.held_out is {count} of {images} images to train on: give 1 to {images - 1}"
     )
   return np.arange(images - count), np.arange(images - count, images)
-
-
-def known_labels(source: Source) -> np.ndarray | None:
-  """Labels of all images, int [N], -1 for none; None where each has to be read."""
-  if isinstance(source, InColour):
-    return known_labels(source.source)
-  if not isinstance(source, Part):
-    return getattr(source, "labels", None)
-  whole = known_labels(source.source)
-  return None if whole is None else whole[source.indices]
