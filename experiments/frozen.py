@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from byol_jax.errors import UserError
 from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
-from byol_jax.run.folder import RunDir
+from byol_jax.run.folder import RunDir, resolved
 from experiments import choices, inputs, settings, shown
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
@@ -285,6 +286,8 @@ def subject(
     if config.data.test is None:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
     config.encoder_checksum = encoder.checksum
+  if run_dir.writes:
+    results.check(config.results)
   dataset.check(config.data.test)
   form = encoder.description.image
   with_parts = WithParts(dataset, _parts(dataset, config), form.channels)
@@ -339,6 +342,7 @@ def record(
   if not found.run_dir.writes:
     return
   config, about = found.config, found.encoder.description
+  listing = sorted(found.dataset.listing())
   results.append(
     config.results,
     {
@@ -349,6 +353,7 @@ def record(
       "train": config.data.train,
       "valid": config.data.valid,
       "test": config.data.test,
+      "listing": hashlib.sha256("\n".join(listing).encode()).hexdigest(),
       "metric": metric,
       "value": value,
       "test_images": test_images,
@@ -358,23 +363,20 @@ def record(
         "step": found.encoder.step,
         "network": dict(about.network),
       },
-      "pretrained": _pretrained(config.encoder),
       "seed": config.seed,
       "run": str(found.run_dir.path),
+      "config": resolved(config),
+      "pretrained": _pretrained(config.encoder),
     },
   )
 
 
 def _pretrained(path: str) -> dict[str, Any] | None:
-  """Of the encoder of a run: its config, without what says where and how fast."""
+  """The folder and the config of the run that an encoder is of; None for a file."""
   folder = absolute(path)
+  if saved.is_file(folder):
+    return None
   for place in (folder, *folder.parents[:2]):
     if (place / "config.json").exists():
-      config = read_json(place / "config.json")
-      kept = ("seed", "objective", "target", "bn_init", "train", "optimiser")
-      about = {name: config.get(name) for name in kept}
-      return about | {
-        "data": config["data"]["name"],
-        "augmentations": config.get("augmentations"),
-      }
+      return {"run": str(place), "config": read_json(place / "config.json")}
   return None
