@@ -91,6 +91,9 @@ class WithParts:
   dataset: Dataset
   parts: Mapping[str, tuple[str, np.ndarray]] = dataclasses.field(default_factory=dict)
   channels: int | None = None
+  _opened: dict[str, Source] = dataclasses.field(
+    default_factory=dict, init=False, repr=False, compare=False
+  )
 
   @property
   def name(self) -> str:
@@ -118,12 +121,13 @@ class WithParts:
     return self.dataset.check(spec)
 
   def split(self, spec: str) -> Source:
-    """Opens a split, or a part; see `Dataset.split`."""
-    if spec in self.parts:
-      whole, indices = self.parts[spec]
-      source: Source = Part(self.dataset.split(whole), indices)
-    else:
-      source = self.dataset.split(spec)
+    """Opens a split, or a part; see `Dataset.split`. What is open is kept."""
+    whole, indices = self.parts.get(spec, (spec, None))
+    if whole not in self._opened:
+      self._opened[whole] = self.dataset.split(whole)
+    source = self._opened[whole]
+    if indices is not None:
+      source = Part(source, indices)
     if (source.channels, self.channels) == (1, 3):
       return InColour(source)
     return source

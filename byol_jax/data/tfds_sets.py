@@ -14,7 +14,7 @@ import os
 import pathlib
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,20 @@ class RecordSource:
       return str(index)
     with _reading():
       return os.fsdecode(self.records[index][self.path_key])
+
+  @functools.cached_property
+  def labels(self) -> np.ndarray:
+    """Of all images, int32[N], -1 where there is none; reads all, and decodes none."""
+    found = np.full(len(self), NO_LABEL, np.int32)
+
+    def read_block(indices: range) -> None:
+      with _reading():
+        examples = self.records.__getitems__(indices)
+      found[indices] = [example[self.label_key] for example in examples]
+
+    if self.label_key:
+      _in_threads(read_block, len(self))
+    return found
 
   def read(self, indices: range) -> Iterator[tuple[np.ndarray, int]]:
     """Several images, read together."""
@@ -295,11 +309,16 @@ def _decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
   pixels = np.empty((len(source), *shape), np.uint8)
   labels = np.empty(len(source), np.int32)
 
-  def decode_block(start: int) -> None:
-    indices = range(start, min(start + _BLOCK, len(source)))
+  def decode_block(indices: range) -> None:
     for i, (image, label) in zip(indices, source.read(indices), strict=True):
       pixels[i], labels[i] = image, label
 
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    list(threads.map(decode_block, range(0, len(source), _BLOCK)))
+  _in_threads(decode_block, len(source))
   return ArraySource(pixels, labels, source.num_classes)
+
+
+def _in_threads(read: Callable[[range], None], count: int) -> None:
+  """Calls it for blocks of 0..count - 1."""
+  blocks = [range(i, min(i + _BLOCK, count)) for i in range(0, count, _BLOCK)]
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    list(threads.map(read, blocks))
