@@ -116,16 +116,13 @@ BAD = {
     "weight_decays have -1.0: give numbers of 0 or more",
   ),
   "a rate of 0": (changed(rates=(0.0,)), "rates have 0.0: give numbers above 0"),
-  "another metric": (
-    changed(metric="top1"),
-    "metric is 'top1' for photos: fine",
-  ),
-  "several classes": (
+  "another metric": (changed(metric="top1"), "there is no metric 'top1': choose one"),
+  "one class each": (
     changed(metric="average_precision_11"),
-    "fine-tuning has top_1, top_5, mean_per_class",
+    "photos has no images of several classes to evaluate with",
   ),
   "another set": (
-    lambda c: c.update(config_file.get_config("dtdd")),
+    lambda c: (c.update(set="dtdd"), c.data.update(name=None, train=None, test=None)),
     "there is no set 'dtdd': choose one of food101",
   ),
   "no steps": (lambda c: c.train.update(steps=0), "train.steps is 0: give 1 or more"),
