@@ -21,11 +21,6 @@ CLASSES, RATE, DECAY = 4, 0.2, 0.5
 LABELS = np.array([0, 1, 2, 3, 0, 0, 0, 1])
 
 
-@pytest.fixture(scope="module")
-def encoder():
-  return encoders.make("batch", depth=10, stem="patch")
-
-
 TRUTH = np.arange(CLASSES) <= LABELS[:, None]  # class 0 is in every image
 
 
