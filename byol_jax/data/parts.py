@@ -79,6 +79,41 @@ class InColour:
 
 
 @dataclasses.dataclass(frozen=True)
+class Numbered:
+  """Images whose label is their place, by which their classes can be looked up."""
+
+  source: Source
+
+  @property
+  def num_classes(self) -> None:
+    """None: a place is no class."""
+    return None
+
+  @property
+  def channels(self) -> int:
+    """Channels of every image."""
+    return self.source.channels
+
+  def __len__(self) -> int:
+    return len(self.source)
+
+  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+    return self.source[index][0], index
+
+  def reduced(
+    self, index: int, scale_for: Callable[[int, int], int]
+  ) -> tuple[np.ndarray, int]:
+    """See `Reducible.reduced`; as it is, where the source cannot."""
+    if not isinstance(self.source, Reducible):
+      return self[index]
+    return self.source.reduced(index, scale_for)[0], index
+
+  def name(self, index: int) -> str:
+    """What the image is called in the source."""
+    return self.source.name(index)
+
+
+@dataclasses.dataclass(frozen=True)
 class WithParts:
   """A data set with further splits, each of some images of one that it has.
 
@@ -86,11 +121,13 @@ class WithParts:
     dataset: the set.
     parts: name -> the split that it is a part of, and which of its images, int [N].
     channels: in how many all images are shown, where grey ones are wanted in colour.
+    numbered: whether labels are places in a split or part; see `truth`.
   """
 
   dataset: Dataset
   parts: Mapping[str, tuple[str, np.ndarray]] = dataclasses.field(default_factory=dict)
   channels: int | None = None
+  numbered: bool = False
   _opened: dict[str, Source] = dataclasses.field(
     default_factory=dict, init=False, repr=False, compare=False
   )
@@ -129,8 +166,8 @@ class WithParts:
     if indices is not None:
       source = Part(source, indices)
     if (source.channels, self.channels) == (1, 3):
-      return InColour(source)
-    return source
+      source = InColour(source)
+    return Numbered(source) if self.numbered else source
 
   def truth(self, spec: str) -> np.ndarray | None:
     """Of a split or a part, of which classes each image is; see `SeveralClasses`."""
