@@ -9,6 +9,10 @@ class UserError(Exception):
   """
 
 
+class Diverged(UserError):
+  """What is trained is infinite or no number, as with too high a learning rate."""
+
+
 def check_at_least(least: float, **settings: float) -> None:
   """Raises UserError for a setting below `least`; "__" in a name stands for a dot."""
   for name, value in settings.items():

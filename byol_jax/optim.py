@@ -132,7 +132,7 @@ def lars(
 
 
 def sgd(
-  learning_rate: Schedule, weight_decay: float = 0.0, momentum: float = 0.9
+  learning_rate: Schedule, weight_decay: chex.Numeric = 0.0, momentum: float = 0.9
 ) -> optax.GradientTransformation:
   """SGD with Nesterov momentum, the optimiser of BYOL's evaluations (App. C)."""
   return optax.chain(

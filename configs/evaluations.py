@@ -47,7 +47,10 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
         "data_dir": config_dict.placeholder(str),
         "train": or_open(train, str),
         "test": or_open(test, str),
-        "held_out": or_open(held_out, int),  # images of train; a tenth if open
+        # To choose settings by, before all is fitted to both: a split, or else as many
+        # of the last images of train; a tenth if both are open.
+        "valid": config_dict.placeholder(str),
+        "held_out": or_open(held_out, int),
       },
       "precision": "float32",
       "eval": {"batch_size": 256},

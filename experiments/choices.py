@@ -149,7 +149,12 @@ def _outputs(config: Config, facts: Facts) -> Choice:
 
 
 def _crop_area(config: Config, facts: Facts) -> Choice:
-  if config.data.size <= 64:
+  return crop_area(config.data.size)
+
+
+def crop_area(size: int) -> Choice:
+  """`crop_area` of a view of so many pixels a side."""
+  if size <= 64:
     return (0.2, 1.0), "small images show little in a smaller part"
   return (0.08, 1.0), "the papers'"
 

@@ -15,7 +15,7 @@ from array_record.python import array_record_module
 from tensorboardX.crc32c import crc32c  # independent of the one under test
 from tensorflow_datasets.proto import tf_example_pb2
 
-Example = Mapping[str, bytes | int]
+Example = Mapping[str, bytes | int | Sequence[int]]
 
 CIFAR10_VERSION = Path("cifar10", "3.0.2")
 CIFAR10_SHARDS = {"train": [5, 3, 4], "test": [4, 2]}
@@ -66,7 +66,7 @@ def write(
     features: what an example consists of.
     splits: name -> shards of examples.
     file_format: "array_record" or "tfrecord".
-    supervised: the features that the set declares as input and label.
+    supervised: the features that the set declares as input and label; () for none.
   """
   folder.mkdir(parents=True)
   infos = []
@@ -88,9 +88,11 @@ def write(
     "moduleName": "somewhere.else",
     "name": folder.parent.name,
     "splits": infos,
-    "supervisedKeys": {"tuple": {"items": [{"featureKey": key} for key in supervised]}},
     "version": folder.name,
   }
+  if supervised:
+    keys = [{"featureKey": key} for key in supervised]
+    info["supervisedKeys"] = {"tuple": {"items": keys}}
   (folder / "dataset_info.json").write_text(json.dumps(info))
   tfds.features.FeaturesDict(features).save_config(folder)
 
@@ -132,6 +134,8 @@ def _serialise(example: Example) -> bytes:
   proto = tf_example_pb2.Example()
   for name, value in example.items():
     feature = proto.features.feature[name]
-    kind = feature.bytes_list if isinstance(value, bytes) else feature.int64_list
-    kind.value.append(value)
+    if isinstance(value, bytes):
+      feature.bytes_list.value.append(value)
+    else:
+      feature.int64_list.value.extend([value] if isinstance(value, int) else value)
   return proto.SerializeToString()

@@ -105,6 +105,22 @@ class Dataset(Protocol):
     ...
 
 
+@runtime_checkable
+class SeveralClasses(Dataset, Protocol):
+  """A set whose images may be of several classes each, or of none."""
+
+  def truth(self, spec: str) -> np.ndarray | None:
+    """Of which classes each image of a split is.
+
+    Returns:
+      bool [images, classes]; None where the set has one label an image, or none.
+
+    Raises:
+      UserError: as `split`.
+    """
+    ...
+
+
 @dataclasses.dataclass(frozen=True)
 class ArraySource:
   """Decoded images of one size in memory: uint8[N, H, W, C], int[N]."""

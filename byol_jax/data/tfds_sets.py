@@ -14,7 +14,7 @@ import os
 import pathlib
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,20 @@ class RecordSource:
       return str(index)
     with _reading():
       return os.fsdecode(self.records[index][self.path_key])
+
+  @functools.cached_property
+  def labels(self) -> np.ndarray:
+    """Of all images, int32[N], -1 where there is none; reads all, and decodes none."""
+    found = np.full(len(self), NO_LABEL, np.int32)
+
+    def read_block(indices: range) -> None:
+      with _reading():
+        examples = self.records.__getitems__(indices)
+      found[indices] = [example[self.label_key] for example in examples]
+
+    if self.label_key:
+      _in_threads(read_block, len(self))
+    return found
 
   def read(self, indices: range) -> Iterator[tuple[np.ndarray, int]]:
     """Several images, read together."""
@@ -109,6 +123,7 @@ class RecordDataset:
     self._image_key = image_key
     self._label_key = self._find("label", place=1, kind=tfds.features.ClassLabel)
     self._path_key = self._find("path", place=None, kind=tfds.features.Text)
+    self._classes_key = None if self._label_key else self._several_classes()
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
@@ -139,14 +154,10 @@ class RecordDataset:
     Images of one size that decode to at most 1 GiB are decoded once, into memory;
     others as they are read.
     """
-    self.check(spec)
-    decoders = {self._image_key: tfds.decode.SkipDecoding()}
-    with _reading():
-      records = self._builder.as_data_source(spec, decoders=decoders)
     label_key = self._label_key
     shape = self._features[self._image_key].shape
     source = RecordSource(
-      records,
+      self._records(spec),
       self._image_key,
       label_key,
       num_classes=self._features[label_key].num_classes if label_key else None,
@@ -156,6 +167,34 @@ class RecordDataset:
     if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
       return source
     return _decode_all(source, shape)
+
+  def truth(self, spec: str) -> np.ndarray | None:
+    """Of which classes each image of a split is; see `sources.SeveralClasses`."""
+    if (key := self._classes_key) is None:
+      return None
+    records = self._records(spec)
+    found = np.zeros((len(records), self._features[key].feature.num_classes), bool)
+    for start in range(0, len(records), _BLOCK):
+      rows = range(start, min(start + _BLOCK, len(records)))
+      with _reading():
+        examples = records.__getitems__(rows)
+      for row, example in zip(rows, examples, strict=True):
+        found[row, example[key]] = True
+    return found
+
+  def _records(self, spec: str) -> Any:
+    """The examples of a split, with images as they lie in the files."""
+    self.check(spec)
+    decoders = {self._image_key: tfds.decode.SkipDecoding()}
+    with _reading():
+      return self._builder.as_data_source(spec, decoders=decoders)
+
+  def _several_classes(self) -> str | None:
+    """Name of the feature that has the classes of an image, where it may be several."""
+    key = self._find("labels", place=None, kind=tfds.features.Sequence)
+    if key and isinstance(self._features[key].feature, tfds.features.ClassLabel):
+      return key
+    return None
 
   def _find(self, key: str, *, place: int | None, kind: type) -> str | None:
     """Name of a feature of this kind: `key`, or else what the set declares there."""
@@ -270,11 +309,16 @@ def _decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
   pixels = np.empty((len(source), *shape), np.uint8)
   labels = np.empty(len(source), np.int32)
 
-  def decode_block(start: int) -> None:
-    indices = range(start, min(start + _BLOCK, len(source)))
+  def decode_block(indices: range) -> None:
     for i, (image, label) in zip(indices, source.read(indices), strict=True):
       pixels[i], labels[i] = image, label
 
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    list(threads.map(decode_block, range(0, len(source), _BLOCK)))
+  _in_threads(decode_block, len(source))
   return ArraySource(pixels, labels, source.num_classes)
+
+
+def _in_threads(read: Callable[[range], None], count: int) -> None:
+  """Calls it for blocks of 0..count - 1."""
+  blocks = [range(i, min(i + _BLOCK, count)) for i in range(0, count, _BLOCK)]
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    list(threads.map(read, blocks))

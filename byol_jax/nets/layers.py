@@ -5,7 +5,7 @@ projector and the predictor can each have their own.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import haiku as hk
@@ -20,6 +20,7 @@ from byol_jax.nets.convolve import convolve
 # Of every norm, as in the reference code's batch norm (BYOL, App. J).
 EPSILON = 1e-5
 BATCH_NORM_DECAY = 0.9
+_SETTLED = 2**30  # steps, after which an average lacks nothing at any decay
 # The paper on weight standardisation adds 1e-5 to the deviation; the papers
 # reproduced here name no value.
 STANDARDISATION_EPSILON = 1e-5
@@ -159,12 +160,11 @@ class _BatchNorm(_Affine):
   variance is the biased one, as in Haiku.
   """
 
-  def __init__(self, axis: str | None, *, zero_scale: bool, name: str):
+  def __init__(self, axis: str | None, decay: float, *, zero_scale: bool, name: str):
     super().__init__(zero_scale, name)
     self._axis = axis
     self._averages = [
-      hk.ExponentialMovingAverage(BATCH_NORM_DECAY, name=name)
-      for name in ("mean_ema", "var_ema")
+      hk.ExponentialMovingAverage(decay, name=name) for name in ("mean_ema", "var_ema")
     ]
 
   def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
@@ -186,6 +186,29 @@ class _BatchNorm(_Affine):
     for average, moment in zip(self._averages, (mean, variance), strict=True):
       average(lax.stop_gradient(moment.reshape(channels)))
     return y.reshape(x.shape)
+
+
+def settled(stats: hk.State) -> hk.State:
+  """Running statistics that go on from their averages, with whatever decay.
+
+  Haiku's averages are sums, divided by what they lack to a whole one at their decay and
+  their number of steps. At another decay they would jump: here the sums are the
+  averages, and the number so large that nothing is lacking. Those of an encoder that
+  was never trained stay as they are, so that its first batch counts for all.
+
+  Args:
+    stats: {module: {"counter", "hidden", "average"}} of `_BatchNorm`; {} without any.
+  """
+
+  def settle(average: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    known = (average["counter"] > 0) | jnp.any(average["average"] != 0)
+    return {
+      "counter": jnp.where(known, _SETTLED, average["counter"]),
+      "hidden": jnp.where(known, average["average"], average["hidden"]),
+      "average": jnp.array(average["average"]),
+    }
+
+  return {module: settle(average) for module, average in stats.items()}
 
 
 class _GroupNorm(_Affine):
@@ -232,7 +255,7 @@ def _identity(x: jax.Array, is_training: bool) -> jax.Array:
 # Each takes (layers, zero_scale, name) and gives a `Norm`.
 NORMS: dict[str, Callable[["Layers", bool, str], Norm]] = {
   "batch": lambda layers, zero, name: _BatchNorm(
-    layers.axis, zero_scale=zero, name=name
+    layers.axis, layers.decay, zero_scale=zero, name=name
   ),
   "group": lambda layers, zero, name: _GroupNorm(
     layers.groups, zero_scale=zero, name=name
@@ -252,12 +275,14 @@ class Layers(NamedTuple):
     groups: number of groups of group norm.
     standardised: whether conv and linear layers standardise their weights.
     axis: the device axis over which batch norm pools its statistics.
+    decay: what batch norm's running statistics keep of themselves in a step, in [0, 1).
   """
 
   norm_kind: str = "batch"
   groups: int = 16
   standardised: bool = False
   axis: str | None = None
+  decay: float = BATCH_NORM_DECAY
 
   def conv(self, channels: int, kernel: int, stride: int = 1, *, name: str) -> Conv2D:
     """A convolution without bias."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from byol_jax.errors import UserError
 from byol_jax.nets.heads import MLP
-from byol_jax.nets.layers import Layers, Linear
+from byol_jax.nets.layers import BATCH_NORM_DECAY, Layers, Linear
 from byol_jax.nets.normalise import at_least_float32
 from byol_jax.nets.resnet import ResNet
 
@@ -62,10 +62,12 @@ class EncoderNetwork(NamedTuple):
     init: as in `Networks`, of the encoder's modules alone.
     embed: (parameters, statistics, images [N, H, W, C]) -> the embedding [N, D], as in
       evaluation.
+    train: the same arguments -> (the embedding, statistics), as in training.
   """
 
   init: Callable[..., tuple[hk.Params, hk.State]]
   embed: Callable[..., jax.Array]
+  train: Callable[..., tuple[jax.Array, hk.State]]
 
 
 def make_networks(
@@ -135,13 +137,19 @@ def make_networks(
 
 
 def make_encoder(
-  encoder: Mapping[str, Any], precision: str = "float32"
+  encoder: Mapping[str, Any],
+  precision: str = "float32",
+  *,
+  axis: str | None = None,
+  decay: float = BATCH_NORM_DECAY,
 ) -> EncoderNetwork:
   """Builds the encoder alone, its modules named as in `make_networks`.
 
   Args:
     encoder: as for `make_networks`.
     precision: likewise.
+    axis: likewise.
+    decay: of batch norm's running statistics in training; see `Layers`.
 
   Raises:
     UserError: as `make_networks`.
@@ -149,7 +157,7 @@ def make_encoder(
   dtype = _dtype(precision)
 
   def run(images: jax.Array, is_training: bool) -> jax.Array:
-    encode = _component("encoder", ResNet, encoder, None)
+    encode = _component("encoder", ResNet, encoder, axis, decay)
     return at_least_float32(encode(images.astype(dtype), is_training))
 
   apply = _apply(run)
@@ -157,7 +165,12 @@ def make_encoder(
   def embed(params: hk.Params, stats: hk.State, images: jax.Array) -> jax.Array:
     return apply(params, stats, images, False)[0]
 
-  return EncoderNetwork(_initialiser(run), embed)
+  def train(
+    params: hk.Params, stats: hk.State, images: jax.Array
+  ) -> tuple[jax.Array, hk.State]:
+    return apply(params, stats, images, True)
+
+  return EncoderNetwork(_initialiser(run), embed, train)
 
 
 def _component(
@@ -165,13 +178,18 @@ def _component(
   module: type[M],
   description: Mapping[str, Any],
   axis: str | None,
+  decay: float = BATCH_NORM_DECAY,
   **rest: Any,
 ) -> M:
   """A module, its layers chosen by the description's first three settings."""
   settings = dict(description)
   try:
     layers = Layers(
-      settings.pop("norm"), settings.pop("groups"), settings.pop("standardised"), axis
+      settings.pop("norm"),
+      settings.pop("groups"),
+      settings.pop("standardised"),
+      axis,
+      decay,
     )
     return module(layers, **settings, **rest)
   except KeyError as error:

@@ -1,8 +1,8 @@
 """What accuracy means: top-1, top-5, mean per class, 11-point mean average precision.
 
 Each takes the scores of all classes, float [N, C], and what is true: the index of a
-class for each image, int [N], -1 for a class that has no score, or where images may be
-of several classes, bool [N, C].
+class for each image, int [N], or where images may be of several classes, bool [N, C].
+A class that has no score is a negative number, each its own.
 """
 
 from collections.abc import Callable

@@ -5,6 +5,7 @@ It knows no method: an experiment gives it a state, batches and a step.
 
 import contextlib
 import datetime
+import json
 import signal
 import statistics
 import threading
@@ -18,7 +19,7 @@ import ml_collections
 from absl import logging
 
 from byol_jax import parallel
-from byol_jax.errors import Stopped, UserError, check_at_least
+from byol_jax.errors import Diverged, Stopped, check_at_least
 from byol_jax.run import figures, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
@@ -82,13 +83,14 @@ def run(
     The summary, as in summary.json.
 
   Raises:
-    UserError: the loss is not finite, or a checkpoint cannot be written.
+    Diverged: the loss or an update is not finite.
+    UserError: a checkpoint cannot be written.
     Stopped: after a SIGTERM or Ctrl-C, once the state is saved.
   """
-  summary = run_dir.read_summary()
-  if parallel.agree(summary is not None):
+  text = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
+  if (before := json.loads(text)) is not None:
     logging.info("%s holds a complete run", run_dir.path)
-    return summary or {}
+    return before
   checkpoints = Checkpoints(run_dir.checkpoints, config.checkpoint.keep)
   try:
     state, monitor = _train(experiment, config, run_dir, checkpoints)
@@ -208,7 +210,7 @@ def _finite_report(
     return monitor.report(step)
   except NotFinite as error:
     checkpoints.wait()
-    raise UserError(
+    raise Diverged(
       f"{error}; {_last_good(checkpoints)}: lower the learning rate, or compute in"
       " float32, and start a new run"
     ) from error

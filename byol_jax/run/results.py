@@ -6,6 +6,8 @@ results.jsonl` makes a table of it. A line is a JSON object with
 format               `FORMAT`
 protocol, setting    what was done, and the values that the sweep has chosen
 data, train, test    the set and its splits
+valid                the split that settings were chosen by; None for a part of train
+images               how they were shown, where that changes the result; else None
 listing              SHA-256 of the set's listing: folders are all called "folder"
 metric, value        a key of `probes.METRICS`, and a number in [0, 1]
 test_images          of how many images it is

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from byol_jax.data import images, sources, tfds_sets
+from byol_jax.data import images, photos, sources, tfds_sets
+from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError
 from tests import prepared
 
@@ -143,6 +144,31 @@ def test_a_set_without_labels(tmp_path):
   source = _write_own(tmp_path, features, examples).split("train")
   assert source.num_classes is None
   assert source.labels.tolist() == [-1, -1]
+
+
+def test_images_of_several_classes(tmp_path, monkeypatch):
+  """As voc/2007 has them, in "labels"."""
+  monkeypatch.setattr(tfds_sets, "_BLOCK", 2)
+  png = prepared.encode(_noise(9, 14, 3))
+  classes = [[0, 2], [], [1], [0, 1, 2]]
+  features = {"image": tfds.features.Image(), "labels": tfds.features.Sequence(LABEL)}
+  examples = [[{"image": png, "labels": each} for each in classes]]
+  dataset = _write_own(tmp_path, features, examples, supervised=())
+  expected = [[c in each for c in range(3)] for each in classes]
+  np.testing.assert_array_equal(dataset.truth("train"), expected)
+  np.testing.assert_array_equal(dataset.truth("train[1:]"), expected[1:])
+  assert [dataset.split("train")[i][1] for i in range(4)] == [-1] * 4
+  with pytest.raises(UserError, match="it has train"):
+    dataset.truth("validation")
+  parts = WithParts(dataset, {"some": ("train", np.array([3, 1]))})
+  np.testing.assert_array_equal(parts.truth("some"), [expected[3], expected[1]])
+  np.testing.assert_array_equal(parts.truth("train[:2]"), expected[:2])
+
+
+def test_images_of_one_class_have_no_others(cifar10):
+  assert _open(cifar10.data_dir).truth("train") is None
+  assert WithParts(_open(cifar10.data_dir)).truth("train") is None
+  assert WithParts(photos.open_dataset()).truth("train") is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent import futures
 
 import pytest
 
@@ -110,3 +111,11 @@ def test_where_none_can_be_written_it_is_said_before_there_are_any(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot be written"):
       results.check(tmp_path / "results.jsonl")
+
+
+def test_several_append_side_by_side(tmp_path, monkeypatch):
+  monkeypatch.setattr(results.provenance, "commit", lambda: None)
+  path = tmp_path / "results.jsonl"
+  with futures.ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda i: results.append(path, result(seed=i)), range(60)))
+  assert sorted(each["seed"] for each in results.read(path)) == list(range(60))

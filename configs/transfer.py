@@ -1,0 +1,44 @@
+r"""Logistic regression on a frozen encoder, on other data sets (BYOL, App. D.2).
+
+  python -m byol_jax.main --config=configs/transfer.py:dtd --config.encoder=RUN
+
+After the colon: one of BYOL's twelve sets, several as in `dtd,pets`, or `all`; they,
+their splits and metrics are the table of experiments/transfer_sets.py. Without it the
+set is `data.name`, with `data.train`, `data.test`, and what is held out to choose by:
+`data.valid` or `data.held_out`.
+
+As in BYOL: features of images without augmentation, as the encoder gives them;
+multinomial logistic regression by L-BFGS; the strength is that of 45 which is best on
+the images held out, by the set's metric; then all is fitted anew with these, and
+tested once.
+
+Our choices, on which the paper is silent:
+
+- A strength is that of strength / 2 |W|^2 beside the mean cross-entropy; the bias is
+  free. Of equally good strengths the strongest is taken.
+- Images are the central crop with which the encoder is evaluated. BYOL resizes the
+  shorter side, and says nothing of a crop.
+- Images of several classes, those of VOC 2007, have a regression for each class, all of
+  one strength. What is marked as difficult in them counts like all else.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+from configs import evaluations
+
+
+def get_config(preset: str | None = None) -> ConfigDict:
+  """The config of one or more sets; of the embedded one if none is given."""
+  own = preset in (None, "", "embedded", "folder")
+  config = evaluations.base("transfer", preset if own else "folder")
+  # Keys of `transfer_sets.SETS`, or "all"; they fill in what is open in `data`.
+  config.set = config_dict.placeholder(str)
+  # A key of `probes.METRICS`; the set's own, if open.
+  config.metric = config_dict.placeholder(str)
+  if own:
+    config.metric = "top_1"
+  else:
+    config.set = preset
+    config.data.name = config_dict.placeholder(str)
+  config.strengths = tuple(10 ** (power / 4) for power in range(-24, 21))  # 1e-6 to 1e5
+  return config

@@ -1,0 +1,97 @@
+"""How an encoder is shown images that are not like its own, and which it has seen."""
+
+import contextlib
+
+import numpy as np
+from absl import logging
+
+from byol_jax.data import splits
+from byol_jax.data.sources import Dataset, Source, Unreadable
+from byol_jax.description import ImageForm
+from byol_jax.errors import UserError
+from experiments.choices import SAMPLE
+
+
+def conversion(source: Source, form: ImageForm, name: str) -> str | None:
+  """Says, and warns, that grey images are shown in colour, or small ones enlarged.
+
+  Args:
+    source: the images as they are.
+    form: what the encoder sees.
+    name: of the data set, for the messages.
+
+  Returns:
+    Such as "28 x 28 x 1 shown as 32 x 32 x 3", of 64 images in the middle; None where
+    images are of the encoder's size or larger, and have its channels.
+
+  Raises:
+    UserError: they have other channels, and are not grey ones for an encoder of RGB.
+  """
+  if source.channels != form.channels and (source.channels, form.channels) != (1, 3):
+    raise UserError(
+      f"the images of {name} have {source.channels} channels, and the encoder was"
+      f" trained on {form.channels}: choose another set, or another encoder"
+    )
+  height, width = _size(source)
+  if source.channels == form.channels and min(height, width) >= form.size:
+    return None
+  size = form.size
+  text = (
+    f"{height} x {width} x {source.channels} shown as {size} x {size} x {form.channels}"
+  )
+  logging.warning(
+    "%s: images are %s, which changes the accuracy: it is not that of an encoder of"
+    " such images",
+    name,
+    text,
+  )
+  return text
+
+
+def _size(source: Source) -> tuple[int, int]:
+  """Height and width, medians of a sample."""
+  sizes = []
+  for index in np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(int)).tolist():
+    with contextlib.suppress(Unreadable):
+      sizes.append(source[index][0].shape[:2])
+  if not sizes:
+    raise UserError(f"none of {SAMPLE} images can be read")
+  height, width = np.median(sizes, axis=0).astype(int).tolist()
+  return height, width
+
+
+def warn_if_shared(dataset: Dataset, test: str, other: str) -> None:
+  """Warns if images to test on are among others that classifiers are fitted to.
+
+  Args:
+    dataset: the images.
+    test: a split.
+    other: another one, to train on or to choose settings by.
+  """
+  count = _shared(dataset, test, other)
+  if count:
+    logging.warning(
+      "%s: %d of the %d images of %r, to test on, are in %r too, which is fitted to:"
+      " the accuracy says nothing of new images",
+      dataset.name,
+      count,
+      dataset.check(test),
+      test,
+      other,
+    )
+
+
+def _shared(dataset: Dataset, one: str, other: str) -> int:
+  """Number of images that are in two splits."""
+  try:
+    first, second = (
+      splits.resolve(dataset.name, spec, dataset.sizes) for spec in (one, other)
+    )
+  except UserError:  # of files of a split, whose sizes the set keeps to itself
+    return 0
+  return sum(
+    max(0, min(a.stop, b.stop) - max(a.start, b.start))
+    for name, a in first
+    for same, b in second
+    if name == same
+  )

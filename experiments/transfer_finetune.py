@@ -1,0 +1,89 @@
+"""Fine-tuning on other data sets: see configs/transfer_finetune.py."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from byol_jax import probes
+from byol_jax.errors import UserError
+from byol_jax.run.folder import RunDir
+from configs import transfer_finetune
+from experiments import frozen, sweep, transfer_sets, tuning
+from experiments.frozen import FIT, HELD_OUT, Subject
+from experiments.sweep import Splits, Sweep, Trial
+
+
+def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
+  """Evaluates one encoder or several, each on one set or several; the summary."""
+  example = tuning.example(transfer_finetune.get_config())
+  frozen.check(config, example, ("data.name", "metric", *tuning.MAY_BE_OPEN))
+  tuning.check(config)
+  grids = {"rates": config.rates, "weight_decays": config.weight_decays}
+  tuning.check_grid(may_be_0=("weight_decays",), **grids)
+  for one in transfer_sets.each_set(config).values():
+    _check_metric(one)
+  return frozen.each(config, run_dir, _evaluate_sets)
+
+
+def _check_metric(config: ConfigDict) -> None:
+  if config.metric not in probes.METRICS:
+    raise UserError(
+      f"there is no metric {config.metric!r}: choose one of {', '.join(probes.METRICS)}"
+    )
+
+
+def _evaluate_sets(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
+  """Evaluates one encoder: a single set in the run's folder, each of several within."""
+  configs = transfer_sets.each_set(config)
+  if len(configs) == 1:
+    return _evaluate(next(iter(configs.values())), run_dir)
+  return {key: _evaluate(one, run_dir.inside(key)) for key, one in configs.items()}
+
+
+def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
+  subject, splits = _opened(config, run_dir)
+  config = subject.config
+  trials = [
+    Trial(
+      each,
+      rate=each["rate"],
+      # So that as much is taken from a weight at all rates.
+      weight_decay=each["weight_decay"] / each["rate"],
+      steps=config.train.steps,
+    )
+    for each in sweep.grid(rate=config.rates, weight_decay=config.weight_decays)
+  ]
+  runs = Sweep(subject, trials, splits, [config.metric])
+  with frozen.begun(subject) as summary:
+    if summary:
+      return summary
+    found = runs.run()
+    value = found.test[config.metric]
+    frozen.record(
+      subject,
+      "transfer_finetune",
+      config.metric,
+      value,
+      test_images=found.test_images,
+      setting=found.trial.setting,
+    )
+    summary = {
+      "transfer_finetune": {"encoder": value},
+      "set": config.set or config.data.name,
+      "metric": config.metric,
+      **found.trial.setting,
+      "test_images": found.test_images,
+      "sweep": found.of_all,
+    }
+    return frozen.ended(subject, summary)
+
+
+def _opened(config: ConfigDict, run_dir: RunDir) -> tuple[Subject, Splits]:
+  """What is evaluated, and on which splits; of all of them the images with labels."""
+  several = probes.METRICS[config.metric].several
+  subject = frozen.subject(config, run_dir, several)
+  data = subject.config.data
+  train = data.train if data.valid is None else f"{data.train}+{data.valid}"
+  subject = tuning.labelled_alone(subject, FIT, HELD_OUT, train, data.test)
+  subject = tuning.with_choices(subject, train)
+  return subject, Splits(FIT, HELD_OUT, train)
