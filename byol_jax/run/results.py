@@ -45,6 +45,8 @@ _FORM: dict[str, Any] = {
   "test_images": int,
   "encoder": {"path": str, "checksum": str, "step": int, "network": dict},
   "config": dict,
+  "pretrained": (dict, type(None)),
+  "time": str,
 }
 _PRETRAINED = {"run": str, "config": dict}  # unless it is None
 _NOT_OF_THE_RESULT = ("byol_jax", "commit", "time")
@@ -147,7 +149,7 @@ def _parsed(path: Path, content: bytes) -> list[dict[str, Any]]:
 def _is_result(value: Any) -> bool:
   if not _fits(value, _FORM) or not 0 <= value["value"] <= 1:
     return False
-  return value.get("pretrained") is None or _fits(value["pretrained"], _PRETRAINED)
+  return value["pretrained"] is None or _fits(value["pretrained"], _PRETRAINED)
 
 
 def _fits(value: Any, form: Any) -> bool:
@@ -155,7 +157,7 @@ def _fits(value: Any, form: Any) -> bool:
   if not isinstance(form, Mapping):
     return isinstance(value, form)
   return isinstance(value, Mapping) and all(
-    _fits(value.get(name), each) for name, each in form.items()
+    name in value and _fits(value[name], each) for name, each in form.items()
   )
 
 

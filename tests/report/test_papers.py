@@ -23,8 +23,12 @@ CROPS = [0.08, 1.0]  # what fine-tuning chooses for images of 224 pixels
 
 
 def pretraining(system="byol", preset="imagenet-1000"):
-  config = importlib.import_module(f"configs.{system}").get_config(preset)
-  return resolved(config)
+  return config_of(system, preset)
+
+
+def config_of(file, preset):
+  """A config of configs/, as config.json has it."""
+  return resolved(importlib.import_module(f"configs.{file}").get_config(preset))
 
 
 def changed(config, name, value):
@@ -97,10 +101,7 @@ def test_an_encoder_of_another_step_network_or_origin_is_not_the_papers():
 
 def evaluation(experiment, preset, protocol, data, test, images, **settings):
   """A result of BYOL's encoder by a config of configs/."""
-  module = pytest.importorskip(f"configs.{experiment}")
-  config = resolved(module.get_config(preset))
-  if "encoder" not in config:
-    pytest.skip("an older evaluation")
+  config = config_of(experiment, preset)
   for name, value in settings.items():
     config = changed(config, name.replace("__", "."), value)
   about = {"protocol": protocol, "data": data, "test": test, "test_images": images}

@@ -67,12 +67,19 @@ def test_half_a_line_makes_way_and_a_whole_one_without_its_end_stays(tmp_path, c
     {"format": None},
     {"encoder": {"checksum": 3}},
     {"pretrained": []},
+    {"pretrained": {"run": "x"}},
+    {"time": None},
+    "pretrained",  # is not there
+    "time",
   ],
 )
 def test_damage_is_said_by_its_line_and_nothing_is_written(tmp_path, damage):
   path = tmp_path / "results.jsonl"
   results.append(path, result())
   line = json.loads(path.read_text())
+  if isinstance(damage, str):
+    del line[damage]
+    damage = {}
   if isinstance(damage, dict):
     damage = json.dumps(line | damage).encode()
   path.write_bytes(path.read_bytes() + damage + b"\n")
