@@ -59,7 +59,10 @@ def settings(line: Line) -> dict[str, Any]:
   if not line["pretrained"]:
     return {}
   found = ADDED | flat(line["pretrained"]["config"])
-  return {k: v for k, v in found.items() if not is_one_of(k, _NOT_OF_ENCODER)}
+  kept = {k: v for k, v in found.items() if not is_one_of(k, _NOT_OF_ENCODER)}
+  if found.get("data.name") == "folder":  # of other sets it only says where they lie
+    kept["data.data_dir"] = found.get("data.data_dir")
+  return kept
 
 
 def is_one_of(name: str, names: Iterable[str]) -> bool:

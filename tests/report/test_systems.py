@@ -66,6 +66,14 @@ def test_what_it_does_not_depend_on_makes_none(settings):
   assert list(named(*lines)) == ["bn"]
 
 
+def test_folders_of_images_are_told_apart_by_where_they_lie():
+  lines = [
+    result(run=f"{at}-seed0", settings={"data__name": "folder", "data__data_dir": at})
+    for at in ("cats", "dogs")
+  ]
+  assert list(named(*lines)) == ["cats", "dogs"]
+
+
 def test_equal_names_are_told_apart_by_as_much_of_the_path_as_it_takes():
   settings = [{"target__kind": kind} for kind in "abc"]
   runs = "/home/one/bn-seed0", "/home/two/bn-seed0", "/home/two/gn-seed0"
