@@ -93,6 +93,15 @@ def test_what_was_left_out_and_what_is_not_averaged_is_said():
   assert texts(*lines) == " ".join(results.page(lines)["reading"])
 
 
+def test_images_that_were_converted_are_said():
+  line = result(images="28 x 28 x 1 shown as 32 x 32 x 3")
+  expected = (
+    "bn, cifar10 test, 10000 images; fitted to train: images of 28 x 28 x 1 shown as"
+    " 32 x 32 x 3, which changes the accuracy."
+  )
+  assert results.page([line])["notes"] == [expected]
+
+
 def test_each_protocol_is_explained_once_and_unknown_ones_too():
   lines = [result(), result(0.1, 1), result(protocol="newer")]
   (knn, words), (newer, unknown) = results.page(lines)["protocols"]
