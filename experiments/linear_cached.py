@@ -40,7 +40,7 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
-  subject = _with_steps(frozen.subject(config, run_dir))
+  subject = with_steps(frozen.subject(config, run_dir))
   Classifiers(subject.config, [1.0])  # its settings are checked before anything runs
   with frozen.begun(subject) as summary:
     summary = summary or frozen.ended(subject, _summary(subject))
@@ -49,7 +49,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
     return summary
 
 
-def _with_steps(subject: Subject) -> Subject:
+def with_steps(subject: Subject) -> Subject:
   """With `train.steps`, as `Classifiers` wants them, and a batch size."""
   config = subject.config
   images = subject.dataset.check(config.data.train)

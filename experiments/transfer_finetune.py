@@ -26,11 +26,9 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 
 def _check_metric(config: ConfigDict) -> None:
-  known = [name for name, metric in probes.METRICS.items() if not metric.several]
-  if config.metric not in known:
+  if config.metric not in probes.METRICS:
     raise UserError(
-      f"metric is {config.metric!r} for {config.set or config.data.name}: fine-tuning"
-      f" has {', '.join(known)}"
+      f"there is no metric {config.metric!r}: choose one of {', '.join(probes.METRICS)}"
     )
 
 
@@ -82,7 +80,8 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 def _opened(config: ConfigDict, run_dir: RunDir) -> tuple[Subject, Splits]:
   """What is evaluated, and on which splits; of all of them the images with labels."""
-  subject = frozen.subject(config, run_dir)
+  several = probes.METRICS[config.metric].several
+  subject = frozen.subject(config, run_dir, several)
   data = subject.config.data
   train = data.train if data.valid is None else f"{data.train}+{data.valid}"
   subject = tuning.labelled_alone(subject, FIT, HELD_OUT, train, data.test)

@@ -56,6 +56,8 @@ def check_grid(may_be_0: Collection[str] = (), **values: Sequence[float]) -> Non
 def labelled_alone(subject: Subject, train: str, *others: str) -> Subject:
   """With splits or parts of the same names that have only images with labels.
 
+  Where images may be of several classes, all are left, and numbered.
+
   Args:
     subject: what is evaluated.
     train: a split or part to train on.
@@ -64,26 +66,28 @@ def labelled_alone(subject: Subject, train: str, *others: str) -> Subject:
   Raises:
     UserError: one has no labels, or those to train on are of one class.
   """
-  parts = {}
+  dataset, parts, several = subject.dataset, {}, False
   for name in (train, *others):
-    labels = labels_of(subject.dataset.split(name))
-    known = np.flatnonzero(labels >= 0)
-    if not len(known):
+    truth = dataset.truth(name)
+    if truth is None:
+      labels = labels_of(dataset.split(name))
+      known = np.flatnonzero(labels >= 0)
+      classes, images = len(np.unique(labels[known])), len(labels)
+    else:
+      several, images, known = True, len(truth), np.arange(len(truth))
+      classes = int(truth.any(axis=0).sum())
+    if not classes:
       raise UserError(f"the split {name!r} has no labels to evaluate with")
-    if len(known) < len(labels):
-      unknown = len(labels) - len(known)
-      logging.warning(
-        "%s: %d of %d images have no label, and are left out",
-        name,
-        unknown,
-        len(labels),
-      )
-      parts[name] = name, known
-    if name == train and len(np.unique(labels[known])) < 2:
+    if name == train and classes < 2:
       raise UserError(
         f"all images of {train!r} are of one class: name others as data.train"
       )
-  return subject._replace(dataset=WithParts(subject.dataset, parts))
+    if unknown := images - len(known):
+      logging.warning(
+        "%s: %d of %d images have no label, and are left out", name, unknown, images
+      )
+      parts[name] = name, known
+  return subject._replace(dataset=WithParts(dataset, parts, numbered=several))
 
 
 def with_choices(subject: Subject, train: str) -> Subject:

@@ -1,4 +1,4 @@
-"""Parts of a split: of its images some, or all in another number of channels."""
+"""Splits seen otherwise: some of their images, or all in another form."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,11 +10,10 @@ from byol_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-  """Some images of a source, in the order of `indices`, int [N]."""
+class _Seen:
+  """A source seen in another way: `place` and `look` say how."""
 
   source: Source
-  indices: np.ndarray
 
   @property
   def num_classes(self) -> int | None:
@@ -27,42 +26,10 @@ class Part:
     return self.source.channels
 
   def __len__(self) -> int:
-    return len(self.indices)
-
-  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    return self.source[int(self.indices[index])]
-
-  def reduced(
-    self, index: int, scale_for: Callable[[int, int], int]
-  ) -> tuple[np.ndarray, int]:
-    """See `Reducible.reduced`; as it is, where the source cannot."""
-    if isinstance(self.source, Reducible):
-      return self.source.reduced(int(self.indices[index]), scale_for)
-    return self[index]
-
-  def name(self, index: int) -> str:
-    """What the image is called in the source."""
-    return self.source.name(int(self.indices[index]))
-
-
-@dataclasses.dataclass(frozen=True)
-class InColour:
-  """Grey images as RGB, each value three times."""
-
-  source: Source
-  channels: int = 3
-
-  @property
-  def num_classes(self) -> int | None:
-    """That of the source."""
-    return self.source.num_classes
-
-  def __len__(self) -> int:
     return len(self.source)
 
   def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    image, label = self.source[index]
-    return image.repeat(3, axis=2), label
+    return self.look(*self.source[self.place(index)], index)
 
   def reduced(
     self, index: int, scale_for: Callable[[int, int], int]
@@ -70,12 +37,62 @@ class InColour:
     """See `Reducible.reduced`; as it is, where the source cannot."""
     if not isinstance(self.source, Reducible):
       return self[index]
-    image, label = self.source.reduced(index, scale_for)
-    return image.repeat(3, axis=2), label
+    return self.look(*self.source.reduced(self.place(index), scale_for), index)
 
   def name(self, index: int) -> str:
     """What the image is called in the source."""
-    return self.source.name(index)
+    return self.source.name(self.place(index))
+
+  def place(self, index: int) -> int:
+    """Where in the source an image is."""
+    return index
+
+  def look(self, image: np.ndarray, label: int, index: int) -> tuple[np.ndarray, int]:
+    """What becomes of an image and its label."""
+    del index
+    return image, label
+
+
+@dataclasses.dataclass(frozen=True)
+class Part(_Seen):
+  """Some images of a source, in the order of `indices`, int [N]."""
+
+  indices: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.indices)
+
+  def place(self, index: int) -> int:
+    """See `_Seen`."""
+    return int(self.indices[index])
+
+
+@dataclasses.dataclass(frozen=True)
+class InColour(_Seen):
+  """Grey images as RGB, each value three times."""
+
+  @property
+  def channels(self) -> int:
+    """Channels of every image."""
+    return 3
+
+  def look(self, image: np.ndarray, label: int, index: int) -> tuple[np.ndarray, int]:
+    """See `_Seen`."""
+    return image.repeat(3, axis=2), label
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbered(_Seen):
+  """Images whose label is their place, by which their classes can be looked up."""
+
+  @property
+  def num_classes(self) -> None:
+    """None: a place is no class."""
+    return None
+
+  def look(self, image: np.ndarray, label: int, index: int) -> tuple[np.ndarray, int]:
+    """See `_Seen`."""
+    return image, index
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +103,13 @@ class WithParts:
     dataset: the set.
     parts: name -> the split that it is a part of, and which of its images, int [N].
     channels: in how many all images are shown, where grey ones are wanted in colour.
+    numbered: whether labels are places in a split or part; see `truth`.
   """
 
   dataset: Dataset
   parts: Mapping[str, tuple[str, np.ndarray]] = dataclasses.field(default_factory=dict)
   channels: int | None = None
+  numbered: bool = False
   _opened: dict[str, Source] = dataclasses.field(
     default_factory=dict, init=False, repr=False, compare=False
   )
@@ -129,8 +148,8 @@ class WithParts:
     if indices is not None:
       source = Part(source, indices)
     if (source.channels, self.channels) == (1, 3):
-      return InColour(source)
-    return source
+      source = InColour(source)
+    return Numbered(source) if self.numbered else source
 
   def truth(self, spec: str) -> np.ndarray | None:
     """Of a split or a part, of which classes each image is; see `SeveralClasses`."""

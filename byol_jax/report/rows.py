@@ -10,6 +10,7 @@ from byol_jax.probes import METRICS
 from byol_jax.report import chance, evaluations, papers
 from byol_jax.report.papers import Number
 from byol_jax.report.systems import Line, System
+from byol_jax.run.folder import flat
 
 
 class Cell(NamedTuple):
@@ -99,10 +100,13 @@ def _how(line: Line) -> dict[str, Any]:
 
 
 def _images(line: Line) -> str:
+  config = flat(line["config"])
   name = line["data"]
   if name == "folder":
-    name = f"folder {Path(str(line['config']['data'].get('data_dir'))).name}"
+    name = f"folder {Path(str(config.get('data.data_dir'))).name}"
   test, images, train = (line[key] for key in ("test", "test_images", "train"))
+  if valid := config.get("data.valid"):
+    train += f" and {valid}"
   return f"{name} {test}, {images} images; fitted to {train}"
 
 

@@ -232,19 +232,35 @@ SETS = {
 }
 
 
-def _transfer_linear(name: str) -> dict[str, Any]:
-  """Logistic regression on a set: BYOL, App. D.2."""
+def _transfer(protocol: str, name: str, settings: dict[str, Any]) -> dict[str, Any]:
   found = SETS[name]
   held_out = "valid" if isinstance(found.held_out, str) else "held_out"
-  strengths = [10 ** (power / 4) for power in range(-24, 21)]
   return {
-    "protocol": "transfer_linear",
+    "protocol": protocol,
     "data": name,
     "train": "train",
     "test": found.test,
     "test_images": found.images,
-    "config": {f"data.{held_out}": found.held_out, "strengths": strengths},
+    "config": _as_recorded({"data": {held_out: found.held_out}, **settings}),
   }
+
+
+def _transfer_linear(name: str) -> dict[str, Any]:
+  """Logistic regression on a set: BYOL, App. D.2."""
+  strengths = [10 ** (power / 4) for power in range(-24, 21)]
+  return _transfer("transfer_linear", name, {"strengths": strengths})
+
+
+def _transfer_finetune(name: str) -> dict[str, Any]:
+  """Fine-tuning on a set: BYOL, App. D.3."""
+  settings = {
+    "view": _CROPS,
+    "optimiser": {"schedule": "cosine", "scale_with_batch": False, "momentum": 0.9},
+    "train": {"steps": 20_000, "batch_size": 256, "accumulate": 1},
+    "rates": [10 ** (power / 2) for power in range(-8, -1)],
+    "weight_decays": [0.0, *(10 ** (power / 2) for power in range(-12, -5))],
+  }
+  return _transfer("transfer_finetune", name, settings)
 
 
 LINEAR = ("linear", "linear, augmented", "linear, regularised", "linear, both")
@@ -258,9 +274,9 @@ _EVALUATIONS = {
   SEMI_SUPERVISED[1]: _semi_supervised("imagenet2012_subset/10pct", 0.1),
   SEMI_SUPERVISED[2]: _semi_supervised("imagenet2012", 1.0),
   **{f"transfer, linear: {name}": _transfer_linear(name) for name in SETS},
+  **{f"transfer, fine-tuned: {name}": _transfer_finetune(name) for name in SETS},
 }
-# Of no matter: what is drawn, and how it is computed. `train.epochs` gives the steps.
-_FREE = ("seed", "precision", "train.steps")
+_FREE = ("seed", "precision")
 
 
 def evaluation_of(line: Line) -> str | None:
@@ -269,6 +285,8 @@ def evaluation_of(line: Line) -> str | None:
   Of which encoder it is does not matter.
   """
   found = {k: v for k, v in evaluations.settings(line).items() if k not in _FREE}
+  if "train.epochs" in found:
+    found.pop("train.steps", None)  # which follow from them
   if line["protocol"] == "linear":
     found.pop("train.accumulate", None)  # of a frozen encoder it computes the same
   if found.get("augmentations") == "crops":

@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from byol_jax import parallel
+from byol_jax.data.parts import WithParts
 from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import Diverged
 from byol_jax.nets import model
@@ -20,12 +21,17 @@ CLASSES, RATE, DECAY = 4, 0.2, 0.5
 LABELS = np.array([0, 1, 2, 3, 0, 0, 0, 1])
 
 
-@pytest.fixture(scope="module")
-def encoder():
-  return encoders.make("batch", depth=10, stem="patch")
+TRUTH = np.arange(CLASSES) <= LABELS[:, None]  # class 0 is in every image
 
 
-def make(encoder, **changes):
+class OfSeveralClasses(ArrayDataset):
+  """The same images, of their class and all before it."""
+
+  def truth(self, spec):
+    return TRUTH
+
+
+def make(encoder, kind=ArrayDataset, **changes):
   """A run of 5 steps on eight images of noise, in batches of all of them."""
   images = encoders.images(encoder, len(LABELS))
   settings = {"weight_decay": DECAY, "statistics_decay": 0.75, "schedule": "cosine"}
@@ -51,14 +57,17 @@ def make(encoder, **changes):
     }
   )
   split = images, LABELS
-  return finetune.Finetune(
-    config, encoder, ArrayDataset("noise", {"train": split, "test": split})
-  )
+  dataset = kind("noise", {"train": split, "test": split})
+  parts = WithParts(dataset, numbered=kind is OfSeveralClasses)
+  return finetune.Finetune(config, encoder, parts)
 
 
 def on_devices(experiment, state, batch, devices):
   """A step, the batch spread over so many devices."""
-  split = jax.tree.map(lambda x: x.reshape(devices, 1, -1, *x.shape[3:]), batch)
+  split = {
+    name: x[:devices] if name == "truth" else x.reshape(devices, 1, -1, *x.shape[3:])
+    for name, x in batch.items()
+  }
   return jax.tree.map(lambda x: x[0], mapped(experiment)(state, split))
 
 
@@ -140,3 +149,20 @@ def test_the_encoder_outlives_its_runs(encoder):
     leaf.delete()
   kept = jax.tree.leaves((on_device.params, on_device.stats))
   assert not any(leaf.is_deleted() for leaf in kept)
+
+
+def test_images_of_several_classes_have_a_sigmoid_for_each(encoder):
+  # Every class has probability 1 / 2 at first.
+  experiment = make(encoder, OfSeveralClasses)
+  batch = next(experiment.batches(0))
+  after, scalars = on_devices(experiment, experiment.init(), batch, 2)
+  assert scalars["loss"] == pytest.approx(CLASSES * np.log(2))
+  bias = after.online["classifier"]["b"]
+  np.testing.assert_allclose(bias, 1.9 * RATE * (TRUTH.mean(0) - 1 / 2), rtol=1e-5)
+  experiment.config.metrics = ("average_precision_11",)
+  found = experiment.summarise(parallel.replicate(experiment.init()))
+  # All images have the same scores, so that wrong ones come first.
+  ranked = [np.arange(1, n + 1) / (8 - n + np.arange(1, n + 1)) for n in TRUTH.sum(0)]
+  assert found["average_precision_11"] == pytest.approx(
+    np.mean([each.max() for each in ranked])
+  )

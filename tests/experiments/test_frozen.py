@@ -91,7 +91,9 @@ def made_up(monkeypatch, images, labels):
 
 
 def subject(tmp_path, **data):
-  found = frozen.subject(config_of(GOLDEN, **data), RunDir(tmp_path / "out"))
+  config = config_of(GOLDEN, **data)
+  config.results = str(tmp_path / results.FILE)
+  found = frozen.subject(config, RunDir(tmp_path / "out"))
   found.run_dir.claim(found.config)
   return found
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from byol_jax import parallel
-from byol_jax.data.parts import WithParts
+from byol_jax.data.parts import InColour, Part, WithParts, known_labels
 from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import UserError
 from byol_jax.run import results, stored
 from byol_jax.run.folder import RunDir
 from experiments import classifiers, linear_eval
+from experiments.frozen import HELD_OUT
 from experiments.linear_eval import LinearEval, Sweep
 from tests import tiny
 from tests.formats import encoders
@@ -270,6 +271,16 @@ def test_what_labels_lack_is_said(config, tmp_path, caplog):
     subject.check_classes({"b": np.array([3, 3, 3, -1])})
   with pytest.raises(UserError, match="1 images of 'b' have no labels"):
     subject.check_classes({"b": np.array([-1])})
+
+
+def test_labels_are_known_where_no_image_has_to_be_read(config, tmp_path):
+  data = opened(config, tmp_path).dataset
+  whole = data.split("train[:64]")
+  assert data.split("train[:64]") is whole  # opened once
+  np.testing.assert_array_equal(known_labels(data.split(HELD_OUT)), whole.labels[58:])
+  grey = InColour(Part(whole, np.array([3, 1])))
+  np.testing.assert_array_equal(known_labels(grey), whole.labels[[3, 1]])
+  assert known_labels(Part(object(), np.arange(2))) is None
 
 
 def test_a_test_split_that_was_trained_on_is_said(config, tmp_path, caplog):

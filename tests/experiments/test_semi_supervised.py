@@ -22,17 +22,10 @@ class Killed(BaseException):
   """As by kill -9: nobody catches it."""
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-  path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
-  encoders.make("batch", depth=10, stem="patch").save(path)
-  return path
-
-
-def config(encoder, folder, **data):
+def config(encoder_file, folder, **data):
   """60 labelled images of 16 classes, 3 steps to fit to 44 of them and 4 to all."""
   config = config_file.get_config()
-  config.encoder = str(encoder)
+  config.encoder = str(encoder_file)
   config.results = str(folder / "results.jsonl")
   config.data.update({"labels": 0.02, "train": "train[:3000]", "test": "test[:40]"})
   config.data.update(data)
@@ -44,14 +37,14 @@ def config(encoder, folder, **data):
 
 
 @pytest.fixture(scope="module")
-def complete(encoder, tmp_path_factory):
+def complete(encoder_file, tmp_path_factory):
   """A sweep of two runs, one of which diverges: the folder and the summary."""
   folder = tmp_path_factory.mktemp("complete")
   run_dir = RunDir(folder / "run")
-  return folder, semi_supervised.run(config(encoder, folder), run_dir)
+  return folder, semi_supervised.run(config(encoder_file, folder), run_dir)
 
 
-def test_what_is_reported(complete, encoder):
+def test_what_is_reported(complete, encoder_file):
   folder, summary = complete
   assert (summary["rate"], summary["epochs"]) == (RATE, 1.0)
   assert (summary["labelled_images"], summary["test_images"]) == (60, 40)
@@ -66,7 +59,7 @@ def test_what_is_reported(complete, encoder):
     assert (line["metric"], line["test_images"]) == (name, 40)
   assert one["value"] == summary["semi_supervised"]["encoder"]
   assert five["value"] == summary["semi_supervised_top5"]["encoder"]
-  assert one["encoder"]["checksum"] == load_encoder(encoder).checksum
+  assert one["encoder"]["checksum"] == load_encoder(encoder_file).checksum
 
 
 def test_summaries_of_a_sweep_stay_and_its_checkpoints_do_not(complete):
@@ -78,17 +71,20 @@ def test_summaries_of_a_sweep_stay_and_its_checkpoints_do_not(complete):
     assert not (run / "checkpoints").exists()
 
 
-def test_the_fine_tuned_network_is_the_encoder_of_a_run(complete, encoder):
-  tuned, before = load_encoder(complete[0] / "run" / "final"), load_encoder(encoder)
+def test_the_fine_tuned_network_is_the_encoder_of_a_run(complete, encoder_file):
+  tuned, before = (
+    load_encoder(complete[0] / "run" / "final"),
+    load_encoder(encoder_file),
+  )
   images = encoders.images(before)
   assert tuned.step == 4
   assert not np.allclose(tuned(images), before(images), atol=1e-3)
 
 
-def test_a_second_start_does_nothing(complete, encoder, monkeypatch):
+def test_a_second_start_does_nothing(complete, encoder_file, monkeypatch):
   folder, summary = complete
   monkeypatch.setattr(finetune.Finetune, "init", None)
-  again = semi_supervised.run(config(encoder, folder), RunDir(folder / "run"))
+  again = semi_supervised.run(config(encoder_file, folder), RunDir(folder / "run"))
   assert again == summary
 
 
@@ -131,9 +127,9 @@ KILLS = {
 }
 
 
-def test_killed_anywhere_it_goes_on_to_the_same(complete, encoder, tmp_path):
+def test_killed_anywhere_it_goes_on_to_the_same(complete, encoder_file, tmp_path):
   start = lambda: semi_supervised.run(  # noqa: E731
-    config(encoder, tmp_path), RunDir(tmp_path / "run")
+    config(encoder_file, tmp_path), RunDir(tmp_path / "run")
   )
   for kill in KILLS.values():
     with pytest.MonkeyPatch.context() as patch:
@@ -147,9 +143,9 @@ def test_killed_anywhere_it_goes_on_to_the_same(complete, encoder, tmp_path):
   assert not (tmp_path / "run" / "sweep" / GOOD / "checkpoints").exists()
 
 
-def test_a_final_run_that_diverges_says_so(encoder, tmp_path):
+def test_a_final_run_that_diverges_says_so(encoder_file, tmp_path):
   # The only rate, so that there is no sweep.
-  alone = config(encoder, tmp_path)
+  alone = config(encoder_file, tmp_path)
   alone.rates = (TOO_HIGH,)
   with pytest.raises(Diverged, match=r"inf at step 1; no checkpoint in .*: lower"):
     semi_supervised.run(alone, RunDir(tmp_path / "run"))
@@ -157,10 +153,10 @@ def test_a_final_run_that_diverges_says_so(encoder, tmp_path):
   assert not (tmp_path / "results.jsonl").exists()
 
 
-def test_a_sweep_of_which_all_runs_diverge_says_so(encoder, tmp_path, monkeypatch):
+def test_a_sweep_of_which_all_runs_diverge_says_so(encoder_file, tmp_path, monkeypatch):
   monkeypatch.setattr(sweep.Sweep, "_run", lambda *_, **__: {"diverged": "loss is nan"})
   with pytest.raises(Diverged, match="all 2 runs of the sweep have diverged: give low"):
-    semi_supervised.run(config(encoder, tmp_path), RunDir(tmp_path / "run"))
+    semi_supervised.run(config(encoder_file, tmp_path), RunDir(tmp_path / "run"))
 
 
 def images(labels, channels=3):
@@ -234,12 +230,16 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_line_and_writes_nothing(name, encoder, tmp_path, monkeypatch):
+def test_bad_input_is_one_line_and_writes_nothing(
+  name, encoder_file, tmp_path, monkeypatch
+):
   edit, splits, message = BAD[name]
   splits = splits if isinstance(splits, dict) else images(splits)
   own = sources.ArrayDataset("own", splits)
   monkeypatch.setitem(datasets.DATASETS, "own", lambda data_dir: own)
-  bad = config(encoder, tmp_path, name="own", train="train", test="test", labels=1.0)
+  bad = config(
+    encoder_file, tmp_path, name="own", train="train", test="test", labels=1.0
+  )
   edit(bad)
   with pytest.raises(UserError, match=message) as raised:
     semi_supervised.run(bad, RunDir(tmp_path / "run"))
@@ -247,20 +247,20 @@ def test_bad_input_is_one_line_and_writes_nothing(name, encoder, tmp_path, monke
   assert not list(tmp_path.iterdir())
 
 
-def opened(encoder, folder, splits, monkeypatch, **data):
+def opened(encoder_file, folder, splits, monkeypatch, **data):
   """Labels of each part that an evaluation of such images has."""
   own = sources.ArrayDataset("own", splits)
   monkeypatch.setitem(datasets.DATASETS, "own", lambda data_dir: own)
-  wanted = config(encoder, folder, name="own", train="train", test="test", **data)
+  wanted = config(encoder_file, folder, name="own", train="train", test="test", **data)
   made = semi_supervised._with_labelled(wanted, RunDir(folder / "run"), True)
   parts = (semi_supervised.LABELLED, frozen.FIT, frozen.HELD_OUT)
   return [made.dataset.split(part).labels for part in parts], made
 
 
-def test_of_few_labels_one_a_class_is_held_out(encoder, tmp_path, monkeypatch):
+def test_of_few_labels_one_a_class_is_held_out(encoder_file, tmp_path, monkeypatch):
   labels = np.repeat(np.arange(10), 20)
   (every, fit, held_out), made = opened(
-    encoder, tmp_path, images(labels), monkeypatch, labels=0.1
+    encoder_file, tmp_path, images(labels), monkeypatch, labels=0.1
   )
   np.testing.assert_array_equal(np.bincount(every), [2] * 10)
   np.testing.assert_array_equal(np.bincount(fit), [1] * 10)
@@ -269,18 +269,20 @@ def test_of_few_labels_one_a_class_is_held_out(encoder, tmp_path, monkeypatch):
   assert not np.intersect1d(*places).size
 
 
-def test_of_many_labels_a_tenth_is_held_out(encoder, tmp_path, monkeypatch):
+def test_of_many_labels_a_tenth_is_held_out(encoder_file, tmp_path, monkeypatch):
   labels = [0] * 10 + [1] * 190
   (every, _, held_out), _ = opened(
-    encoder, tmp_path, images(labels), monkeypatch, labels=0.5
+    encoder_file, tmp_path, images(labels), monkeypatch, labels=0.5
   )
   np.testing.assert_array_equal(np.bincount(every), [10, 90])
   np.testing.assert_array_equal(np.bincount(held_out), [5, 5])
 
 
-def test_images_without_a_label_are_left_out(encoder, tmp_path, monkeypatch, caplog):
+def test_images_without_a_label_are_left_out(
+  encoder_file, tmp_path, monkeypatch, caplog
+):
   splits = images([-1, 0, 1] * 20)
-  (every, _, _), made = opened(encoder, tmp_path, splits, monkeypatch, labels=1.0)
+  (every, _, _), made = opened(encoder_file, tmp_path, splits, monkeypatch, labels=1.0)
   np.testing.assert_array_equal(np.bincount(every), [20, 20])
   assert "train: 20 of 60 images have no label, and are left out" in caplog.text
   assert made.dataset.check("train") == 40
@@ -297,7 +299,7 @@ def test_images_without_a_label_are_left_out(encoder, tmp_path, monkeypatch, cap
   ],
 )
 def test_imagenets_labels_are_those_of_the_published_lists(
-  encoder, tmp_path, monkeypatch, name, labels, opened
+  encoder_file, tmp_path, monkeypatch, name, labels, opened
 ):
   asked = []
 
@@ -307,7 +309,7 @@ def test_imagenets_labels_are_those_of_the_published_lists(
 
   monkeypatch.setattr(datasets, "open_dataset", open_dataset)
   wanted = config(
-    encoder, tmp_path, name=name, train="train", test="test", labels=labels
+    encoder_file, tmp_path, name=name, train="train", test="test", labels=labels
   )
   wanted = semi_supervised._published(wanted)
   made = semi_supervised._with_labelled(wanted, RunDir(tmp_path / "run"), True)

@@ -90,6 +90,11 @@ def test_a_folder_is_named():
   assert rows_of(line)[0].images == "folder flowers test, 10000 images; fitted to train"
 
 
+def test_a_split_to_choose_by_is_fitted_to_in_the_end():
+  line = result(config__data={"valid": "validation"})
+  assert rows_of(line)[0].images.endswith("; fitted to train and validation")
+
+
 def test_shares_of_labels_are_in_the_title():
   lines = [
     result(protocol="semi_supervised", config__data={"labels": share})

@@ -117,5 +117,5 @@ def test_several_append_side_by_side(tmp_path, monkeypatch):
   monkeypatch.setattr(results.provenance, "commit", lambda: None)
   path = tmp_path / "results.jsonl"
   with futures.ThreadPoolExecutor(8) as pool:
-    list(pool.map(lambda i: results.append(path, result(value=i)), range(60)))
-  assert sorted(each["value"] for each in results.read(path)) == list(range(60))
+    list(pool.map(lambda i: results.append(path, result(seed=i)), range(60)))
+  assert sorted(each["seed"] for each in results.read(path)) == list(range(60))
