@@ -221,6 +221,11 @@ BAD = {
     TWO,
     "batch_size is 1: give",
   ),
+  "the list of another share": (
+    change_data(name="imagenet2012_subset/1pct", labels=0.1),
+    TWO,
+    "has 0.01 of ImageNet's labels, and data.labels is 0.1: give data.labels=0.01",
+  ),
   "no averages": (
     lambda c: c.optimiser.update(statistics_decay=1.0),
     TWO,
@@ -293,6 +298,7 @@ def test_images_without_a_label_are_left_out(
   [
     ("imagenet2012", 0.01, "imagenet2012_subset/1pct"),
     ("imagenet2012:5.1.0", 0.1, "imagenet2012_subset/10pct"),
+    ("imagenet2012_subset/1pct:5.0.0", 0.01, "imagenet2012_subset/1pct:5.0.0"),
     ("imagenet2012", 0.05, "imagenet2012"),
     ("imagenet2012", 1.0, "imagenet2012"),
     ("cifar10", 0.01, "cifar10"),
