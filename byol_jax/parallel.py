@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -278,6 +279,29 @@ def text_from_first_host(read: Callable[[], str]) -> str:
   text = texts[0] if texts else bytes(int(found[1]))
   sent = multihost_utils.broadcast_one_to_all(np.frombuffer(text, np.uint8))
   return bytes(np.asarray(sent)).decode()
+
+
+def arrays_from_first_host(
+  read: Callable[[], Mapping[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+  """Reads arrays by name on the first host; they are the result on every host.
+
+  Raises:
+    UserError: `read` has raised one; on every host.
+  """
+  if jax.process_count() == 1:
+    return dict(read())
+  found: dict[str, np.ndarray] = {}
+
+  def look() -> str:
+    found.update(read())
+    return json.dumps({name: [str(x.dtype), x.shape] for name, x in found.items()})
+
+  shapes = json.loads(text_from_first_host(look))
+  template: Any = {
+    name: jax.ShapeDtypeStruct(shape, dtype) for name, (dtype, shape) in shapes.items()
+  }
+  return _broadcast(found or None, template)
 
 
 def _broadcast(state: Any, template: State) -> State:

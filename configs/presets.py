@@ -34,7 +34,7 @@ def imagenet(epochs: int) -> ConfigDict:
       --config.data.data_dir=DIR --config.train.precision=bfloat16 \
       --config.train.accumulate=8
     python -m byol_jax.main --config=configs/linear_eval.py:imagenet \
-      --config.data.data_dir=DIR --config.pretrained=RUN
+      --config.data.data_dir=DIR --config.encoder=RUN
 
   8 microbatches are for 8 GPUs, whose 512 images each do not fit otherwise; 16 chips of
   a TPU v4-32 take 4, the papers' 512 cores 1. Batch norm (configs/byol.py) then sees
@@ -150,7 +150,7 @@ def cifar10(epochs: int = 200) -> ConfigDict:
 
     python -m byol_jax.main --config=configs/byol.py:cifar10 --config.data.data_dir=DIR
     python -m byol_jax.main --config=configs/linear_eval.py:cifar10 \
-      --config.data.data_dir=DIR --config.pretrained=RUN
+      --config.data.data_dir=DIR --config.encoder=RUN
 
   `cifar10-800` is the same for 800 epochs.
 

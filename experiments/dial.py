@@ -22,7 +22,8 @@ from byol_jax.errors import UserError, check_at_least
 from experiments import choices
 
 _FEWEST = 10  # images to train on
-# Settings that `fill_evaluation` chooses.
+_EPOCHS = 80.0  # of a linear evaluation: BYOL, App. C.1
+# Settings that may be open in a linear evaluation; `fill_evaluation` chooses them.
 EVALUATION_CHOICES = (
   "data.train",
   "data.test",
@@ -32,6 +33,9 @@ EVALUATION_CHOICES = (
   "data.std",
   "data.workers",
   "train.batch_size",
+  "train.steps",
+  "train.epochs",
+  "eval.every_steps",
 )
 
 
@@ -85,10 +89,16 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
     ),
   }
   with config.unlocked(), config.ignore_type():
-    for name in EVALUATION_CHOICES:
+    for name, rule in rules.items():
       if _get(config, name) is None:
-        _set(config, name, rules[name]())
-  return with_steps(config, dataset)
+        _set(config, name, rule())
+    if config.train.steps is None and config.train.epochs is None:
+      _set(config, "train.epochs", (_EPOCHS, "the paper's"))
+  config = with_steps(config, dataset)
+  with config.unlocked(), config.ignore_type():
+    if config.eval.every_steps is None:
+      _set(config, "eval.every_steps", (-(-config.train.steps // 8), "8 times"))
+  return config
 
 
 def with_steps(config: Config, dataset: Dataset) -> Config:

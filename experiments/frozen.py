@@ -2,10 +2,11 @@
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +15,9 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import description, diagnostics, parallel
+from byol_jax import diagnostics, features, parallel
 from byol_jax.data import datasets
-from byol_jax.data.parts import WithParts, fit_and_held_out
+from byol_jax.data.parts import Part, WithParts, fit_and_held_out
 from byol_jax.data.sources import Dataset
 from byol_jax.disk import absolute, read_json
 from byol_jax.embed import files
@@ -25,21 +26,31 @@ from byol_jax.errors import UserError
 from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
-from byol_jax.run.folder import RunDir
-from experiments import choices, inputs, shown
+from byol_jax.run.folder import RunDir, resolved
+from experiments import choices, inputs, settings, shown
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
-MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
+_MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
 _COLLAPSED = 0.99  # common part of the features
 
 Summary = dict[str, Any]
+
+
+class Features(NamedTuple):
+  """Of the images of a split that have a label: float32 [N, D], and int [N].
+
+  The label of a set whose images are of several classes each is bool [N, C].
+  """
+
+  embedding: np.ndarray
+  label: np.ndarray
 
 
 class Subject(NamedTuple):
   """An encoder, and the images that it is evaluated on.
 
   Attributes:
-    config: of the evaluation, with no split left open.
+    config: of the evaluation, with no split left open, and the encoder's checksum.
     encoder: the encoder.
     dataset: the images, with the parts `FIT`, to fit to, and `HELD_OUT`, to choose
       settings by: of `config.data.train`, or all of that and `config.data.valid`.
@@ -53,41 +64,88 @@ class Subject(NamedTuple):
   run_dir: RunDir
   shown: str | None
 
-  def features(self, split: str) -> files.Features:
-    """Features of a split or part, kept in the run's folder: a killed run goes on.
-
-    Their label is int [N], or of a set whose images are of several classes bool [N, C].
-    """
+  def features(self, split: str) -> Features:
+    """Features of a split or part, kept in the run's folder: a killed run goes on."""
     name = "".join(c if c.isalnum() else "_" for c in split)
     path = self.run_dir.path / "features" / f"{name}.npz"
     if not parallel.agree(path.exists()):
-      path.parent.mkdir(parents=True, exist_ok=True)
+      if self.run_dir.writes:
+        path.parent.mkdir(parents=True, exist_ok=True)
       batch_size = self.config.eval.batch_size
       write_features(
         self.encoder, self.dataset, path, split=split, batch_size=batch_size
       )
-    found = files.read_features(path)
-    if found.provenance["encoder"]["checksum"] != f"sha256:{self.encoder.checksum}":
-      raise UserError(
-        f"{path} is of another encoder than {self.config.encoder} is now: choose"
-        " another --workdir"
-      )
-    common = float(diagnostics.common_part(jnp.asarray(found.embedding[:10_000])))
-    if common > _COLLAPSED:
-      logging.warning(
-        "%s: the encoder has collapsed, or was not trained: %.4f of the features is the"
-        " same for all images (common part)",
-        split,
-        common,
-      )
+    found = Features(**parallel.arrays_from_first_host(lambda: self._read(path)))
+    _say_if_collapsed(found.embedding[:10_000], split)
     if (truth := self.dataset.truth(split)) is None:
       return _labelled(found, split)
     if not truth.any():
       raise UserError(f"the split {split!r} has no labels to evaluate with")
     return found._replace(label=truth)
 
+  def _read(self, path: Path) -> dict[str, np.ndarray]:
+    found = files.read_features(path)
+    return {"embedding": found.embedding, "label": found.label}
 
-def _labelled(found: files.Features, split: str) -> files.Features:
+  def look(self, split: str, images: int = 256) -> None:
+    """Says whether the encoder has collapsed, by the first images of a split.
+
+    Raises:
+      UserError: its features of them are not finite.
+    """
+    source = self.dataset.split(split)
+    part = Part(source, np.arange(min(images, len(source))))
+    batch_size = parallel.device_multiple(len(part))
+    embedding = features.of_encoder(self.encoder, part, batch_size)["embedding"]
+    if not np.isfinite(embedding).all():
+      raise UserError(
+        f"features of {self.config.encoder} are NaN or infinite: the network has"
+        " diverged; take an earlier checkpoint of its run"
+      )
+    _say_if_collapsed(embedding, split)
+
+  def check_classes(self, labels: Mapping[str, np.ndarray]) -> None:
+    """Warns of classes that a split or part lacks, and of images without a label.
+
+    Args:
+      labels: int [N] of each split or part, by its name; -1 is no label.
+
+    Raises:
+      UserError: one has images of fewer than two classes.
+    """
+    classes = self.dataset.split(self.config.data.train).num_classes or 0
+    for name, of_part in labels.items():
+      there = np.unique(of_part[of_part >= 0])
+      if len(there) < 2:
+        what = "one class alone" if len(there) else "no labels"
+        raise UserError(
+          f"the {len(of_part)} images of {name!r} have {what}: give images of two"
+          " classes or more"
+        )
+      if unknown := np.sum(of_part < 0):
+        logging.warning("%r: %d images have no label, and teach nothing", name, unknown)
+      if absent := sorted(set(range(classes)) - set(there.tolist())):
+        logging.warning(
+          "%d of %d classes have no image in %r, such as class %d",
+          len(absent),
+          classes,
+          name,
+          absent[0],
+        )
+
+
+def _say_if_collapsed(embedding: np.ndarray, split: str) -> None:
+  common = float(diagnostics.common_part(jnp.asarray(embedding)))
+  if common > _COLLAPSED:
+    logging.warning(
+      "%s: the encoder has collapsed, or was not trained: %.4f of the features is the"
+      " same for all images (common part)",
+      split,
+      common,
+    )
+
+
+def _labelled(found: Features, split: str) -> Features:
   """Those of images with a label."""
   known = found.label >= 0
   if known.all():
@@ -100,23 +158,20 @@ def _labelled(found: files.Features, split: str) -> files.Features:
   )
   if known.sum() < 2:
     raise UserError(f"the split {split!r} has no labels to evaluate with")
-  return found._replace(
-    embedding=found.embedding[known], path=found.path[known], label=found.label[known]
-  )
+  return Features(*(values[known] for values in found))
 
 
-def together(one: files.Features, other: files.Features) -> files.Features:
+def together(one: Features, other: Features) -> Features:
   """The features of two parts, one after the other."""
-  return one._replace(
-    embedding=np.concatenate([one.embedding, other.embedding]),
-    path=np.concatenate([one.path, other.path]),
-    label=np.concatenate([one.label, other.label]),
-  )
+  return Features(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
 
 
 @contextlib.contextmanager
 def begun(subject: Subject) -> Iterator[Summary | None]:
-  """Holds the folder for an evaluation; its summary, if it is complete."""
+  """Holds the folder for an evaluation; its summary, if it is complete.
+
+  All hosts have it then, also those that do not see the folder.
+  """
   with subject.run_dir as run_dir:
     run_dir.claim(subject.config, subject.dataset.listing())
     yield summary_of(run_dir)
@@ -135,6 +190,14 @@ def ended(subject: Subject, summary: Summary) -> Summary:
   if subject.run_dir.writes:
     shutil.rmtree(subject.run_dir.path / "features", ignore_errors=True)
   return summary
+
+
+def check(
+  config: ConfigDict, example: ConfigDict, may_be_open: Collection[str] = ()
+) -> None:
+  """Refuses a config that has not the settings of an example; see `settings.check`."""
+  example.data.held_out = 1
+  settings.check(config, example, {*_MAY_BE_OPEN, *may_be_open})
 
 
 def each(
@@ -186,7 +249,11 @@ def _find(pattern: str) -> dict[str, str] | None:
 
 
 def _is_encoder(path: str) -> bool:
-  return saved.is_file(path) or (Path(path) / description.FILE).exists()
+  """Whether it is a file of one, or a pretraining run, of any version."""
+  if os.path.isfile(path):
+    return path.endswith(saved.SUFFIX)
+  config = Path(path) / "config.json"
+  return config.exists() and read_json(config).get("experiment") == "pretrain"
 
 
 def subject(
@@ -204,21 +271,32 @@ def subject(
   """
   encoder = load_encoder(config.encoder, config.which, config.precision)
   dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
-  inputs.check_folder(run_dir, dataset)
+  # No run goes on, or is taken for complete, with another encoder.
+  before = inputs.check_folder(run_dir, dataset) or {}
+  checksums = before.get("encoder_checksum"), encoder.checksum
+  if before.get("encoder") == config.encoder and checksums[0] != checksums[1]:
+    raise UserError(
+      f"{config.encoder} is another encoder than it was when {run_dir.path} began:"
+      " choose another --workdir"
+    )
   config = config.copy_and_resolve_references()
   with config.unlocked(), config.ignore_type():
     if config.data.train is None:
       config.data.train, _ = choices.train_split(dataset)
     if config.data.test is None:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
+    config.encoder_checksum = encoder.checksum
+  if run_dir.writes:
+    results.check(config.results)
   dataset.check(config.data.test)
   form = encoder.description.image
   with_parts = WithParts(dataset, _parts(dataset, config), form.channels)
   source = dataset.split(config.data.train)
   if several_classes and with_parts.truth(config.data.train) is None:
     raise UserError(f"{dataset.name} has no images of several classes to evaluate with")
-  if not several_classes and not source.num_classes:
-    raise UserError(f"{dataset.name} has no labels, one an image, to evaluate with")
+  if not several_classes and (source.num_classes or 0) < 2:
+    what = "one class alone" if source.num_classes else "no labels, one an image"
+    raise UserError(f"{dataset.name} has {what}: give images of two classes or more")
   conversion = shown.conversion(source, form, dataset.name)
   for name in filter(None, (config.data.train, config.data.valid)):
     shown.warn_if_shared(dataset, config.data.test, name)
@@ -264,6 +342,7 @@ def record(
   if not found.run_dir.writes:
     return
   config, about = found.config, found.encoder.description
+  listing = sorted(found.dataset.listing())
   results.append(
     config.results,
     {
@@ -274,6 +353,7 @@ def record(
       "train": config.data.train,
       "valid": config.data.valid,
       "test": config.data.test,
+      "listing": hashlib.sha256("\n".join(listing).encode()).hexdigest(),
       "metric": metric,
       "value": value,
       "test_images": test_images,
@@ -283,23 +363,20 @@ def record(
         "step": found.encoder.step,
         "network": dict(about.network),
       },
-      "pretrained": _pretrained(config.encoder),
       "seed": config.seed,
       "run": str(found.run_dir.path),
+      "config": resolved(config),
+      "pretrained": _pretrained(config.encoder),
     },
   )
 
 
 def _pretrained(path: str) -> dict[str, Any] | None:
-  """Of the encoder of a run: its config, without what says where and how fast."""
+  """The folder and the config of the run that an encoder is of; None for a file."""
   folder = absolute(path)
+  if saved.is_file(folder):
+    return None
   for place in (folder, *folder.parents[:2]):
     if (place / "config.json").exists():
-      config = read_json(place / "config.json")
-      kept = ("seed", "objective", "target", "bn_init", "train", "optimiser")
-      about = {name: config.get(name) for name in kept}
-      return about | {
-        "data": config["data"]["name"],
-        "augmentations": config.get("augmentations"),
-      }
+      return {"run": str(place), "config": read_json(place / "config.json")}
   return None

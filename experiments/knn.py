@@ -7,18 +7,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from byol_jax import parallel, probes
-from byol_jax.embed.files import Features
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
 from configs import knn
-from experiments import frozen, settings
+from experiments import frozen
+from experiments.frozen import Features
 
 Setting = tuple[int, float]  # k and temperature
 
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several; the summary."""
-  settings.check(config, knn.get_config(), frozen.MAY_BE_OPEN)
+  frozen.check(config, knn.get_config())
   _check(config)
   return frozen.each(config, run_dir, _evaluate)
 

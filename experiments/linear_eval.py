@@ -1,6 +1,6 @@
-"""Linear evaluation on a frozen encoder (BYOL, section 4 and App. C.1)."""
+"""Linear evaluation of a frozen encoder: see configs/linear_eval.py."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,186 +8,290 @@ import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
+from absl import logging
+from ml_collections import ConfigDict
 
 from byol_jax import features, optim, parallel
-from byol_jax.data import datasets, views
+from byol_jax.data import views
+from byol_jax.data.labelled import known_labels
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
-from byol_jax.pretrained import load_encoder
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
-from experiments import dial, inputs, optimisers, settings
+from experiments import classifiers, dial, frozen
+from experiments.augmented import Augmented
+from experiments.classifiers import Accuracies, Classifiers, Scalars, Weights
+from experiments.frozen import Subject
 from experiments.inputs import Inputs
 
-Scalars = dict[str, jax.Array]
-Classifier = dict[str, dict[str, jax.Array]]
+# What `augmentations` leaves of `view`: a row of BYOL's table 17.
+_AUGMENTATIONS = {"crops": "crop_flip", "pretraining": "all"}
+
+FrozenParts = tuple[hk.Params, hk.State]
 
 
 class State(NamedTuple):
-  """What is evaluated, and what has been learned on top of it.
+  """What has been learned on top of the encoder, of which nothing is in it.
 
   Attributes:
     step: number of updates made.
-    online: parameters of the pretrained encoder, frozen.
-    online_stats: its running statistics, frozen too.
-    classifier: weight "w" [D, classes] and bias "b" [classes].
-    optimiser: the optimiser's state.
+    classifiers: see `Classifiers.init`.
+    optimiser: the optimisers' state.
   """
 
   step: jax.Array
-  online: hk.Params
-  online_stats: hk.State
-  classifier: Classifier
+  classifiers: Weights
   optimiser: optax.OptState
 
 
 class LinearEval:
-  """Trains a linear classifier on the encoder of a pretraining run."""
+  """Trains a linear classifier on a frozen encoder, and tests it at the end."""
 
-  def __init__(self, config: ml_collections.ConfigDict, run_dir: RunDir | None = None):
-    """Opens the data and reads the encoder; writes nothing."""
-    example = linear_eval.get_config()
-    example.train.epochs = 1.0
-    settings.check(config, example, {"train.epochs", *dial.EVALUATION_CHOICES})
-    if not config.pretrained:
-      raise UserError("name the run to evaluate, as in --config.pretrained=FOLDER")
-    dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
-    if run_dir:
-      inputs.check_folder(run_dir, dataset)
-    self.encoder = load_encoder(config.pretrained, precision=config.train.precision)
+  def __init__(
+    self,
+    subject: Subject,
+    rates: Sequence[float],
+    held_out: Sequence[Accuracies] = (),
+  ):
+    """Opens the data; compiles and writes nothing.
+
+    Args:
+      subject: with a config without open settings.
+      rates: the learning rates.
+      held_out: what the sweep has found, for the summary.
+    """
+    self.config = config = subject.config
+    self.encoder = subject.encoder
+    self.held_out = list(held_out)
     image = self.encoder.description.image
-    self.config = config = dial.fill_evaluation(config, dataset, image)
-    _check_same_images(image, config.data)
-    splits = [config.data.test]
-    self.inputs = Inputs(config, dataset, splits, channels=image.channels)
-    if not self.inputs.classes:
-      raise UserError(f"{config.data.name} has no labels to evaluate with")
-    self.view = views.from_settings(config.view)
-    self.optimiser, self.learning_rate = optimisers.from_config(config)
+    self.inputs = Inputs(config, subject.dataset, [config.data.test], image.channels)
+    view = views.from_settings(config.view)
+    self.view = views.reduced(view, _AUGMENTATIONS[config.augmentations])
+    self.augmented = Augmented(config.seed, {"view1": self.view})
+    self.classifiers = Classifiers(config, rates)
     self._extractor = features.gathered(self._forward)
 
   def init(self) -> State:
-    """The state at step 0: a classifier of zeros."""
-    classes = self.inputs.classes
-    weights = jnp.zeros((self.encoder.features, classes))
-    classifier = {"classifier": {"w": weights, "b": jnp.zeros(classes)}}
-    return State(
-      jnp.zeros((), jnp.int32),
-      self.encoder.params,
-      self.encoder.stats,
-      classifier,
-      self.optimiser.init(classifier),
-    )
+    """The state at step 0: classifiers of zeros."""
+    zeros = self.classifiers.init(self.encoder.features, self.inputs.classes or 0)
+    return State(jnp.zeros((), jnp.int32), *zeros)
 
   def batches(self, first_step: int) -> Iterator[chex.ArrayTree]:
-    """Batches for the steps from `first_step` on, sharded over the devices."""
-    return self.inputs.batches([self.view], first_step)
+    """Batches from `first_step` on, sharded over the devices, each with the encoder."""
+    # In the batch, as the state is saved, and a constant would be compiled.
+    encoder = parallel.copy_to_each((self.encoder.params, self.encoder.stats))
+    batches = self.inputs.batches([self.view], first_step)
+    return (batch | {"encoder": encoder} for batch in batches)
 
-  def step(
-    self, state: State, batch: chex.ArrayTree
-  ) -> tuple[State, dict[str, jax.Array]]:
-    """One update of the classifier; see `Pretrain.step`, with one view."""
-
-    def loss_fn(
-      classifier: Classifier, microbatch: dict[str, jax.Array]
-    ) -> tuple[jax.Array, tuple[None, Scalars]]:
-      logits = _logits(classifier, self._embed(state, microbatch["view1"]))
-      labels = microbatch["label"]
-      losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-      correct = logits.argmax(-1) == labels
-      scalars = {"loss": losses.mean(), "train_linear": correct.mean()}
-      return losses.mean(), (None, scalars)
+  def step(self, state: State, batch: chex.ArrayTree) -> tuple[State, Scalars]:
+    """One update of the classifiers; see `Pretrain.step`, with one view."""
+    encoder, crops = batch["encoder"], {k: batch[k] for k in batch if k != "encoder"}
 
     def gradients(
-      classifier: Classifier, carry: None, microbatch: dict[str, jax.Array]
-    ) -> tuple[Classifier, tuple[None, Scalars]]:
+      weights: Weights, carry: None, microbatch: dict[str, jax.Array]
+    ) -> tuple[Weights, tuple[None, Scalars]]:
       del carry
-      return jax.grad(loss_fn, has_aux=True)(classifier, microbatch)
+      (view,) = self.augmented.of_step(state.step, microbatch)
+      embedding = self._embed(encoder, self.inputs.standardise(view))
+      differentiate = jax.grad(self.classifiers.loss, has_aux=True)
+      found, scalars = differentiate(weights, embedding, microbatch["label"])
+      return found, (None, scalars)
 
-    grads, (_, scalars) = optim.accumulate(
-      gradients, state.classifier, None, self.inputs.cropped(batch)
+    grads, (_, found) = optim.accumulate(
+      gradients, state.classifiers, None, self.inputs.cropped(crops)
     )
-    grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
-    updates, optimiser = self.optimiser.update(grads, state.optimiser, state.classifier)
-    scalars |= {
-      "learning_rate": self.learning_rate(state.step),
-      "update_norm": optax.tree.norm(updates),
+    grads, found = jax.lax.pmean((grads, found), parallel.AXIS)
+    weights, optimiser, norms = self.classifiers.update(
+      grads, state.optimiser, state.classifiers
+    )
+    scalars = {
+      # Those of the best: one of several may diverge.
+      "loss": jnp.nanmin(found["losses"]),
+      "train_linear": found["accuracies"].max(),
+      "update_norm": jnp.nanmin(norms),
+      "learning_rate": self.classifiers.of_step(state.step).max(),
     }
-    classifier = optax.apply_updates(state.classifier, updates)
-    state = state._replace(
-      step=state.step + 1, classifier=classifier, optimiser=optimiser
-    )
-    return state, scalars
+    return State(state.step + 1, weights, optimiser), scalars
 
   def evaluate(self, state: State) -> dict[str, float]:
-    """Top-1 and top-5 accuracy on the whole test split, in [0, 1]."""
-    found = self.inputs.features(self._extractor, state, self.config.data.test)
-    rank = found["rank"]
-    return {
-      "test_linear": float(np.mean(rank < 1)),
-      "test_linear_top5": float(np.mean(rank < 5)),
-    }
+    """Nothing: test images are looked at once, by `summarise`."""
+    del state
+    return {}
 
   def summarise(self, state: State) -> dict[str, Any]:
     """The test accuracies in the form of a pretraining run's summary."""
-    found = self.evaluate(state)
-    return {
-      "test_images": len(self.inputs.source(self.config.data.test)),
-      "linear": {"encoder": found["test_linear"]},
-      "linear_top5": {"encoder": found["test_linear_top5"]},
-    }
+    images, (found,) = self.accuracies(state)
+    return classifiers.summary(found, images, self.held_out)
+
+  def accuracies(self, state: State) -> tuple[int, list[Accuracies]]:
+    """Top-1 and top-5 of each rate on the whole of `data.test`, and of how many images.
+
+    Images without a label are left out.
+    """
+    encoder = parallel.replicate((self.encoder.params, self.encoder.stats))
+    split = self.config.data.test
+    found = self.inputs.features(self._extractor, (encoder, state.classifiers), split)
+    known = found["label"] >= 0
+    if not known.any():
+      raise UserError(f"the split {split!r} has no labels to evaluate with")
+    if unknown := np.sum(~known):
+      logging.warning("%s: %d images without a label are left out", split, unknown)
+    rank = found["rank"][known]
+    rows = zip(self.classifiers.rates, rank.T, strict=True)
+    return len(rank), [
+      {
+        "learning_rate": rate,
+        "linear": float(np.mean(of_rate < 1)),
+        "linear_top5": float(np.mean(of_rate < 5)),
+      }
+      for rate, of_rate in rows
+    ]
 
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws the first batch's first images; returns the file."""
     path = folder / "views.png"
     batch = self.inputs.first_batch([self.view])
-    drawn = np.asarray(batch["view1"][0, 0, :images]) / 255
-    figures.contact_sheet([drawn], path)
+    shown = jax.tree.map(lambda x: x[0, 0, :images], batch)
+    (drawn,) = jax.jit(self.augmented.of_step)(jnp.zeros((), jnp.int32), shown)
+    figures.contact_sheet([np.asarray(drawn)], path)
     return path
 
-  def _embed(self, state: State, images: jax.Array) -> jax.Array:
-    return self.encoder.embed(state.online, state.online_stats, images)
+  def _embed(self, encoder: FrozenParts, images: jax.Array) -> jax.Array:
+    """Features, float32 [n, D], of standardised images."""
+    return self.encoder.network.embed(*encoder, images).astype(jnp.float32)
 
-  def _forward(self, state: State, batch: chex.ArrayTree) -> dict[str, jax.Array]:
-    """How many classes score higher than the right one, for each image."""
-    logits = _logits(state.classifier, self._embed(state, batch["image"]))
-    right = jnp.take_along_axis(logits, batch["label"][:, None], 1)
-    # Ties count against the network, lest one that says nothing be right.
-    return {"rank": jnp.sum(~(logits < right), axis=1) - 1}
-
-
-def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
-  """Evaluates, or goes on with it; the summary."""
-  experiment = LinearEval(config, run_dir)
-  loop.check(experiment.config)
-  with run_dir:
-    if run_dir.claim(experiment.config, experiment.inputs.dataset.listing()):
-      run_dir.write_skipped(experiment.inputs.unreadable)
-      experiment.show_views(run_dir.figures)
-    experiment.inputs.on_unreadable = run_dir.write_skipped
-    return loop.run(experiment, experiment.config, run_dir)
+  def _forward(
+    self, state: tuple[FrozenParts, Weights], batch: chex.ArrayTree
+  ) -> dict[str, jax.Array]:
+    """How many classes score higher than the right one, for each image and rate."""
+    encoder, weights = state
+    embedding = self.encoder.embed(*encoder, batch["image"]).astype(jnp.float32)
+    scores = classifiers.logits(weights, embedding)
+    labels = jnp.maximum(batch["label"], 0)[None, :, None]
+    right = jnp.take_along_axis(scores, labels, axis=2)
+    # Ties count against the classifier, lest one that says nothing be right.
+    return {"rank": jnp.sum(~(scores < right), axis=2).T - 1}
 
 
-def show_views(config: ml_collections.ConfigDict, folder: Path) -> Path:
-  """Draws some images as the classifier sees them; returns the file."""
-  return LinearEval(config).show_views(folder)
+class Sweep(LinearEval):
+  """Trains with all learning rates at once, and compares them on held-out images."""
+
+  def evaluate(self, state: State) -> dict[str, float]:
+    """Held-out accuracy of each rate, and the highest."""
+    _, found = self.accuracies(state)
+    of_each = {f"valid_linear_{e['learning_rate']:g}": e["linear"] for e in found}
+    return {"valid_linear": max(of_each.values()), **of_each}
+
+  def summarise(self, state: State) -> dict[str, Any]:
+    """Held-out accuracies of all rates."""
+    images, found = self.accuracies(state)
+    return {"held_out_images": images, "of_all": found}
 
 
-def _logits(classifier: Classifier, embedding: jax.Array) -> jax.Array:
-  weights = classifier["classifier"]
-  return embedding @ weights["w"] + weights["b"]
+def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
+  """Evaluates one encoder or several, or goes on with it; the summary."""
+  _check(config)
+  return frozen.each(config, run_dir, _evaluate)
 
 
-def _check_same_images(seen: ImageForm, shown: ml_collections.ConfigDict) -> None:
+def show_views(config: ConfigDict, folder: Path) -> Path:
+  """Draws some images as the classifiers see them; returns the file."""
+  _check(config)
+  subject = opened(config, RunDir(folder.parent, writes=False))
+  return LinearEval(subject, [1.0]).show_views(folder)
+
+
+def opened(config: ConfigDict, run_dir: RunDir) -> Subject:
+  """What a config names, with no setting left open.
+
+  Raises:
+    UserError: something is not there, or does not fit.
+  """
+  subject = frozen.subject(config, run_dir)
+  image = subject.encoder.description.image
+  filled = dial.fill_evaluation(subject.config, subject.dataset, image)
+  _check_same_images(image, filled.data)
+  return subject._replace(config=filled)
+
+
+def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
+  subject = opened(config, run_dir)
+  loop.check(subject.config)
+  # What does not fit is found here, before anything is written.
+  LinearEval(subject, subject.config.optimiser.learning_rate)
+  with frozen.begun(subject) as summary:
+    summary = summary or _trained(subject)
+    # Also of a complete run: it may have been killed between its summary and this.
+    classifiers.record(subject, "linear", summary)
+    return summary
+
+
+def _trained(subject: Subject) -> dict[str, Any]:
+  """The summary of a run on all of train, at the best rate."""
+  data, rates = subject.config.data, subject.config.optimiser.learning_rate
+  is_swept = len(rates) > 1
+  parts = (frozen.FIT, frozen.HELD_OUT) if is_swept else (data.train,)
+  _check_classes(subject, [*parts, data.test])
+  subject.look(data.train)
+  held_out = _swept(subject, rates) if is_swept else []
+  rate = classifiers.best(held_out) if is_swept else rates[0]
+  logging.info("the run itself: learning rate %g, on all of train", rate)
+  experiment = LinearEval(subject, [rate], held_out)
+  if subject.run_dir.writes:
+    experiment.show_views(subject.run_dir.figures)
+  return _run(experiment, subject.run_dir)
+
+
+def _check_classes(subject: Subject, splits: Sequence[str]) -> None:
+  """Looks at the labels of splits and parts, where that takes reading no image."""
+  labels = {name: known_labels(subject.dataset.split(name)) for name in splits}
+  subject.check_classes({k: v for k, v in labels.items() if v is not None})
+
+
+def _swept(subject: Subject, rates: Sequence[float]) -> list[Accuracies]:
+  """Held-out accuracies of all rates, by a run of its own within the run's folder.
+
+  It makes as many steps as the run itself.
+  """
+  config = subject.config.copy_and_resolve_references()
+  config.data.update(train=frozen.FIT, test=frozen.HELD_OUT)
+  logging.info("the sweep: %d learning rates at once, on part of train", len(rates))
+  with subject.run_dir.inside("sweep") as run_dir:
+    run_dir.claim(config, subject.dataset.listing())
+    part = subject._replace(config=config, run_dir=run_dir)
+    return _run(Sweep(part, rates), run_dir)["of_all"]
+
+
+def _run(experiment: LinearEval, run_dir: RunDir) -> dict[str, Any]:
+  run_dir.write_skipped(experiment.inputs.unreadable)
+  experiment.inputs.on_unreadable = run_dir.write_skipped
+  return loop.run(experiment, experiment.config, run_dir)
+
+
+def _check(config: ConfigDict) -> None:
+  """Raises UserError for settings that are wrong whatever the images are."""
+  example = linear_eval.get_config()
+  example.data.update(size=224, eval_fraction=0.875, mean=(0.5,), std=(0.5,))
+  example.train.update(steps=1, epochs=1.0)
+  example.eval.every_steps = 1
+  frozen.check(config, example, dial.EVALUATION_CHOICES)
+  classifiers.check_rates(config.optimiser.learning_rate)
+  if config.augmentations not in _AUGMENTATIONS:
+    raise UserError(
+      f"unknown augmentations {config.augmentations!r}; choose one of"
+      f" {', '.join(_AUGMENTATIONS)}"
+    )
+
+
+def _check_same_images(seen: ImageForm, shown: ConfigDict) -> None:
   """Refuses images in another form than the encoder was trained on."""
   for key in ("size", "mean", "std"):
     if getattr(seen, key) != shown[key]:
       wanted = getattr(seen, key)
       raise UserError(
-        f"the run saw images of {key} {wanted}, not {shown[key]}: choose its preset,"
-        f" or set '--config.data.{key}={wanted}'"
+        f"the encoder saw images of {key} {wanted}, not {shown[key]}: leave out"
+        f" data.{key}, and images of all kinds are shown to it in its own form"
       )

@@ -11,7 +11,7 @@ from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised
-from experiments import frozen, settings, sweep, tuning
+from experiments import frozen, sweep, tuning
 from experiments.frozen import FIT, HELD_OUT, Subject
 from experiments.sweep import Splits, Sweep, Trial
 
@@ -25,15 +25,10 @@ _MOST_HELD_OUT = 10_009  # BYOL, App. C.1, of all of ImageNet
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several; the summary."""
-  settings.check(config, _example(), (*frozen.MAY_BE_OPEN, *tuning.MAY_BE_OPEN))
+  example = tuning.example(semi_supervised.get_config())
+  frozen.check(config, example, tuning.MAY_BE_OPEN)
   _check(config)
   return frozen.each(config, run_dir, _evaluate)
-
-
-def _example() -> ConfigDict:
-  example = tuning.example(semi_supervised.get_config("imagenet"))
-  example.data.held_out = 1
-  return example
 
 
 def _check(config: ConfigDict) -> None:

@@ -8,13 +8,11 @@ from ml_collections import ConfigDict
 
 from byol_jax import probes
 from byol_jax.data import datasets
-from byol_jax.embed.files import Features
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import transfer
-from experiments import frozen, settings, transfer_sets
-
-_MAY_BE_OPEN = ("data.name", "metric", *frozen.MAY_BE_OPEN)
+from experiments import frozen, transfer_sets
+from experiments.frozen import Features
 
 
 class Choice(NamedTuple):
@@ -26,7 +24,7 @@ class Choice(NamedTuple):
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several, each on one set or several; the summary."""
-  settings.check(config, transfer.get_config(), _MAY_BE_OPEN)
+  frozen.check(config, transfer.get_config(), ("data.name", "metric"))
   _check(config)
   for one in transfer_sets.each_set(config).values():
     _check_set(one)

@@ -8,18 +8,15 @@ from byol_jax import probes
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import transfer_finetune
-from experiments import frozen, settings, sweep, transfer_sets, tuning
+from experiments import frozen, sweep, transfer_sets, tuning
 from experiments.frozen import FIT, HELD_OUT, Subject
 from experiments.sweep import Splits, Sweep, Trial
-
-_MAY_BE_OPEN = ("data.name", "metric", *frozen.MAY_BE_OPEN, *tuning.MAY_BE_OPEN)
 
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several, each on one set or several; the summary."""
   example = tuning.example(transfer_finetune.get_config())
-  example.data.held_out = 1
-  settings.check(config, example, _MAY_BE_OPEN)
+  frozen.check(config, example, ("data.name", "metric", *tuning.MAY_BE_OPEN))
   tuning.check(config)
   grids = {"rates": config.rates, "weight_decays": config.weight_decays}
   tuning.check_grid(may_be_0=("weight_decays",), **grids)

@@ -138,15 +138,16 @@ CLAIMS = (
     f"{_C}, table 1",
     "11.7, untrained 42.7",
   ),
-  Claim(
-    "BYOL' without a predictor learns nothing",
-    rules.fails("byol-prime-np"),
-    f"{_C}, table 1",
-    "16.9, untrained 42.7",
-  ),
 )
 
 _GN_WS = "group norm and weight standardisation"
+
+
+_CLOSED_FORMS = (
+  ("DirectPred", "direct-pred"),
+  ("DirectCopy", "direct-copy"),
+  ("an orthogonal one", "orthogonal"),
+)
 
 
 def _does_the_bootstrap_help(what: str, arm: str) -> Claim:
@@ -159,6 +160,15 @@ QUESTIONS = (
   ),
   _does_the_bootstrap_help("With batch norm and standardised weights", "bn-ws"),
   _does_the_bootstrap_help("Without any norm", "none"),
+  Claim(
+    f"With {_GN_WS} and a target that moves at once?",
+    rules.ahead("gn-ws-at-once", "gn-ws-tau-1"),
+  ),
+  Claim(
+    f"Does waiting for a third of the run help {_GN_WS}?",
+    rules.ahead("gn-ws", "gn-ws-at-once"),
+  ),
+  Claim("Does it help batch norm?", rules.ahead("bn-waits", "bn")),
   Claim(
     "Does group norm cost SimCLR less than BYOL?",
     rules.costs_less(("simclr-bn", "simclr-gn-ws"), ("bn", "gn-ws")),
@@ -186,21 +196,28 @@ QUESTIONS = (
     "Under SGD: do projections collapse without any norm?",
     rules.projections_collapse("none-sgd"),
   ),
-  Claim(
-    "Do they with a predictor in closed form (DirectPred)?",
-    rules.projections_collapse("none-sgd-direct-pred"),
+  *(
+    Claim(
+      f"Do they with a predictor in closed form ({words})?",
+      rules.projections_collapse(f"none-sgd-{arm}"),
+    )
+    for words, arm in _CLOSED_FORMS
   ),
   Claim(
     f"Under SGD, with {_GN_WS}: do projections collapse?",
     rules.projections_collapse("gn-ws-sgd"),
   ),
-  Claim(
-    "Do they with DirectPred?", rules.projections_collapse("gn-ws-sgd-direct-pred")
+  *(
+    Claim(f"Do they with {words}?", rules.projections_collapse(f"gn-ws-sgd-{arm}"))
+    for words, arm in _CLOSED_FORMS
   ),
   *(
-    Claim(f"{what} than the learned predictor?", rules.ahead(f"gn-ws-{arm}", "gn-ws"))
+    Claim(
+      f"{what} than the learned predictor?",
+      rules.ahead(f"gn-ws-{arm}", "gn-ws-at-once"),
+    )
     for what, arm in (
-      (f"Under LARS, with {_GN_WS}: is DirectPred better", "direct-pred"),
+      (f"With {_GN_WS} and no wait: is DirectPred better", "direct-pred"),
       ("Is DirectCopy better", "direct-copy"),
       ("Is an orthogonal predictor better", "orthogonal"),
       ("Is IsoLoss better", "iso"),

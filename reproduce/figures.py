@@ -28,6 +28,7 @@ RENEWED = {
   "bn-tau-1": "C0-",
   "gn-ws": "C2-",
   "gn-ws-tau-1": "C2-",
+  "gn-ws-at-once": "C2--",
   "none": "C3-",
   "none-tau-1": "C3-",
 }

@@ -147,7 +147,7 @@ MISTAKES = {
   "bad warm-up": ((CONFIG, "--config.optimiser.warmup=5.0"), "warm-up is 5.0"),
   "bad view": ((CONFIG, "--config.views.view1.flip=2.0"), r"flip is 2\.0"),
   "no checkpoint": (
-    ("--config=configs/linear_eval.py", "--config.pretrained=/nowhere"),
+    ("--config=configs/linear_eval.py", "--config.encoder=/nowhere"),
     "no checkpoint at /nowhere: give the folder of a run",
   ),
 }

@@ -47,7 +47,7 @@ def built(tmp_path_factory):
 def sources():
   """Every file of the library, as it lies in the clone."""
   files = (ROOT / "byol_jax").rglob("*")
-  suffixes = (".py", ".typed", ".html", ".css")
+  suffixes = (".py", ".typed", ".html", ".css", ".md")
   return {str(f.relative_to(ROOT)) for f in files if f.suffix in suffixes}
 
 

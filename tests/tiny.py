@@ -59,11 +59,11 @@ def config(system: str = "byol_gn_ws", **train) -> ml_collections.ConfigDict:
   return config
 
 
-def linear_eval(pretrained) -> ml_collections.ConfigDict:
+def linear_eval(encoder) -> ml_collections.ConfigDict:
   """Linear evaluation of a run of `config`."""
   config = linear_eval_config.get_config()
-  config.pretrained = str(pretrained)
-  config.data.update(train="train[:64]", test="test[:40]", size=16)
+  config.encoder = str(encoder)
+  config.data.update(train="train[:64]", test="test[:40]")
   config.train.update(steps=4, batch_size=16)
   config.log.every_steps = 1
   config.eval.update(every_steps=4, batch_size=16)

@@ -5,19 +5,33 @@ import bisect
 import numpy as np
 
 from byol_jax.data import batches
+from byol_jax.data.parts import InColour, Part
 from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 
 _SUBSETS = 2**32  # in place of an epoch: no training has so many
 
 
+def known_labels(source: Source) -> np.ndarray | None:
+  """Labels of all images, int [N], -1 for none; None where images have to be read."""
+  if isinstance(source, InColour):
+    return known_labels(source.source)
+  if isinstance(source, Part):
+    whole = known_labels(source.source)
+    return None if whole is None else whole[source.indices]
+  return vars(source).get("labels")  # a field: what is computed would be read
+
+
 def labels_of(source: Source) -> np.ndarray:
   """Labels of all images, int [N], -1 where there is none.
 
-  Sources that know them have them as `labels`; of others all images are decoded.
+  Images are read, and where the source has not `labels` of its own even decoded.
   """
-  known = getattr(source, "labels", None)
-  if known is not None:
-    return np.asarray(known)
+  if isinstance(source, InColour):
+    return labels_of(source.source)
+  if isinstance(source, Part):
+    return labels_of(source.source)[source.indices]
+  if hasattr(source, "labels"):
+    return np.asarray(source.labels)
   return np.array([_label(source, index) for index in range(len(source))])
 
 

@@ -1,22 +1,19 @@
-"""Parts of a split: of its images some, or all in another number of channels."""
+"""Splits seen otherwise: some of their images, or all in another form."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from byol_jax.data.labelled import labels_of
 from byol_jax.data.sources import Dataset, Reducible, SeveralClasses, Source
 from byol_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-  """Some images of a source, in the order of `indices`, int [N]."""
+class _Seen:
+  """A source seen in another way: `place` and `look` say how."""
 
   source: Source
-  indices: np.ndarray
 
   @property
   def num_classes(self) -> int | None:
@@ -24,57 +21,15 @@ class Part:
     return self.source.num_classes
 
   @property
-  def labels(self) -> np.ndarray:
-    """See `labelled.labels_of`."""
-    return labels_of(self.source)[self.indices]
-
-  @property
   def channels(self) -> int:
     """Channels of every image."""
     return self.source.channels
 
   def __len__(self) -> int:
-    return len(self.indices)
-
-  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    return self.source[int(self.indices[index])]
-
-  def reduced(
-    self, index: int, scale_for: Callable[[int, int], int]
-  ) -> tuple[np.ndarray, int]:
-    """See `Reducible.reduced`; as it is, where the source cannot."""
-    if isinstance(self.source, Reducible):
-      return self.source.reduced(int(self.indices[index]), scale_for)
-    return self[index]
-
-  def name(self, index: int) -> str:
-    """What the image is called in the source."""
-    return self.source.name(int(self.indices[index]))
-
-
-@dataclasses.dataclass(frozen=True)
-class InColour:
-  """Grey images as RGB, each value three times."""
-
-  source: Source
-  channels: int = 3
-
-  @property
-  def num_classes(self) -> int | None:
-    """That of the source."""
-    return self.source.num_classes
-
-  @property
-  def labels(self) -> np.ndarray:
-    """See `labelled.labels_of`."""
-    return labels_of(self.source)
-
-  def __len__(self) -> int:
     return len(self.source)
 
   def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    image, label = self.source[index]
-    return image.repeat(3, axis=2), label
+    return self.look(*self.source[self.place(index)], index)
 
   def reduced(
     self, index: int, scale_for: Callable[[int, int], int]
@@ -82,47 +37,62 @@ class InColour:
     """See `Reducible.reduced`; as it is, where the source cannot."""
     if not isinstance(self.source, Reducible):
       return self[index]
-    image, label = self.source.reduced(index, scale_for)
-    return image.repeat(3, axis=2), label
+    return self.look(*self.source.reduced(self.place(index), scale_for), index)
 
   def name(self, index: int) -> str:
     """What the image is called in the source."""
-    return self.source.name(index)
+    return self.source.name(self.place(index))
+
+  def place(self, index: int) -> int:
+    """Where in the source an image is."""
+    return index
+
+  def look(self, image: np.ndarray, label: int, index: int) -> tuple[np.ndarray, int]:
+    """What becomes of an image and its label."""
+    del index
+    return image, label
 
 
 @dataclasses.dataclass(frozen=True)
-class Numbered:
-  """Images whose label is their place, by which their classes can be looked up."""
+class Part(_Seen):
+  """Some images of a source, in the order of `indices`, int [N]."""
 
-  source: Source
+  indices: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.indices)
+
+  def place(self, index: int) -> int:
+    """See `_Seen`."""
+    return int(self.indices[index])
+
+
+@dataclasses.dataclass(frozen=True)
+class InColour(_Seen):
+  """Grey images as RGB, each value three times."""
+
+  @property
+  def channels(self) -> int:
+    """Channels of every image."""
+    return 3
+
+  def look(self, image: np.ndarray, label: int, index: int) -> tuple[np.ndarray, int]:
+    """See `_Seen`."""
+    return image.repeat(3, axis=2), label
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbered(_Seen):
+  """Images whose label is their place, by which their classes can be looked up."""
 
   @property
   def num_classes(self) -> None:
     """None: a place is no class."""
     return None
 
-  @property
-  def channels(self) -> int:
-    """Channels of every image."""
-    return self.source.channels
-
-  def __len__(self) -> int:
-    return len(self.source)
-
-  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    return self.source[index][0], index
-
-  def reduced(
-    self, index: int, scale_for: Callable[[int, int], int]
-  ) -> tuple[np.ndarray, int]:
-    """See `Reducible.reduced`; as it is, where the source cannot."""
-    if not isinstance(self.source, Reducible):
-      return self[index]
-    return self.source.reduced(index, scale_for)[0], index
-
-  def name(self, index: int) -> str:
-    """What the image is called in the source."""
-    return self.source.name(index)
+  def look(self, image: np.ndarray, label: int, index: int) -> tuple[np.ndarray, int]:
+    """See `_Seen`."""
+    return image, index
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +110,9 @@ class WithParts:
   parts: Mapping[str, tuple[str, np.ndarray]] = dataclasses.field(default_factory=dict)
   channels: int | None = None
   numbered: bool = False
+  _opened: dict[str, Source] = dataclasses.field(
+    default_factory=dict, init=False, repr=False, compare=False
+  )
 
   @property
   def name(self) -> str:
@@ -167,12 +140,13 @@ class WithParts:
     return self.dataset.check(spec)
 
   def split(self, spec: str) -> Source:
-    """Opens a split, or a part; see `Dataset.split`."""
-    if spec in self.parts:
-      whole, indices = self.parts[spec]
-      source: Source = Part(self._opened(whole), indices)
-    else:
-      source = self._opened(spec)
+    """Opens a split, or a part; see `Dataset.split`. What is open is kept."""
+    whole, indices = self.parts.get(spec, (spec, None))
+    if whole not in self._opened:
+      self._opened[whole] = self.dataset.split(whole)
+    source = self._opened[whole]
+    if indices is not None:
+      source = Part(source, indices)
     if (source.channels, self.channels) == (1, 3):
       source = InColour(source)
     return Numbered(source) if self.numbered else source
@@ -184,11 +158,6 @@ class WithParts:
     whole, indices = self.parts.get(spec, (spec, np.s_[:]))
     found = self.dataset.truth(whole)
     return None if found is None else found[indices]
-
-  @functools.cached_property
-  def _opened(self) -> Callable[[str], Source]:
-    """Opens each split once: of some sets that decodes all of its images."""
-    return functools.cache(self.dataset.split)
 
 
 def fit_and_held_out(

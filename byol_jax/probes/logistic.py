@@ -14,7 +14,8 @@ from byol_jax import parallel
 from byol_jax.probes.checks import check
 
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
-_ITERATIONS = 1000  # never reached by features of images
+# Never reached: 1911 is the most that was seen, at 1e-6 on 5769 images of 256 features.
+_ITERATIONS = 10_000
 _TOLERANCE = 1e-11  # of the objective
 # Mean curvature of the cross-entropy in a logit: p (1 - p) of ten classes.
 _CURVATURE = 0.1

@@ -2,11 +2,14 @@
 
   python -m byol_jax.report runs/mine
   python -m byol_jax.report runs/mine runs/other --out=comparison.html
+  python -m byol_jax.report runs/results.jsonl
 
 It needs no server and no network, and of a run it needs no more than the folder: what
-is not there, is not finished or was not recorded is said in its place.
+is not there, is not finished or was not recorded is said in its place. Of the results
+of evaluations it makes a table, in Markdown too.
 """
 
 from byol_jax.report.page import write
+from byol_jax.report.results import write as write_results
 
-__all__ = ["write"]
+__all__ = ["write", "write_results"]

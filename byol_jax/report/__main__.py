@@ -4,11 +4,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 
+from byol_jax.disk import absolute
 from byol_jax.errors import UserError
-from byol_jax.report import write
+from byol_jax.report import write, write_results
 from byol_jax.run import host
 
 
@@ -17,15 +19,21 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     prog="python -m byol_jax.report",
     description="Writes what a run has learned into one HTML file; of several runs, how"
-    " they compare.",
+    " they compare; of a results.jsonl, a table of what it holds.",
     allow_abbrev=False,
   )
-  parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
+  parser.add_argument(
+    "paths",
+    nargs="+",
+    metavar="RUN",
+    help="folder of a run; or one file with the results of evaluations",
+  )
   parser.add_argument(
     "--out",
     metavar="FILE",
     help="by default report.html in the run's folder; of several runs comparison.html"
-    " in the folder that they share",
+    " in the folder that they share; of results.jsonl results.md and results.html"
+    " beside it",
   )
   parser.add_argument(
     "--images", metavar="FOLDER", help="where the data set lies now (data.data_dir)"
@@ -34,9 +42,31 @@ def main(argv: Sequence[str] | None = None) -> None:
   _leave_accelerators_alone()
   host.tune()
   try:
-    print(write(given.runs, given.out, given.images))
+    for path in _write(given):
+      print(path)
   except UserError as error:
     sys.exit(f"byol_jax: {error}")
+
+
+def _write(given: argparse.Namespace) -> list[Path]:
+  """Writes what was asked for; the files."""
+  files = [path for path in given.paths if _is_file(path)]
+  if not files:
+    return [write(given.paths, given.out, given.images)]
+  if len(given.paths) > 1:
+    raise UserError(
+      f"{files[0]} is a file of results, and stands alone: give it, or folders of runs;"
+      " of several such files make one, as in cat */results.jsonl > all.jsonl"
+    )
+  if given.images:
+    raise UserError("--images is for the report of a run: leave it out")
+  return write_results(files[0], given.out)
+
+
+def _is_file(path: str) -> bool:
+  """Whether it is, or was meant to be, a file of results rather than a run's folder."""
+  found = absolute(path)
+  return found.is_file() or (found.suffix == ".jsonl" and not found.is_dir())
 
 
 def _leave_accelerators_alone() -> None:

@@ -1,9 +1,15 @@
-"""Whether an accuracy is above another by more than chance makes of few images."""
+"""Whether an accuracy is above another by more than chance: of few images or seeds."""
 
 import math
+import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from scipy import stats
+
 ERRORS = 2.0  # standard errors that a difference must exceed
+LEVEL = 0.05  # two-sided: how often chance may make a difference between seeds
 
 
 class Difference(NamedTuple):
@@ -47,6 +53,24 @@ def difference(one: float, other: float, images: int | None) -> Difference:
 def error(share: float, images: int) -> float:
   """`ERRORS` standard errors of an accuracy in [0, 1] on `images` images."""
   return ERRORS * math.sqrt(_variance(share, images))
+
+
+def above(one: Sequence[float], other: Sequence[float]) -> bool:
+  """Whether a mean over seeds is above another, by Welch's t-test at `LEVEL`.
+
+  Args:
+    one: accuracies, one a seed. With fewer than two nobody can tell.
+    other: likewise, of the same images.
+  """
+  if min(len(one), len(other)) < 2:
+    return False
+  with np.errstate(all="ignore"):  # seeds that all came to the same
+    test = stats.ttest_ind_from_stats(
+      *(statistics.mean(one), statistics.stdev(one), len(one)),
+      *(statistics.mean(other), statistics.stdev(other), len(other)),
+      equal_var=False,
+    )
+  return bool(test.statistic > 0 and test.pvalue < LEVEL)
 
 
 def percent(share: float) -> str:

@@ -1,24 +1,26 @@
-"""Puts a page together, and writes it."""
+"""Puts the page of a run, or of several, together, and writes it."""
 
-import base64
-import datetime
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-import byol_jax
 from byol_jax.data.sources import Dataset
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
-from byol_jax.report import comparison, curves, data, facts, pictures, runs, verdict
+from byol_jax.report import (
+  comparison,
+  curves,
+  data,
+  facts,
+  output,
+  pictures,
+  runs,
+  verdict,
+)
 from byol_jax.report.pictures import Picture
 from byol_jax.report.runs import Run
 from byol_jax.run.figures import CURVES
-
-_OURS = '<meta name="generator" content="byol_jax.report'
 
 
 def write(
@@ -46,60 +48,20 @@ def write(
   if not folders:
     raise UserError("name the folder of a run, as in runs/mine")
   found = runs.read(folders)
-  path = _output(found, out)
+  path = output.checked(_output(found, out))
   several = len(found) > 1
   page = _of_several(found, images) if several else _of_one(found[0], images)
-  _write(path, _rendered("comparison.html" if several else "run.html", page))
+  output.write(path, "comparison.html" if several else "run.html", page)
   return path
 
 
 def _output(found: Sequence[Run], out: str | os.PathLike[str] | None) -> Path:
-  """The file to write, if it may be written."""
+  """The file to write."""
   if out is not None:
-    path = absolute(out)
-  elif len(found) == 1:
-    path = found[0].path / "report.html"
-  else:
-    path = Path(
-      os.path.commonpath([run.path.parent for run in found]), "comparison.html"
-    )
-  if path.is_dir():
-    raise UserError(f"{path} is a folder: give --out=FILE.html")
-  if not path.parent.is_dir():
-    raise UserError(f"{path.parent} does not exist: create it, or choose another --out")
-  if path.exists() and _OURS not in path.read_text(errors="replace")[:1000]:
-    raise UserError(f"{path} is there and is no report: choose another --out")
-  if not os.access(path if path.exists() else path.parent, os.W_OK):
-    raise UserError(f"{path} cannot be written: choose another --out")
-  return path
-
-
-def _write(path: Path, text: str) -> None:
-  # Names of files may hold what is no UTF-8.
-  temporary = path.with_name(f"{path.name}.tmp")
-  try:
-    temporary.write_bytes(text.encode(errors="backslashreplace"))
-    temporary.replace(path)
-  except OSError as error:
-    temporary.unlink(missing_ok=True)
-    raise UserError(
-      f"cannot write {path}: {error.strerror}; choose another --out"
-    ) from error
-
-
-def _rendered(template: str, page: Mapping[str, Any]) -> str:
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-  )
-  environment.filters["base64"] = lambda found: base64.b64encode(found).decode()
-  now = datetime.datetime.now(datetime.UTC).isoformat(" ", "seconds")
-  return environment.get_template(template).render(
-    page, version=byol_jax.__version__, now=now
-  )
+    return absolute(out)
+  if len(found) == 1:
+    return found[0].path / "report.html"
+  return Path(os.path.commonpath([run.path.parent for run in found]), "comparison.html")
 
 
 def _of_one(run: Run, images: str | os.PathLike[str] | None) -> dict[str, Any]:

@@ -272,11 +272,15 @@ def _trust_linear_eval(run: Run) -> Finding:
   if final is None:
     text = "The accuracy of the curve is of a classifier that is still being trained."
     return Finding(question, "none yet", OPEN, [text])
+  # Up to version 0.2 there was one rate, and a curve of the test split.
+  swept = isinstance(run.setting("optimiser.learning_rate"), list)
   reasons = [
-    "It is the last step's: the highest of the curve would have been chosen by the test"
-    " split.",
-    "If learning rates were compared on this same split, it is somewhat too good:"
-    " choose on held-out training images.",
+    "The test split was looked at once, at the end; a learning rate is chosen on"
+    " held-out training images."
+    if swept
+    else "It is the last step's: the highest of the curve would have been chosen by the"
+    " test split. If learning rates were compared on this same split, it is somewhat"
+    " too good.",
     "This run has no baselines; the summary of the pretraining run has them.",
   ]
   return Finding(question, f"the final test accuracy, {percent(final)}", GOOD, reasons)

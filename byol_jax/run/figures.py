@@ -36,6 +36,7 @@ CURVES = {
   "train_linear_online": Curve("online linear accuracy, train", _SHARE),
   "valid_knn": Curve("kNN accuracy, labels held out", _SHARE),
   "train_linear": Curve("linear accuracy, train", _SHARE),
+  "valid_linear": Curve("linear accuracy, held out, best rate", _SHARE),
   "test_linear": Curve("linear accuracy, test", _SHARE),
   "gradient_norm": Curve("gradient norm", "no unit"),
   "images_per_second": Curve("speed", "images / s"),

@@ -35,6 +35,7 @@ OPERATIONAL = (
   "data.workers",
   "data.data_dir",
   "data.max_unreadable",
+  "results",
 )
 # Settings that later versions added: what an older run, which lacks them, had.
 ADDED = {

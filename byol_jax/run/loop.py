@@ -5,6 +5,7 @@ It knows no method: an experiment gives it a state, batches and a step.
 
 import contextlib
 import datetime
+import json
 import signal
 import statistics
 import threading
@@ -86,10 +87,10 @@ def run(
     UserError: a checkpoint cannot be written.
     Stopped: after a SIGTERM or Ctrl-C, once the state is saved.
   """
-  summary = run_dir.read_summary()
-  if parallel.agree(summary is not None):
+  text = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
+  if (before := json.loads(text)) is not None:
     logging.info("%s holds a complete run", run_dir.path)
-    return summary or {}
+    return before
   checkpoints = Checkpoints(run_dir.checkpoints, config.checkpoint.keep)
   try:
     state, monitor = _train(experiment, config, run_dir, checkpoints)

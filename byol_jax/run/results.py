@@ -3,15 +3,17 @@
 Evaluations append to it, whichever folder they run in; `python -m byol_jax.report
 results.jsonl` makes a table of it. A line is a JSON object with
 
+format               `FORMAT`
 protocol, setting    what was done, and the values that the sweep has chosen
-data, train, test    the images
+data, train, test    the set and its splits
 valid                the split that settings were chosen by; None for a part of train
 images               how they were shown, where that changes the result; else None
+listing              SHA-256 of the set's listing: folders are all called "folder"
 metric, value        a key of `probes.METRICS`, and a number in [0, 1]
 test_images          of how many images it is
 encoder              path, checksum and step of it, and its network
-pretrained           of a run: what it was trained on, and how; None for a file
-seed, run            of the evaluation, and its folder
+seed, run, config    of the evaluation: its seed, its folder, all its settings
+pretrained           folder and config of the encoder's own run; None for a file
 byol_jax, commit, time
 """
 
@@ -29,7 +31,37 @@ from byol_jax.errors import UserError
 from byol_jax.run import provenance
 
 FILE = "results.jsonl"
+FORMAT = 1  # a reader refuses a higher one
+# What a reader can rely on.
+_FORM: dict[str, Any] = {
+  "protocol": str,
+  "setting": dict,
+  "data": str,
+  "train": str,
+  "test": str,
+  "listing": str,
+  "metric": str,
+  "value": (int, float),
+  "test_images": int,
+  "encoder": {"path": str, "checksum": str, "step": int, "network": dict},
+  "config": dict,
+}
+_PRETRAINED = {"run": str, "config": dict}  # unless it is None
 _NOT_OF_THE_RESULT = ("byol_jax", "commit", "time")
+
+
+def check(path: str | os.PathLike[str]) -> None:
+  """Looks whether results can be added to a file, before there are any.
+
+  Raises:
+    UserError: the file cannot be written, is damaged, or is of a newer version.
+  """
+  file = absolute(path)
+  if file.exists():
+    read(file)
+  there = next(each for each in (file, *file.parents) if each.exists())
+  if not os.access(there, os.W_OK) or (there != file and not there.is_dir()):
+    raise UserError(f"{file} cannot be written: choose another --config.results")
 
 
 def append(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
@@ -39,26 +71,30 @@ def append(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
 
   Raises:
     UserError: the file cannot be written, or is damaged.
+    ValueError: it is no result that `read` would take.
   """
   file = absolute(path)
   line = {
+    "format": FORMAT,
     **result,
     "byol_jax": byol_jax.__version__,
     "commit": provenance.commit(),
     "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
   }
+  if not _is_result(line):
+    raise ValueError(f"this is no result: {line}")
   try:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a+") as opened:
+    with file.open("ab+") as opened:
       fcntl.flock(opened, fcntl.LOCK_EX)
       opened.seek(0)
-      text = opened.read()
-      there = [_essence(each) for each in _parsed(file, text)]
+      content = opened.read()
+      there = [_essence(each) for each in _parsed(file, content)]
       if _essence(json.loads(json.dumps(line))) in there:
         return
-      whole = text[: text.rfind("\n") + 1]  # the rest is of a process that was killed
-      opened.truncate(len(whole.encode()))
-      opened.write(json.dumps(line) + "\n")
+      whole = _whole(content)
+      opened.truncate(min(len(whole), len(content)))
+      opened.write(whole[len(content) :] + json.dumps(line).encode() + b"\n")
   except OSError as error:
     raise UserError(
       f"cannot write {file}: {error.strerror or error}; choose another --config.results"
@@ -69,29 +105,58 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
   """All results of a file, in the order in which they came.
 
   Raises:
-    UserError: it is not there, or damaged.
+    UserError: it is not there, is damaged, or is of a newer version.
   """
   file = absolute(path)
   try:
-    return _parsed(file, file.read_text())
+    return _parsed(file, file.read_bytes())
   except OSError as error:
     raise UserError(f"cannot read {file}: {error.strerror or error}") from error
 
 
-def _parsed(path: Path, text: str) -> list[dict[str, Any]]:
-  """The objects in whole lines; half a line at the end is one that was cut short."""
+def _whole(content: bytes) -> bytes:
+  """The lines that are whole: a process that was killed may leave part of one."""
+  lines, end, rest = content.rpartition(b"\n")
+  try:
+    json.loads(rest)  # as an editor may leave it, without the end of the line
+  except ValueError:
+    return lines + end
+  return content + b"\n"
+
+
+def _parsed(path: Path, content: bytes) -> list[dict[str, Any]]:
+  """The objects in whole lines."""
   found = []
-  for number, line in enumerate(text.split("\n")[:-1], 1):
+  for number, line in enumerate(_whole(content).split(b"\n")[:-1], 1):
     try:
       value = json.loads(line)
-      if not {"protocol", "metric", "value", "encoder"} <= value.keys():
-        raise ValueError("no result")
-    except (AttributeError, ValueError) as error:
+    except ValueError:
+      value = None
+    version = value.get("format") if isinstance(value, dict) else None
+    if type(version) is int and version > FORMAT:
       raise UserError(
-        f"{path} is damaged in line {number}: delete that line"
-      ) from error
+        f"{path} is of format {version} in line {number}, and this byol_jax reads up to"
+        f" {FORMAT}: install a newer one"
+      )
+    if version != FORMAT or not _is_result(value):
+      raise UserError(f"{path} is damaged in line {number}: delete that line")
     found.append(value)
   return found
+
+
+def _is_result(value: Any) -> bool:
+  if not _fits(value, _FORM) or not 0 <= value["value"] <= 1:
+    return False
+  return value.get("pretrained") is None or _fits(value["pretrained"], _PRETRAINED)
+
+
+def _fits(value: Any, form: Any) -> bool:
+  """Whether a value is of a type, or an object with the fields of a form."""
+  if not isinstance(form, Mapping):
+    return isinstance(value, form)
+  return isinstance(value, Mapping) and all(
+    _fits(value.get(name), each) for name, each in form.items()
+  )
 
 
 def _essence(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -245,11 +245,17 @@ def test_a_linear_evaluation_sees_what_the_encoder_saw(given, splits):
   assert filled.train.steps == 80 * images / 32
 
 
-@pytest.mark.parametrize("preset", [None, "cifar10", "imagenet"])
-def test_other_linear_evaluations_leave_nothing_open(preset):
-  config = linear_eval.get_config(preset)
-  config.data.train = "train[:50%]"
-  assert dial.fill_evaluation(config, dataset(9), FORM).to_dict() == config.to_dict()
+@pytest.mark.parametrize(
+  ("given", "steps"), [({}, 1000), ({"epochs": 8.0}, 100), ({"steps": 20}, 20)]
+)
+def test_a_linear_evaluation_makes_80_epochs_unless_told_otherwise(given, steps):
+  config = linear_eval.get_config()
+  config.train.update(batch_size=16, **given)
+  filled = dial.fill_evaluation(config, dataset(200, test=9), FORM)
+  assert (filled.train.steps, filled.eval.every_steps) == (steps, -(-steps // 8))
+  assert "train.epochs" in dial.EVALUATION_CHOICES
+  left_open = {n for n in dial.EVALUATION_CHOICES if dial._get(filled, n) is None}
+  assert left_open <= {"train.epochs"}
 
 
 @pytest.mark.parametrize(

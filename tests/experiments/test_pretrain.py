@@ -6,22 +6,21 @@ import json
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from benchmarks import costs
 from byol_jax import parallel
 from byol_jax.errors import UserError
-from byol_jax.run import loop, stored
+from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
-from experiments import linear_eval, pretrain
+from experiments import pretrain
 from tests import tiny
 
 
-def start(path, config, make=pretrain.Pretrain):
+def start(path, config):
   with RunDir(path) as run_dir:
     run_dir.claim(config)
-    return loop.run(make(config), config, run_dir)
+    return loop.run(pretrain.Pretrain(config), config, run_dir)
 
 
 @pytest.fixture(scope="module")
@@ -79,48 +78,6 @@ def test_everything_is_watched_from_the_start(run):
   } <= records[1].keys()
 
 
-def test_linear_evaluation_of_the_run(run, tmp_path):
-  config = tiny.linear_eval(run[0])
-  config.data.on_device = True  # its crops are part of the program, as of pretraining
-  summary = start(tmp_path / "linear", config, linear_eval.LinearEval)
-  assert 0 <= summary["linear"]["encoder"] <= summary["linear_top5"]["encoder"] <= 1
-  assert summary["test_images"] == 40
-  # The frozen part is what the checkpoint holds, to the bit.
-  experiment = linear_eval.LinearEval(config)
-  before = experiment.init()
-  step, after = stored.load(tmp_path / "linear", before)
-  assert step == 4
-  chex.assert_trees_all_equal(before.online, after.online)
-  chex.assert_trees_all_equal(before.online_stats, after.online_stats)
-  assert np.abs(after.classifier["classifier"]["w"]).max() > 0
-
-
-def test_linear_evaluation_counts_every_test_image_once(run):
-  experiment = linear_eval.LinearEval(tiny.linear_eval(run[0]))
-  state = experiment.init()
-  weights = state.classifier["classifier"]
-  # A bias that always says class 3 is right as often as class 3 occurs.
-  always3 = weights | {"b": jnp.zeros_like(weights["b"]).at[3].set(1.0)}
-  state = state._replace(classifier={"classifier": always3})
-  labels = experiment.inputs.source("test[:45]").labels
-  experiment.config.data.test = "test[:45]"  # not a multiple of the batch
-  found = experiment.evaluate(state)
-  assert found["test_linear"] == pytest.approx(np.mean(labels == 3))
-
-
-def test_a_classifier_that_says_nothing_is_not_right(run):
-  experiment = linear_eval.LinearEval(tiny.linear_eval(run[0]))
-  found = experiment.evaluate(experiment.init())
-  assert found == {"test_linear": 0.0, "test_linear_top5": 0.0}
-
-
-def test_images_in_another_form_than_the_runs_are_refused(run):
-  config = tiny.linear_eval(run[0])
-  config.data.size = 20
-  with pytest.raises(UserError, match="saw images of size 16, not 20"):
-    linear_eval.LinearEval(config)
-
-
 def test_splits_are_checked_before_anything_runs():
   config = tiny.config()
   config.probe.test = "validation"
@@ -132,29 +89,6 @@ def test_one_image_a_device_is_refused():
   message = r"is 2, one image for each of 2 microbatches .*: give 4 or more"
   with pytest.raises(UserError, match=message):
     pretrain.Pretrain(tiny.config(batch_size=jax.device_count()))
-
-
-@pytest.mark.parametrize(
-  ("damage", "message"),
-  [
-    (lambda c, p: c.update(pretrained=str(p / "nowhere")), "no checkpoint at"),
-    (lambda c, p: c.update(pretrained=None), "name the run to evaluate"),
-  ],
-)
-def test_linear_evaluation_of_nothing_is_refused(run, tmp_path, damage, message):
-  config = tiny.linear_eval(run[0])
-  damage(config, tmp_path)
-  with pytest.raises(UserError, match=message):
-    linear_eval.LinearEval(config)
-
-
-def test_linear_evaluation_of_another_network_is_refused(run, tmp_path):
-  changed = json.loads((run[0] / "config.json").read_text())
-  changed["encoder"]["width"] = 0.25
-  (tmp_path / "config.json").write_text(json.dumps(changed))
-  (tmp_path / "checkpoints").symlink_to(run[0] / "checkpoints")
-  with pytest.raises(UserError, match=r"parameter online:res_net10.* there and"):
-    linear_eval.LinearEval(tiny.linear_eval(tmp_path))
 
 
 def test_views_are_drawn(tmp_path):

@@ -26,7 +26,7 @@ def test_every_system_has_them(system):
 
 def test_each_experiment_has_its_own():
   settings.check(linear_eval.get_config(), linear_eval.get_config())
-  with pytest.raises(UserError, match="no augmentations, and linear_eval needs it"):
+  with pytest.raises(UserError, match="no bn_init, and linear_eval needs it"):
     settings.check(linear_eval.get_config(), presets.get(None))
 
 

@@ -3,6 +3,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from byol_jax import nearest, probes
+from byol_jax.probes import knn
 from tests.probes.made_up import noise
 
 
@@ -40,11 +41,11 @@ def test_knn_by_hand():
   train_y = np.array([7, 3, 3])
   test_x = np.array([[1, 0.1], [0.1, 1]], np.float32)
   test_y = np.array([7, 3])
-  knn = probes.knn_accuracy
-  assert knn(train_x, train_y, test_x, test_y, k=1) == 1.0
+  accuracy = probes.knn_accuracy
+  assert accuracy(train_x, train_y, test_x, test_y, k=1) == 1.0
   # With k beyond N all three vote: by number class 3 wins, by weight the near.
-  assert knn(train_x, train_y, test_x, test_y, k=9, temperature=None) == 0.5
-  assert knn(train_x, train_y, test_x, test_y, k=9) == 1.0
+  assert accuracy(train_x, train_y, test_x, test_y, k=9, temperature=None) == 0.5
+  assert accuracy(train_x, train_y, test_x, test_y, k=9) == 1.0
 
 
 def test_knn_ties_go_to_the_first_neighbour_and_the_lowest_class():
@@ -59,3 +60,22 @@ def test_knn_small_temperatures_do_not_overflow():
   train, test = noise(100), noise(50, seed=1)
   nearest = probes.knn_accuracy(*train, *test, k=1)
   assert probes.knn_accuracy(*train, *test, k=5, temperature=1e-5) == nearest
+
+
+def test_a_grid_is_as_good_as_one_by_one():
+  train, test = noise(60), noise(25, seed=1)
+  hits = probes.knn_hits(*train, *test, [1, 7, 200], [None, 0.1])
+  assert set(hits) == {(k, t) for k in (1, 7, 200) for t in (None, 0.1)}
+  for (k, temperature), each in hits.items():
+    one = probes.knn_accuracy(*train, *test, k=k, temperature=temperature)
+    assert each.shape == (25,)
+    assert each.mean() == one
+  assert len({each.mean() for each in hits.values()}) > 1
+
+
+def test_votes_do_not_depend_on_the_chunks(monkeypatch):
+  train, test = noise(50), noise(33, seed=1)
+  whole = probes.knn_hits(*train, *test, [3, 20], [0.1])
+  monkeypatch.setattr(knn, "_VOTES", 60)
+  for each, hits in probes.knn_hits(*train, *test, [3, 20], [0.1]).items():
+    np.testing.assert_array_equal(hits, whole[each])

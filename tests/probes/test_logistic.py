@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
@@ -149,3 +150,50 @@ def test_strengths_that_no_longer_help_are_not_fitted():
 def test_linear_accuracy_is_deterministic():
   train, test = noise(60), noise(20, seed=1)
   assert probes.linear_accuracy(*train, *test) == probes.linear_accuracy(*train, *test)
+
+
+def test_where_images_are_of_several_classes_each_has_a_regression_of_its_own(digits):
+  x, y = digits[0] / 16, digits[1]
+  truth = np.stack([y < 3, y % 2 == 0, y > 7], axis=1)
+  problem = probes.Problem(x, truth)
+  weights = problem.fit(1e-2)
+  scores = problem.scores(weights, digits[2] / 16)
+  for c in range(3):
+    model = LogisticRegression(C=1 / (1e-2 * len(x)), tol=1e-9, max_iter=1000)
+    model.fit(x.astype(np.float64), truth[:, c])
+    expected = model.decision_function(digits[2] / 16)
+    np.testing.assert_allclose(scores[:, c], expected, atol=2e-3)
+
+
+def test_a_path_ends_where_each_fit_from_zero_ends(digits):
+  x, y = digits[0] / 16, digits[1]
+  problem = probes.Problem(x, y)
+  strengths = [1e-3, 1.0, 1e-2]
+  found = dict(problem.path(strengths))
+  assert list(found) == [1.0, 1e-2, 1e-3]
+  for strength, weights in found.items():
+    expected = objective(problem, problem.fit(strength), x, y, strength)
+    assert objective(problem, weights, x, y, strength) == pytest.approx(
+      expected, rel=1e-6
+    )
+
+
+def test_a_part_is_fitted_as_if_it_were_all(digits):
+  x, y = digits[0] / 16, digits[1]
+  rows = np.arange(len(x)) % 3 > 0
+  whole, alone = probes.Problem(x, y), probes.Problem(x[rows], y[rows])
+  part = whole.only(rows)
+  weights, expected = part.fit(1e-2), alone.fit(1e-2)
+  np.testing.assert_allclose(
+    whole.scores(weights, x), alone.scores(expected, x), atol=5e-3
+  )
+  own = part.own_scores(weights)
+  np.testing.assert_allclose(own, whole.scores(weights, x[rows]), atol=1e-4)
+
+
+def test_a_loss_near_zero_keeps_its_digits():
+  """A lead of 20 has a loss of 4e-9, of which 1 - p in float32 would leave nothing."""
+  logits = jnp.array([[20.0, 0.0, 0.0], [0.0, 90.0, -90.0]])
+  found = logistic._cross_entropy(logits, jnp.array([0, 2]))
+  exact = scipy.special.log_softmax(np.float64(logits), axis=1)
+  np.testing.assert_allclose(found, [-exact[0, 0], -exact[1, 2]], rtol=1e-5)

@@ -1,5 +1,6 @@
-"""Runs that never were, as they would leave their folders."""
+"""Runs and results that never were, as they would be left."""
 
+import hashlib
 import json
 
 from byol_jax.disk import write_json
@@ -64,6 +65,11 @@ def config(**changes):
       "valid_test": "train[10:20]",
     },
   }
+  return _changed(found, changes)
+
+
+def _changed(found, changes):
+  """With other values, "encoder__norm" being one of `found["encoder"]`."""
   for name, value in changes.items():
     *sections, key = name.split("__")
     section = found
@@ -85,3 +91,57 @@ def write(folder, settings=None, records=RECORDS, summary=SUMMARY, starts=(START
   if summary is not None:
     write_json(folder / "summary.json", summary)
   return folder
+
+
+def result(value=0.5, seed=0, run=None, settings=None, **changes):
+  """A line of results.jsonl, of the encoder of a run of `config(**settings)`.
+
+  Args:
+    value: the accuracy.
+    seed: of pretraining.
+    run: its folder.
+    settings: of pretraining, as for `config`.
+    changes: of the line; "encoder__step" is one within.
+  """
+  pretraining = config(seed=seed, **settings or {})
+  run = run or f"runs/bn-seed{seed}"
+  text = json.dumps([run, pretraining])
+  found = {
+    "format": 1,
+    "protocol": "knn",
+    "setting": {"k": 20, "temperature": 0.1},
+    "data": "cifar10",
+    "train": "train",
+    "test": "test",
+    "listing": "0" * 64,
+    "metric": "top_1",
+    "value": value,
+    "test_images": 10_000,
+    "encoder": {
+      "path": run,
+      "checksum": hashlib.sha256(text.encode()).hexdigest(),
+      "step": 10,
+      "network": dict(pretraining["encoder"]),
+    },
+    "seed": 0,
+    "run": "evaluations/0",
+    "config": {
+      "experiment": "knn",
+      "encoder": run,
+      "seed": 0,
+      "data": {"name": "cifar10", "data_dir": None, "held_out": None},
+      "k": [20, 200],
+      "temperature": [0.1],
+    },
+    "pretrained": {"run": run, "config": pretraining},
+    "byol_jax": "0.2.0",
+    "commit": "abcdef0",
+    "time": "2026-01-02T03:04:05+00:00",
+  }
+  return _changed(found, changes)
+
+
+def write_results(path, lines):
+  """Leaves lines in a file."""
+  path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+  return path

@@ -36,3 +36,21 @@ def test_texts():
   assert chance.percent(0.1234) == "12.3 %"
   assert str(chance.difference(0.75, 0.5, 40)) == "+25.0 ± 20.5 points"
   assert str(chance.difference(0.5, 0.75, None)) == "-25.0 points"
+
+
+def test_seeds_are_compared_by_welchs_test():
+  # t = 4 / sqrt(2 / 3) = 4.90 at 4 degrees of freedom: p = 0.008; at 2: 0.106.
+  assert chance.above([0.58, 0.59, 0.6], [0.54, 0.55, 0.56])
+  assert not chance.above([0.54, 0.55, 0.56], [0.58, 0.59, 0.6])
+  assert not chance.above([0.58, 0.6], [0.56, 0.58])
+  assert not chance.above([0.9], [0.1, 0.1])
+  assert not chance.above([0.5, 0.5], [0.5, 0.5])
+  assert chance.above([0.6, 0.6], [0.5, 0.5])
+
+
+def test_chance_alone_makes_a_difference_between_seeds_once_in_twenty_times():
+  rng = np.random.default_rng(0)
+  for seeds in (3, 5):
+    drawn = rng.normal(0.5, 0.01, (500, 2, seeds)).tolist()
+    share = np.mean([chance.above(a, b) or chance.above(b, a) for a, b in drawn])
+    assert 0.01 < share < 0.08

@@ -26,3 +26,30 @@ def test_a_mistake_is_one_line(tmp_path, monkeypatch):
   monkeypatch.setattr(host, "tune", lambda: None)  # of the tests' own process
   with pytest.raises(SystemExit, match=r"^byol_jax: .*config\.json does not exist"):
     main([str(tmp_path)])
+
+
+def test_results_become_a_table_and_no_device_is_started(tmp_path):
+  lines = made_up.write_results(tmp_path / "results.jsonl", [made_up.result()])
+  code = (
+    "import sys; from byol_jax.report.__main__ import main; main(sys.argv[1:])\n"
+    "from jax._src import xla_bridge; assert not xla_bridge.backends_are_initialized()"
+  )
+  command = [sys.executable, "-c", code, lines]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+  assert done.stdout == f"{tmp_path}/results.md\n{tmp_path}/results.html\n"
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["runs/mine", "x.jsonl"], "x.jsonl is a file of results, and stands alone: give"),
+    (["x.jsonl", "y.jsonl"], "x.jsonl is a file of results, and stands alone: give"),
+    (["x.jsonl", "--images=x"], "--images is for the report of a run: leave it out"),
+    (["x.jsonl"], r"cannot read .*x\.jsonl: No such file"),
+  ],
+)
+def test_what_does_not_go_together_is_one_line(monkeypatch, arguments, message):
+  monkeypatch.setattr(host, "tune", lambda: None)
+  with pytest.raises(SystemExit, match=f"^byol_jax: .*{message}") as caught:
+    main(arguments)
+  assert "\n" not in str(caught.value)

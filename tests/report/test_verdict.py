@@ -141,6 +141,10 @@ def test_a_linear_evaluation_has_its_own_question(answers):
   found = answers(settings=settings, summary={"linear": {"encoder": 0.5}})
   assert found.keys() == {"Is it finished?", "Which number to trust?"}
   assert found["Which number to trust?"].answer == "the final test accuracy, 50.0 %"
+  assert "highest of the curve" in found["Which number to trust?"].reasons[0]
+  settings["optimiser"]["learning_rate"] = [0.2, 0.1]
+  found = answers(settings=settings, summary={"linear": {"encoder": 0.5}})
+  assert "looked at once" in found["Which number to trust?"].reasons[0]
   found = answers(settings=settings, summary=None)
   assert found["Which number to trust?"].answer == "none yet"
 

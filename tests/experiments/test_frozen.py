@@ -1,0 +1,167 @@
+"""What evaluations share: which encoders, which images, and a line of results."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import byol_jax
+from byol_jax.data import datasets, sources
+from byol_jax.errors import UserError
+from byol_jax.run import results
+from byol_jax.run.folder import RunDir
+from configs import knn
+from experiments import frozen
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "run"
+
+
+@pytest.fixture
+def runs(tmp_path):
+  """Two runs, an encoder's file, and what else lies in such a folder."""
+  folder = tmp_path / "runs"
+  for name in ("a-seed1", "b-seed2"):
+    shutil.copytree(GOLDEN, folder / name)
+  byol_jax.load_encoder(GOLDEN).save(folder / "c.safetensors")
+  (folder / "logs").mkdir()
+  (folder / "knn").mkdir()
+  (folder / "knn" / "config.json").write_text('{"experiment": "knn"}')
+  (folder / "results.jsonl").write_text("")
+  return folder
+
+
+def config_of(encoder, **data):
+  config = knn.get_config()
+  config.encoder = str(encoder)
+  config.data.update(train="train[:20]", test="test[:10]")
+  config.data.update(data)
+  config.eval.batch_size = 8
+  return config
+
+
+def evaluated(config, run_dir):
+  return {"encoder": Path(config.encoder).name, "folder": run_dir.path.name}
+
+
+def test_a_pattern_stands_for_the_encoders_that_it_matches(runs, tmp_path):
+  run_dir = RunDir(tmp_path / "out")
+  found = frozen.each(config_of(runs / "*"), run_dir, evaluated)
+  names = ["a-seed1", "b-seed2", "c.safetensors"]
+  assert found == {name: {"encoder": name, "folder": name} for name in names}
+  found = frozen.each(config_of(tmp_path / "*" / "*-seed?"), run_dir, evaluated)
+  assert list(found) == ["a-seed1", "b-seed2"]
+
+
+def test_encoders_of_one_name_have_folders_of_their_own(runs, tmp_path):
+  shutil.copytree(runs, tmp_path / "more")
+  found = frozen.each(
+    config_of(tmp_path / "*" / "a-seed1"), RunDir(tmp_path / "out"), evaluated
+  )
+  assert list(found) == ["more-a-seed1", "runs-a-seed1"]
+
+
+def test_a_single_encoder_has_the_folder_itself(runs, tmp_path):
+  odd = runs / "odd[1]"  # a pattern by its look
+  (runs / "a-seed1").rename(odd)
+  found = frozen.each(config_of(odd), RunDir(tmp_path / "out"), evaluated)
+  assert found == {"encoder": "odd[1]", "folder": "out"}
+
+
+@pytest.mark.parametrize(
+  ("encoder", "message"),
+  [
+    ("runs/l*", "there is no encoder at .*give runs or files"),
+    ("", "name the encoder"),
+  ],
+)
+def test_where_there_is_no_encoder_one_line_says_so(runs, encoder, message):
+  config = config_of(runs.parent / encoder)
+  if not encoder:
+    config.encoder = None
+  with pytest.raises(UserError, match=message):
+    frozen.each(config, RunDir(runs.parent / "out"), evaluated)
+
+
+def made_up(monkeypatch, images, labels):
+  arrays = {"train": (images, labels), "test": (images, labels)}
+  opened = sources.ArrayDataset("made_up", arrays)
+  monkeypatch.setitem(datasets.DATASETS, "made_up", lambda data_dir: opened)
+
+
+def subject(tmp_path, **data):
+  config = config_of(GOLDEN, **data)
+  config.results = str(tmp_path / results.FILE)
+  found = frozen.subject(config, RunDir(tmp_path / "out"))
+  found.run_dir.claim(found.config)
+  return found
+
+
+def test_features_are_those_of_the_encoder_on_grey_images_too(tmp_path, monkeypatch):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (20, 9, 9, 1), dtype=np.uint8)
+  made_up(monkeypatch, images, np.arange(20) % 3)
+  found = subject(tmp_path, name="made_up", train="train", test="test")
+  expected = found.encoder(images.repeat(3, axis=-1))
+  for split, part in ((frozen.FIT, slice(18)), (frozen.HELD_OUT, slice(18, 20))):
+    features = found.features(split)
+    np.testing.assert_allclose(features.embedding, expected[part], atol=1e-5)
+    np.testing.assert_array_equal(features.label, np.arange(20)[part] % 3)
+
+
+def test_features_are_made_once_and_never_of_another_encoder(tmp_path):
+  found = subject(tmp_path)
+  first = found.features("test[:10]")
+  (path,) = (tmp_path / "out" / "features").iterdir()
+  before = path.stat().st_mtime_ns
+  np.testing.assert_array_equal(found.features("test[:10]").embedding, first.embedding)
+  assert path.stat().st_mtime_ns == before
+  other = byol_jax.load_encoder(GOLDEN, which=2)
+  with pytest.raises(UserError, match=r"is of another encoder than .* is now"):
+    found._replace(encoder=other).features("test[:10]")
+
+
+def test_images_without_a_label_are_left_out_and_counted(tmp_path, monkeypatch, caplog):
+  images = np.random.default_rng(0).integers(0, 256, (20, 9, 9, 3), dtype=np.uint8)
+  labels = np.array([-1, 0, 1, 2] * 5)
+  made_up(monkeypatch, images, labels)
+  found = subject(tmp_path, name="made_up", train="train", test="test")
+  with caplog.at_level(logging.WARNING):
+    features = found.features("test")
+  assert features.label.tolist() == labels[labels >= 0].tolist()
+  assert len(features.embedding) == 15
+  assert "5 of 20 images have no label" in caplog.text
+
+
+def test_a_set_without_labels_is_refused_at_once(tmp_path, monkeypatch):
+  made_up(monkeypatch, np.zeros((20, 9, 9, 3), np.uint8), np.full(20, -1))
+  with pytest.raises(UserError, match="made_up has no labels to evaluate with"):
+    subject(tmp_path, name="made_up", train="train", test="test")
+
+
+def test_a_collapse_is_said_first(tmp_path, monkeypatch, caplog):
+  made_up(monkeypatch, np.full((20, 9, 9, 3), 128, np.uint8), np.arange(20) % 2)
+  found = subject(tmp_path, name="made_up", train="train", test="test")
+  with caplog.at_level(logging.WARNING):
+    found.features("test")
+  assert "has collapsed, or was not trained: 1.0000" in caplog.text
+
+
+def test_a_result_says_what_it_is_of(tmp_path):
+  found = subject(tmp_path)
+  frozen.record(found, "knn", "top_1", 0.25, test_images=10, setting={"k": 5})
+  (line,) = results.read(tmp_path / results.FILE)
+  assert line["value"] == 0.25
+  assert line["setting"] == {"k": 5}
+  assert (line["data"], line["train"], line["test"]) == (
+    "photos",
+    "train[:20]",
+    "test[:10]",
+  )
+  assert line["encoder"]["checksum"] == found.encoder.checksum
+  assert line["pretrained"]["seed"] == 13
+  assert line["run"] == str(tmp_path / "out")
+  other = found._replace(run_dir=RunDir(tmp_path / "out", writes=False))
+  frozen.record(other, "knn", "top_1", 0.5, test_images=10, setting={})
+  assert len(results.read(tmp_path / results.FILE)) == 1

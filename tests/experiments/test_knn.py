@@ -1,0 +1,102 @@
+"""The evaluation by nearest neighbours, beside scikit-learn's on the same features."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+import byol_jax
+from byol_jax.data import datasets
+from byol_jax.errors import UserError
+from byol_jax.run import results
+from byol_jax.run.folder import RunDir
+from configs import knn as configs_knn
+from experiments import frozen, knn
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "run"
+
+
+def config_of(**changes):
+  config = configs_knn.get_config()
+  config.encoder = str(GOLDEN)
+  config.data.update(train="train[:80]", test="test[:30]", held_out=20)
+  config.eval.batch_size = 40
+  config.update(k=(1, 3, 9), temperature=(0.01, 0.5), **changes)
+  return config
+
+
+def scikit_learn(train, test, k, temperature):
+  def weights(distance):
+    return np.exp(-distance / temperature)
+
+  model = KNeighborsClassifier(k, metric="cosine", weights=weights)
+  return model.fit(*train).score(*test)
+
+
+def labelled_features(split):
+  encoder, source = byol_jax.load_encoder(GOLDEN), datasets.open_dataset("photos", None)
+  source = source.split(split)
+  pairs = [source[i] for i in range(len(source))]
+  features = [encoder(image[None])[0] for image, _ in pairs]
+  return np.stack(features), np.array([label for _, label in pairs])
+
+
+def test_it_reports_the_pair_that_is_best_on_held_out_images(tmp_path):
+  summary = knn.run(config_of(), RunDir(tmp_path / "out"))
+  train, test = labelled_features("train[:80]"), labelled_features("test[:30]")
+  grid = [(k, t) for k in (1, 3, 9) for t in (0.01, 0.5)]
+  fit, held_out = ([x[:60] for x in train], [x[60:] for x in train])
+  scores = [scikit_learn(fit, held_out, *each) for each in grid]
+  chosen = grid[int(np.argmax(scores))]  # the first of the best
+  assert (summary["k"], summary["temperature"]) == chosen
+  expected = {each: scikit_learn(train, test, *each) for each in grid}
+  assert summary["knn"]["encoder"] == pytest.approx(expected[chosen])
+  found = {(r["k"], r["temperature"]): r["knn"] for r in summary["of_all"]}
+  assert found == pytest.approx(expected)
+  assert summary["test_images"] == 30
+
+
+def interrupted(*_, **__):
+  raise KeyboardInterrupt
+
+
+def test_a_killed_one_comes_to_the_same_and_to_one_line(tmp_path, monkeypatch):
+  expected = knn.run(config_of(), RunDir(tmp_path / "whole" / "out"))
+  (line,) = results.read(tmp_path / "whole" / results.FILE)
+  workdir = tmp_path / "killed" / "out"
+  # While features are made, before the result is written, and after that.
+  for owner, name in (
+    (frozen.files, "read_features"),
+    (frozen, "record"),
+    (frozen, "ended"),
+  ):
+    with monkeypatch.context() as patched:
+      patched.setattr(owner, name, interrupted)
+      with pytest.raises(KeyboardInterrupt):
+        knn.run(config_of(), RunDir(workdir))
+  assert (workdir / "features").exists()
+  for _ in range(2):  # the second has nothing left to do
+    assert knn.run(config_of(), RunDir(workdir)) == expected
+    (again,) = results.read(tmp_path / "killed" / results.FILE)
+  assert again["value"] == line["value"]
+  assert not (workdir / "features").exists()
+  assert json.loads((workdir / "summary.json").read_text()) == expected
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"k": ()}, "give one k and one temperature"),
+    ({"k": (0,)}, "k is 0: give 1 or more"),
+    ({"temperature": (0.1, 0.0)}, "temperature is 0.0: give numbers above 0"),
+    ({"encoder": "nowhere"}, "no checkpoint at .*nowhere"),
+  ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_folder(tmp_path, change, message):
+  config = config_of()
+  config.update(change)
+  with pytest.raises(UserError, match=message):
+    knn.run(config, RunDir(tmp_path / "out"))
+  assert not (tmp_path / "out").exists()

@@ -1,0 +1,318 @@
+"""Linear evaluation end to end, of a tiny encoder on the embedded set."""
+
+import json
+import shutil
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from byol_jax import parallel
+from byol_jax.data.parts import InColour, Part, WithParts, known_labels
+from byol_jax.data.sources import ArrayDataset
+from byol_jax.errors import UserError
+from byol_jax.run import results, stored
+from byol_jax.run.folder import RunDir
+from experiments import classifiers, linear_eval
+from experiments.frozen import HELD_OUT
+from experiments.linear_eval import LinearEval, Sweep
+from tests import tiny
+from tests.formats import encoders
+
+TIMES = ("seconds", "images_per_second")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+  """A file with a tiny encoder."""
+  path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
+  encoders.make("group", depth=10, stem="patch").save(path)
+  return path
+
+
+@pytest.fixture(scope="module")
+def config(encoder):
+  config = tiny.linear_eval(encoder)
+  config.optimiser.learning_rate = (0.4, 0.2)
+  return config
+
+
+def changed(config, **settings):
+  config = config.copy_and_resolve_references()
+  with config.ignore_type():
+    config.update_from_flattened_dict(settings)
+  return config
+
+
+@pytest.fixture(scope="module")
+def complete(config, tmp_path_factory):
+  """The folder of a complete evaluation and its summary."""
+  path = tmp_path_factory.mktemp("runs") / "linear"
+  return path, linear_eval.run(config, RunDir(path))
+
+
+def broken(encoder, value):
+  """An encoder whose parameters have one value."""
+  params = jax.tree.map(lambda leaf: jnp.full_like(leaf, value), encoder.params)
+  return type(encoder)(params, encoder.stats, encoder.description, encoder.step)
+
+
+def opened(config, tmp_path):
+  return linear_eval.opened(config, RunDir(tmp_path / "run"))
+
+
+def test_the_best_rate_of_the_sweep_is_reported_on_the_test_split(complete):
+  path, summary = complete
+  assert json.loads((path / "summary.json").read_text()) == summary
+  sweep = json.loads((path / "sweep" / "summary.json").read_text())
+  assert (sweep["held_out_images"], summary["test_images"]) == (6, 40)
+  assert sweep["of_all"] == summary["held_out"]
+  assert [each["learning_rate"] for each in sweep["of_all"]] == [0.4, 0.2]
+  assert summary["learning_rate"] == classifiers.best(summary["held_out"])
+  assert 0 <= summary["linear"]["encoder"] <= summary["linear_top5"]["encoder"] <= 1
+  assert (path / "figures" / "views.png").exists()
+
+
+def test_test_images_are_looked_at_once(complete):
+  path, _ = complete
+  records = RunDir(path).records()
+  assert not any(name.startswith(("test", "valid")) for r in records for name in r)
+  watched = RunDir(path / "sweep").records()[-1]
+  of_each = [watched[f"valid_linear_{rate}"] for rate in ("0.4", "0.2")]
+  assert watched["valid_linear"] == max(of_each)
+
+
+def test_results_say_what_was_done(complete, config):
+  path, summary = complete
+  before = results.read(path.parent / "results.jsonl")
+  assert linear_eval.run(config, RunDir(path)) == summary
+  found = results.read(path.parent / "results.jsonl")
+  assert found == before  # those of a complete run are there once
+  assert [(each["protocol"], each["metric"]) for each in found] == [
+    ("linear", "top_1"),
+    ("linear", "top_5"),
+  ]
+  assert found[0]["value"] == summary["linear"]["encoder"]
+  assert found[0]["setting"]["learning_rate"] == summary["learning_rate"]
+  assert found[0]["setting"]["augmentations"] == "crops"
+
+
+class Killed(Exception):
+  pass
+
+
+def kill_in(kind, monkeypatch):
+  """Ends the training of a class, and no other, after two steps."""
+
+  def batches(self, first_step):
+    for count, batch in enumerate(whole(self, first_step)):
+      if count == 2 and type(self) is kind:
+        raise Killed
+      yield batch
+
+  whole = LinearEval.batches
+  monkeypatch.setattr(LinearEval, "batches", batches)
+
+
+def kill(*args):
+  raise Killed
+
+
+def test_killed_anywhere_it_comes_to_the_same(config, complete, tmp_path, monkeypatch):
+  path = tmp_path / "linear"
+  for damage in (
+    lambda patch: kill_in(Sweep, patch),
+    lambda patch: patch.setattr(LinearEval, "show_views", kill),  # between both
+    lambda patch: kill_in(LinearEval, patch),
+    lambda patch: patch.setattr(classifiers, "record", kill),
+  ):
+    with monkeypatch.context() as patch:
+      damage(patch)
+      with pytest.raises(Killed):
+        linear_eval.run(config, RunDir(path))
+  assert not (tmp_path / "results.jsonl").exists()
+  summary = linear_eval.run(config, RunDir(path))
+  expected = complete[1]
+  assert {k: v for k, v in summary.items() if k not in TIMES} == {
+    k: v for k, v in expected.items() if k not in TIMES
+  }
+  subject = opened(config, tmp_path)
+  for run, rates in (("checkpoints", [1.0]), ("sweep/checkpoints", [1.0, 1.0])):
+    template = jax.eval_shape(LinearEval(subject, rates).init)
+    states = [stored.load(p / run, template)[1] for p in (path, complete[0])]
+    chex.assert_trees_all_equal(*states)
+  assert len(results.read(tmp_path / "results.jsonl")) == 2
+
+
+def test_one_rate_needs_no_sweep(config, tmp_path):
+  one = changed(config, **{"optimiser.learning_rate": (0.1,), "train.steps": 1})
+  one.augmentations = "pretraining"
+  one.data.on_device = True
+  summary = linear_eval.run(one, RunDir(tmp_path / "linear"))
+  assert (summary["learning_rate"], summary["held_out"]) == (0.1, [])
+  assert not (tmp_path / "linear" / "sweep").exists()
+  step = stored.step_folders(tmp_path / "linear" / "checkpoints")[0]
+  # No parameter of the encoder is saved with the classifier.
+  size = sum(file.stat().st_size for file in step.rglob("*") if file.is_file())
+  assert size < 2**16
+
+
+@pytest.mark.parametrize("name", ["crops", "pretraining"])
+def test_augmentations_are_those_asked_for(config, tmp_path, name):
+  asked = changed(config, augmentations=name)
+  experiment = LinearEval(opened(asked, tmp_path), [0.1])
+  batch = experiment.inputs.first_batch([experiment.view])
+  batch = jax.tree.map(lambda x: x[0, 0], batch)
+  crops = np.asarray(batch["view1"]) / np.float32(255)
+  draw = jax.jit(experiment.augmented.of_step)
+  (first,), (again,), (next_,) = (draw(jnp.int32(s), batch) for s in (0, 0, 1))
+  np.testing.assert_array_equal(first, again)
+  if name == "crops":
+    np.testing.assert_allclose(first, crops, atol=1e-6)
+    np.testing.assert_allclose(next_, crops, atol=1e-6)
+  else:
+    assert np.abs(first - crops).mean() > 0.01
+    assert np.abs(first - next_).mean() > 0.01
+
+
+def test_every_test_image_counts_once_and_those_without_a_label_do_not(
+  config, tmp_path, caplog
+):
+  subject = opened(changed(config, **{"data.test": "test[:45]"}), tmp_path)
+  source = subject.dataset.split("test[:45]")
+  labels = source.labels.copy()
+  labels[:5] = -1
+  train, test = (source.images, source.labels), (source.images, labels)
+  data = WithParts(ArrayDataset("some", {"train": train, "test": test}))
+  subject.config.data.update(train="train", test="test")
+  experiment = LinearEval(subject._replace(dataset=data), [0.1, 0.2])
+  state = experiment.init()
+  # A bias that always says class 3 is right as often as class 3 occurs; one that says
+  # nothing is never right.
+  bias = jnp.zeros((2, experiment.inputs.classes)).at[0, 3].set(1.0)
+  state.classifiers["classifier"]["b"] = bias
+  images, (always_3, nothing) = experiment.accuracies(state)
+  assert images == 40
+  assert always_3["linear"] == pytest.approx(np.mean(labels[5:] == 3))
+  assert (nothing["linear"], nothing["linear_top5"]) == (0, 0)
+  assert "5 images without a label are left out" in caplog.text
+
+
+def test_grey_images_are_shown_in_colour(config, tmp_path):
+  subject = opened(config, tmp_path)
+  grey = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 1), dtype=np.uint8)
+  data = ArrayDataset("grey", {"train": (grey, np.arange(32) % 4)})
+  subject.config.data.update(train="train", test="train")
+  experiment = LinearEval(
+    subject._replace(dataset=WithParts(data, {}, channels=3)), [0.1]
+  )
+  view = next(experiment.batches(0))["view1"]
+  assert view.shape[-1] == 3
+  np.testing.assert_array_equal(view[..., 0], view[..., 2])
+
+
+def test_another_encoder_in_its_place_is_noticed(encoder, config, tmp_path, complete):
+  path = tmp_path / "encoder.safetensors"
+  shutil.copy(encoder, path)
+  shutil.copytree(complete[0], tmp_path / "linear")
+  saved = json.loads((tmp_path / "linear" / "config.json").read_text())
+  saved["encoder"] = str(path)
+  (tmp_path / "linear" / "config.json").write_text(json.dumps(saved))
+  path.unlink()
+  broken(encoders.make("group", depth=10, stem="patch"), 0.5).save(path)
+  with pytest.raises(UserError, match=r"is another encoder than it was when .* began"):
+    linear_eval.run(changed(config, encoder=str(path)), RunDir(tmp_path / "linear"))
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"encoder": None}, "name the encoder to evaluate"),
+    ({"encoder": "/nowhere"}, "no checkpoint at /nowhere"),
+    ({"data.size": 20}, r"saw images of size 16, not 20: leave out data\.size"),
+    ({"augmentations": "all"}, "unknown augmentations 'all'; choose one of crops, p"),
+    ({"optimiser.learning_rate": (0.1, 0)}, "has 0: give rates above 0"),
+    ({"data.held_out": 64}, "data.held_out is 64 of 64 images to train on: give 1 to"),
+    ({"data.train": "train[:1]"}, "data.held_out is 1 of 1 images"),
+    ({"train.steps": 0}, "train.steps is 0: give 1 or more"),
+    ({"logits.penalty": -1.0}, "logits.penalty is -1.0: give 0 or more"),
+  ],
+)
+def test_mistakes_are_told_before_anything_is_written(
+  config, tmp_path, settings, message
+):
+  with pytest.raises(UserError, match=message):
+    linear_eval.run(changed(config, **settings), RunDir(tmp_path / "linear"))
+  assert not (tmp_path / "linear").exists()
+
+
+def test_features_are_looked_at_first(config, tmp_path, caplog):
+  subject = opened(config, tmp_path)
+  collapsed = subject._replace(encoder=broken(subject.encoder, 0.01))
+  collapsed.look("train[:64]", images=8)
+  assert "has collapsed, or was not trained: 1.0" in caplog.text
+  diverged = subject._replace(encoder=broken(subject.encoder, np.nan))
+  with pytest.raises(UserError, match="are NaN or infinite: the network has diverged"):
+    diverged.look("train[:64]", images=8)
+
+
+def test_what_labels_lack_is_said(config, tmp_path, caplog):
+  subject = opened(config, tmp_path)
+  classes = subject.dataset.split("train").num_classes
+  every = np.arange(classes)
+  subject.check_classes({"a": every})
+  assert not caplog.text
+  subject.check_classes({"a": np.append(every[2:], -1)})
+  assert f"2 of {classes} classes have no image in 'a', such as class 0" in caplog.text
+  assert "'a': 1 images have no label, and teach nothing" in caplog.text
+  with pytest.raises(UserError, match="4 images of 'b' have one class alone"):
+    subject.check_classes({"b": np.array([3, 3, 3, -1])})
+  with pytest.raises(UserError, match="1 images of 'b' have no labels"):
+    subject.check_classes({"b": np.array([-1])})
+
+
+def test_labels_are_known_where_no_image_has_to_be_read(config, tmp_path):
+  data = opened(config, tmp_path).dataset
+  whole = data.split("train[:64]")
+  assert data.split("train[:64]") is whole  # opened once
+  np.testing.assert_array_equal(known_labels(data.split(HELD_OUT)), whole.labels[58:])
+  grey = InColour(Part(whole, np.array([3, 1])))
+  np.testing.assert_array_equal(known_labels(grey), whole.labels[[3, 1]])
+  assert known_labels(Part(object(), np.arange(2))) is None
+
+
+def test_a_test_split_that_was_trained_on_is_said(config, tmp_path, caplog):
+  opened(changed(config, **{"data.test": "train[:64]"}), tmp_path)
+  assert "are both train[:64]: the accuracy will be too good" in caplog.text
+
+
+def test_views_are_drawn(config, tmp_path):
+  path = linear_eval.show_views(config, tmp_path / "figures")
+  assert path.read_bytes().startswith(b"\x89PNG")
+  assert [p.name for p in tmp_path.iterdir()] == ["figures"]
+
+
+def test_a_step_is_that_of_all_devices_and_of_each_classifier_by_itself(
+  config, tmp_path
+):
+  experiment = LinearEval(opened(config, tmp_path), [0.1, 0.1])
+  batch = next(experiment.batches(0))
+  state = experiment.init()
+  diverged = state.classifiers["classifier"]["w"].at[1].set(np.nan)
+  state.classifiers["classifier"]["w"] = diverged
+  state, scalars = parallel.pmap(experiment.step)(parallel.replicate(state), batch)
+  # The other one, by hand, of the images of all devices.
+  images = np.asarray(batch["view1"]).reshape(-1, 16, 16, 3)
+  labels = np.asarray(batch["label"]).reshape(-1)
+  x = experiment.encoder(images)
+  error = np.full((len(x), experiment.inputs.classes), 1 / experiment.inputs.classes)
+  error[np.arange(len(x)), labels] -= 1
+  rate = 0.1 * 16 / 256 * 1.9  # Nesterov's first step is (1 + 0.9) times the gradient
+  expected = -rate * x.T @ error / len(x)
+  found = state.classifiers["classifier"]["w"][0]
+  np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
+  assert float(scalars["learning_rate"]) == pytest.approx(0.1 * 16 / 256)
+  assert float(scalars["loss"]) == pytest.approx(np.log(experiment.inputs.classes))
+  assert float(scalars["update_norm"]) > 0
