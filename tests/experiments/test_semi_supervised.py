@@ -7,6 +7,7 @@ import pytest
 
 from byol_jax import load_encoder
 from byol_jax.data import datasets, sources
+from byol_jax.data.labelled import labels_of
 from byol_jax.errors import Diverged, UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
@@ -259,7 +260,7 @@ def opened(encoder_file, folder, splits, monkeypatch, **data):
   wanted = config(encoder_file, folder, name="own", train="train", test="test", **data)
   made = semi_supervised._with_labelled(wanted, RunDir(folder / "run"), True)
   parts = (semi_supervised.LABELLED, frozen.FIT, frozen.HELD_OUT)
-  return [made.dataset.split(part).labels for part in parts], made
+  return [labels_of(made.dataset.split(part)) for part in parts], made
 
 
 def test_of_few_labels_one_a_class_is_held_out(encoder_file, tmp_path, monkeypatch):
