@@ -65,7 +65,7 @@ class Finetune:
     """Opens the images; compiles and writes nothing.
 
     Args:
-      config: of the run, as `sweep.config_of` makes it.
+      config: of the run, as `sweep.Sweep` makes it.
       encoder: where it starts from.
       dataset: the images, with the splits or parts that `config.data` names, in which
         all images have labels, or are numbered and of several classes each.

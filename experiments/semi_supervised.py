@@ -77,9 +77,19 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 
 def _published(config: ConfigDict) -> ConfigDict:
-  """With the published list in place of ImageNet, where there is one."""
-  name, labels = config.data.name, config.data.labels
-  if name.partition(":")[0] != "imagenet2012" or labels not in _PUBLISHED:
+  """With the published list in place of ImageNet, where there is one.
+
+  Raises:
+    UserError: the config names the list of another share.
+  """
+  name, labels = config.data.name.partition(":")[0], config.data.labels
+  for share, of_list in _PUBLISHED.items():
+    if name == of_list and labels != share:
+      raise UserError(
+        f"{name} has {share:g} of ImageNet's labels, and data.labels is {labels:g}:"
+        f" give data.labels={share:g}, or data.name=imagenet2012"
+      )
+  if name != "imagenet2012" or labels not in _PUBLISHED:
     return config
   config = config.copy_and_resolve_references()
   config.data.name = _PUBLISHED[labels]
@@ -98,7 +108,7 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   subject = tuning.labelled_alone(subject, train, subject.config.data.test)
   dataset = subject.dataset
   labels = labels_of(dataset.split(train))
-  is_list = dataset.name in _PUBLISHED.values()
+  is_list = dataset.name.partition(":")[0] in _PUBLISHED.values()
   share = 1.0 if is_list else config.data.labels
   chosen = _labelled(labels, share, config.seed)
   parts = {LABELLED: (train, chosen)}

@@ -58,7 +58,7 @@ class Found(NamedTuple):
   """What a sweep has come to.
 
   Attributes:
-    trial: that of the highest accuracy on held-out images.
+    trial: that of the highest accuracy on held-out images; of equals the first.
     test: accuracy on the test split, by each metric.
     test_images: of how many images.
     of_all: each setting, with its accuracy on held-out images; None if it diverged.

@@ -17,6 +17,7 @@ from configs import (
   norm_ablation,
   presets,
   raft,
+  semi_supervised,
   simclr,
   simclr_norm_ablation,
 )
@@ -213,6 +214,15 @@ def test_linear_evaluation_is_the_papers():
     0.0,
     0.0,
   )
+
+
+def test_semi_supervised_evaluation_is_the_papers():
+  config = semi_supervised.get_config("imagenet")  # BYOL, App. C.1
+  assert set(config.rates) == {0.01, 0.02, 0.05, 0.1, 0.005}
+  assert config.epochs == (30.0, 50.0)
+  assert config.train.batch_size == 1024
+  assert config.optimiser.momentum == 0.9
+  assert (config.data.train, config.data.test) == ("train", "validation")
 
 
 @pytest.mark.parametrize("get_config", [*tiny.SYSTEMS.values(), linear_eval.get_config])

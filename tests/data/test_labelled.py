@@ -5,7 +5,7 @@ import pytest
 
 from byol_jax.data import images, sources, tfds_sets
 from byol_jax.data.labelled import balanced, labels_of
-from byol_jax.data.parts import InColour, Part
+from byol_jax.data.parts import InColour, Part, WithParts
 from tests import prepared
 
 
@@ -72,3 +72,43 @@ def test_the_seed_decides():
 def test_a_larger_share_has_the_smaller_one():
   labels = np.random.default_rng(0).integers(0, 7, 200)
   assert set(balanced(labels, 20, 0)) < set(balanced(labels, 90, 0))
+
+
+class Counted(sources.ArrayDataset):
+  """Counts how often a split is opened."""
+
+  opened = 0
+
+  def split(self, spec):
+    type(self).opened += 1
+    return super().split(spec)
+
+
+def test_parts_of_a_split_open_it_once():
+  arrays = {"train": (np.zeros((9, 2, 2, 1), np.uint8), np.arange(9))}
+  parts = {"odd": ("train", np.arange(1, 9, 2)), "first": ("train", np.arange(3))}
+  dataset = WithParts(Counted("own", arrays), parts, channels=3)
+  found = [dataset.split(name) for name in ("odd", "first", "train", "odd")]
+  assert [labels_of(source).tolist() for source in found[:2]] == [
+    [1, 3, 5, 7],
+    [0, 1, 2],
+  ]
+  assert [source[0][0].shape for source in found] == [(2, 2, 3)] * 4
+  assert Counted.opened == 1
+
+
+def test_numbered_images_say_their_place_in_a_part():
+  arrays = {
+    "train": (np.arange(9, dtype=np.uint8).reshape(9, 1, 1, 1), np.zeros(9, int))
+  }
+  parts = {"some": ("train", np.array([7, 2]))}
+  source = WithParts(sources.ArrayDataset("own", arrays), parts, numbered=True).split(
+    "some"
+  )
+  assert [(int(source[i][0].squeeze()), source[i][1]) for i in range(2)] == [
+    (7, 0),
+    (2, 1),
+  ]
+  assert (len(source), source.name(1), source.num_classes) == (2, "2", None)
+  image, place = source.reduced(1, lambda height, width: 1)
+  assert (int(image.squeeze()), place) == (2, 1)

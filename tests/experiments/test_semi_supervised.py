@@ -7,6 +7,7 @@ import pytest
 
 from byol_jax import load_encoder
 from byol_jax.data import datasets, sources
+from byol_jax.data.labelled import labels_of
 from byol_jax.errors import Diverged, UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
@@ -221,6 +222,11 @@ BAD = {
     TWO,
     "batch_size is 1: give",
   ),
+  "the list of another share": (
+    change_data(name="imagenet2012_subset/1pct", labels=0.1),
+    TWO,
+    "has 0.01 of ImageNet's labels, and data.labels is 0.1: give data.labels=0.01",
+  ),
   "no averages": (
     lambda c: c.optimiser.update(statistics_decay=1.0),
     TWO,
@@ -254,7 +260,7 @@ def opened(encoder_file, folder, splits, monkeypatch, **data):
   wanted = config(encoder_file, folder, name="own", train="train", test="test", **data)
   made = semi_supervised._with_labelled(wanted, RunDir(folder / "run"), True)
   parts = (semi_supervised.LABELLED, frozen.FIT, frozen.HELD_OUT)
-  return [made.dataset.split(part).labels for part in parts], made
+  return [labels_of(made.dataset.split(part)) for part in parts], made
 
 
 def test_of_few_labels_one_a_class_is_held_out(encoder_file, tmp_path, monkeypatch):
@@ -293,6 +299,7 @@ def test_images_without_a_label_are_left_out(
   [
     ("imagenet2012", 0.01, "imagenet2012_subset/1pct"),
     ("imagenet2012:5.1.0", 0.1, "imagenet2012_subset/10pct"),
+    ("imagenet2012_subset/1pct:5.0.0", 0.01, "imagenet2012_subset/1pct:5.0.0"),
     ("imagenet2012", 0.05, "imagenet2012"),
     ("imagenet2012", 1.0, "imagenet2012"),
     ("cifar10", 0.01, "cifar10"),

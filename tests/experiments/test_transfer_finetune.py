@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from byol_jax.data import datasets, sources
+from byol_jax.data.labelled import labels_of
 from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
@@ -93,7 +94,7 @@ def test_images_without_a_label_are_left_out(encoder_file, tmp_path, monkeypatch
   subject, splits = transfer_finetune._opened(asked, RunDir(tmp_path / "run"))
   sizes = [subject.dataset.check(each) for each in (*splits, "test")]
   assert sizes == [18, 2, 20, 1]
-  assert set(subject.dataset.split(splits.train).labels) == {0, 1}
+  assert set(labels_of(subject.dataset.split(splits.train))) == {0, 1}
 
 
 def changed(**settings):

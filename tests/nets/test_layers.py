@@ -141,3 +141,36 @@ def test_group_norm_equals_haikus():
 def test_a_norm_that_cannot_be_is_refused(kind, groups, shape, message):
   with pytest.raises(UserError, match=message):
     run(lambda x, t: Layers(kind, groups).norm(name="norm")(x, t), images(shape))
+
+
+def averaged(decay, stats, batches):
+  """The running mean of a batch norm after some batches, from these statistics."""
+  norm = hk.transform_with_state(
+    lambda x, t: Layers("batch", decay=decay).norm(name="norm")(x, t)
+  )
+  params, empty = norm.init(jax.random.key(0), batches[0], True)
+  stats = stats or empty
+  for batch in batches:
+    _, stats = norm.apply(params, stats, None, batch, True)
+  name = next(name for name in stats if name.endswith("mean_ema"))
+  return stats, stats[name]["average"]
+
+
+BATCHES = [images() + shift for shift in (0.0, 5.0, -3.0)]
+
+
+@pytest.mark.parametrize("count", [0, 2])  # torchvision's older files have no counters
+def test_settled_statistics_go_on_from_their_average_at_another_decay(count):
+  stats, before = averaged(0.9, None, BATCHES[:2])
+  stats = {
+    module: average | {"counter": jnp.int32(count)} for module, average in stats.items()
+  }
+  _, after = averaged(0.75, layers.settled(stats), BATCHES[2:])
+  expected = 0.75 * before + 0.25 * BATCHES[2].mean((0, 1, 2))
+  np.testing.assert_allclose(after, expected, rtol=1e-5)
+
+
+def test_settled_statistics_of_an_untrained_network_are_those_of_its_first_batch():
+  none = jax.tree.map(jnp.zeros_like, averaged(0.9, None, BATCHES[:1])[0])
+  _, after = averaged(0.75, layers.settled(none), BATCHES[:1])
+  np.testing.assert_allclose(after, BATCHES[0].mean((0, 1, 2)), rtol=1e-5)

@@ -80,6 +80,10 @@ def test_the_encoder_alone_is_that_of_the_whole(norm):
   ]
   chex.assert_trees_all_equal_shapes_and_dtypes(parts, list(shapes))
   chex.assert_trees_all_close(alone.embed(*parts, images()), outputs.embedding)
+  trained, after = networks.online(params, stats, images(), True)
+  embedding, stats_alone = alone.train(*parts, images())
+  chex.assert_trees_all_close(embedding, trained.embedding)
+  chex.assert_trees_all_close(stats_alone, {m: after[m] for m in stats_alone})
 
 
 @pytest.mark.parametrize(

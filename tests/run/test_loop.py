@@ -15,7 +15,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from byol_jax import parallel
-from byol_jax.errors import UserError
+from byol_jax.errors import Diverged, UserError
 from byol_jax.run import loop, mfu
 from byol_jax.run.folder import RunDir
 
@@ -166,7 +166,7 @@ def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(tmp_path, n
 
 
 def test_a_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_path):
-  with pytest.raises(UserError, match=r"loss is nan at step 8; .*step 6 in"):
+  with pytest.raises(Diverged, match=r"loss is nan at step 8; .*step 6 in"):
     start(tmp_path, Descent(20, poison=7), config(20))
   saved = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
   assert saved == ["5", "6"]
