@@ -17,11 +17,9 @@ from experiments import frozen, optimisers
 
 Weights = dict[str, dict[str, jax.Array]]
 Scalars = dict[str, jax.Array]
-# "learning_rate", and those of METRICS.
+# "learning_rate", and by keys of `probes.METRICS` what it has come to.
 Accuracies = Mapping[str, float]
-
-# Of a summary -> of results.jsonl.
-METRICS = {"linear": "top_1", "linear_top5": "top_5"}
+METRICS = ("top_1", "top_5")
 
 
 class Classifiers:
@@ -125,7 +123,7 @@ def best(held_out: Sequence[Accuracies]) -> float:
   That one has moved the weights least: of classifiers that are equally good, it is the
   simplest.
   """
-  score, rate = min((-each["linear"], each["learning_rate"]) for each in held_out)
+  score, rate = min((-each["top_1"], each["learning_rate"]) for each in held_out)
   rates = [each["learning_rate"] for each in held_out]
   logging.info(
     "of learning rates %s, %g is best on held-out images: %.2f %%",
@@ -145,11 +143,12 @@ def best(held_out: Sequence[Accuracies]) -> float:
 
 
 def summary(
-  test: Accuracies, test_images: int, held_out: Sequence[Accuracies]
+  protocol: str, test: Accuracies, test_images: int, held_out: Sequence[Accuracies]
 ) -> dict[str, Any]:
   """A summary, in the form of a pretraining run's: of the test, and of the sweep."""
   return {
-    **{name: {"encoder": test[name]} for name in METRICS},
+    protocol: {"encoder": test["top_1"]},
+    f"{protocol}_top5": {"encoder": test["top_5"]},
     "test_images": test_images,
     "learning_rate": test["learning_rate"],
     "held_out": list(held_out),
@@ -167,7 +166,7 @@ def record(subject: frozen.Subject, protocol: str, found: Mapping[str, Any]) -> 
     "steps": config.train.steps,
     "batch_size": config.train.batch_size,
   }
-  for name, metric in METRICS.items():
+  for metric, name in zip(METRICS, (protocol, f"{protocol}_top5"), strict=True):
     frozen.record(
       subject,
       protocol,

@@ -18,8 +18,10 @@ from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
 from configs import linear_cached
 from experiments import choices, classifiers, frozen
-from experiments.classifiers import Accuracies, Classifiers, Weights
+from experiments.classifiers import METRICS, Accuracies, Classifiers, Weights
 from experiments.frozen import Features, Subject
+
+_PROTOCOL = "linear_cached"
 
 State = tuple[Weights, optax.OptState]
 
@@ -45,7 +47,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   with frozen.begun(subject) as summary:
     summary = summary or frozen.ended(subject, _summary(subject))
     # Also of a complete run: it may have been killed between its summary and this.
-    classifiers.record(subject, "linear_cached", summary)
+    classifiers.record(subject, _PROTOCOL, summary)
     return summary
 
 
@@ -70,7 +72,7 @@ def _summary(subject: Subject) -> dict[str, Any]:
   swept = accuracies(rates, fit, held_out) if len(rates) > 1 else []
   rate = classifiers.best(swept) if swept else rates[0]
   (reported,) = accuracies([rate], frozen.together(fit, held_out), test)
-  return classifiers.summary(reported, len(test.label), swept)
+  return classifiers.summary(_PROTOCOL, reported, len(test.label), swept)
 
 
 def _accuracies(
@@ -91,10 +93,7 @@ def _accuracies(
 
 def _accuracy(rate: float, w: np.ndarray, b: np.ndarray, test: Features) -> Accuracies:
   scores = np.nan_to_num(test.embedding @ w + b, nan=-np.inf)
-  of = {
-    name: probes.METRICS[metric].of(scores, test.label)
-    for name, metric in classifiers.METRICS.items()
-  }
+  of = {name: probes.METRICS[name].of(scores, test.label) for name in METRICS}
   return {"learning_rate": rate, **of}
 
 

@@ -27,6 +27,7 @@ from experiments.classifiers import Accuracies, Classifiers, Scalars, Weights
 from experiments.frozen import Subject
 from experiments.inputs import Inputs
 
+_PROTOCOL = "linear"
 # What `augmentations` leaves of `view`: a row of BYOL's table 17.
 _AUGMENTATIONS = {"crops": "crop_flip", "pretraining": "all"}
 
@@ -124,7 +125,7 @@ class LinearEval:
   def summarise(self, state: State) -> dict[str, Any]:
     """The test accuracies in the form of a pretraining run's summary."""
     images, (found,) = self.accuracies(state)
-    return classifiers.summary(found, images, self.held_out)
+    return classifiers.summary(_PROTOCOL, found, images, self.held_out)
 
   def accuracies(self, state: State) -> tuple[int, list[Accuracies]]:
     """Top-1 and top-5 of each rate on the whole of `data.test`, and of how many images.
@@ -144,8 +145,8 @@ class LinearEval:
     return len(rank), [
       {
         "learning_rate": rate,
-        "linear": float(np.mean(of_rate < 1)),
-        "linear_top5": float(np.mean(of_rate < 5)),
+        "top_1": float(np.mean(of_rate < 1)),
+        "top_5": float(np.mean(of_rate < 5)),
       }
       for rate, of_rate in rows
     ]
@@ -182,7 +183,7 @@ class Sweep(LinearEval):
   def evaluate(self, state: State) -> dict[str, float]:
     """Held-out accuracy of each rate, and the highest."""
     _, found = self.accuracies(state)
-    of_each = {f"valid_linear_{e['learning_rate']:g}": e["linear"] for e in found}
+    of_each = {f"valid_linear_{e['learning_rate']:g}": e["top_1"] for e in found}
     return {"valid_linear": max(of_each.values()), **of_each}
 
   def summarise(self, state: State) -> dict[str, Any]:
@@ -225,7 +226,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   with frozen.begun(subject) as summary:
     summary = summary or _trained(subject)
     # Also of a complete run: it may have been killed between its summary and this.
-    classifiers.record(subject, "linear", summary)
+    classifiers.record(subject, _PROTOCOL, summary)
     return summary
 
 

@@ -114,7 +114,7 @@ def test_an_image_without_a_label_teaches_nothing(data):
 
 def test_the_best_rate_is_the_lowest_of_equals(caplog):
   found = [
-    {"learning_rate": rate, "linear": value}
+    {"learning_rate": rate, "top_1": value}
     for rate, value in ((0.4, 0.5), (0.3, 0.6), (0.2, 0.6), (0.1, 0.4))
   ]
   with caplog.at_level("WARNING"):

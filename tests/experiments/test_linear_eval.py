@@ -195,8 +195,8 @@ def test_every_test_image_counts_once_and_those_without_a_label_do_not(
   state.classifiers["classifier"]["b"] = bias
   images, (always_3, nothing) = experiment.accuracies(state)
   assert images == 40
-  assert always_3["linear"] == pytest.approx(np.mean(labels[5:] == 3))
-  assert (nothing["linear"], nothing["linear_top5"]) == (0, 0)
+  assert always_3["top_1"] == pytest.approx(np.mean(labels[5:] == 3))
+  assert (nothing["top_1"], nothing["top_5"]) == (0, 0)
   assert "5 images without a label are left out" in caplog.text
 
 
