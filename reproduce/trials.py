@@ -7,7 +7,7 @@ on training images whose labels the probes have not seen; the test split has no 
 """
 
 from reproduce import arms
-from reproduce.arms import BN, GN_WS, NONE, NORMS, Arm, Changes
+from reproduce.arms import BN, GN_WS_AT_ONCE, NONE, WAITS, Arm, Changes
 
 _PROBE: Changes = {
   "probe.train": "train[:20000]",
@@ -39,36 +39,34 @@ def _predictor(multiplier: float) -> Changes:
   return {"optimiser.predictor_multiplier": multiplier}
 
 
-_FROZEN: Changes = {"target.frozen": 0.3333333}
-
 _30 = _predictor(30.0)
-_BN_WS = NORMS["bn-ws"]
+_BN_WS = BN.changed(arms.standardised("encoder", "projector", "predictor"))
 
 TRIALS = {
   "trial-bn-tau-98": _trial(BN, _98),
   "trial-bn-tau-1": _trial(BN, _tau(1.0)),
-  "trial-gn-ws-tau-98": _trial(GN_WS, _98),
-  "trial-gn-ws-tau-1": _trial(GN_WS, _tau(1.0)),
+  "trial-gn-ws-tau-98": _trial(GN_WS_AT_ONCE, _98),
+  "trial-gn-ws-tau-1": _trial(GN_WS_AT_ONCE, _tau(1.0)),
   # A slower start.
-  "trial-gn-ws-rate-05": _trial(GN_WS, _98, _rate(0.5)),
-  "trial-gn-ws-warmup-50": _trial(GN_WS, _98, {"optimiser.warmup": 0.5}),
+  "trial-gn-ws-rate-05": _trial(GN_WS_AT_ONCE, _98, _rate(0.5)),
+  "trial-gn-ws-warmup-50": _trial(GN_WS_AT_ONCE, _98, {"optimiser.warmup": 0.5}),
   # A faster predictor; and a target that begins to move when the fall is over.
-  "trial-gn-ws-predictor-30": _trial(GN_WS, _98, _30),
-  "trial-gn-ws-predictor-100": _trial(GN_WS, _98, _predictor(100.0)),
-  "trial-gn-ws-tau-1-predictor-30": _trial(GN_WS, _tau(1.0), _30),
-  "trial-gn-ws-frozen-predictor-30": _trial(GN_WS, _98, _30, _FROZEN),
+  "trial-gn-ws-predictor-30": _trial(GN_WS_AT_ONCE, _98, _30),
+  "trial-gn-ws-predictor-100": _trial(GN_WS_AT_ONCE, _98, _predictor(100.0)),
+  "trial-gn-ws-tau-1-predictor-30": _trial(GN_WS_AT_ONCE, _tau(1.0), _30),
+  "trial-gn-ws-frozen-predictor-30": _trial(GN_WS_AT_ONCE, _98, _30, WAITS),
   "trial-bn-predictor-30": _trial(BN, _98, _30),
   # A predictor at its optimum.
-  "trial-gn-ws-direct-pred": _trial(GN_WS, _98, arms.DIRECT_PRED),
-  "trial-gn-ws-direct-pred-frozen": _trial(GN_WS, _98, arms.DIRECT_PRED, _FROZEN),
-  "trial-gn-ws-iso": _trial(GN_WS, _98, arms.DIRECT_PRED, arms.ISO),
+  "trial-gn-ws-direct-pred": _trial(GN_WS_AT_ONCE, _98, arms.DIRECT_PRED),
+  "trial-gn-ws-direct-pred-frozen": _trial(GN_WS_AT_ONCE, _98, arms.DIRECT_PRED, WAITS),
+  "trial-gn-ws-iso": _trial(GN_WS_AT_ONCE, _98, arms.DIRECT_PRED, arms.ISO),
   # Each norm at half and twice the rate, with the predictor of thirty times that.
-  "trial-gn-ws-frozen-rate-075": _trial(GN_WS, _98, _30, _FROZEN, _rate(0.75)),
-  "trial-gn-ws-frozen-rate-3": _trial(GN_WS, _98, _30, _FROZEN, _rate(3.0)),
+  "trial-gn-ws-frozen-rate-075": _trial(GN_WS_AT_ONCE, _98, _30, WAITS, _rate(0.75)),
+  "trial-gn-ws-frozen-rate-3": _trial(GN_WS_AT_ONCE, _98, _30, WAITS, _rate(3.0)),
   "trial-bn-rate-075": _trial(BN, _98, _30, _rate(0.75)),
   "trial-bn-rate-3": _trial(BN, _98, _30, _rate(3.0)),
   "trial-none": _trial(NONE, _98, _30),
-  "trial-none-frozen": _trial(NONE, _98, _30, _FROZEN),
+  "trial-none-frozen": _trial(NONE, _98, _30, WAITS),
   "trial-none-rate-075": _trial(NONE, _98, _30, _rate(0.75)),
   "trial-bn-ws": _trial(_BN_WS, _98, _30),
   "trial-bn-ws-rate-075": _trial(_BN_WS, _98, _30, _rate(0.75)),
