@@ -10,37 +10,42 @@ from sklearn.linear_model import LogisticRegression
 
 import byol_jax
 from byol_jax import probes
-from byol_jax.data import datasets, photos, sources
+from byol_jax.data import datasets, sources
 from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import transfer as transfer_config
-from experiments import transfer, transfer_sets
+from experiments import frozen, transfer, transfer_sets
 from tests import prepared
-from tests.formats import encoders
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 10.0)
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-  """The file of an encoder that has learned nothing."""
-  path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
-  encoders.make(depth=10).save(path)
-  return path
+STRENGTHS = (1e-2, 1e-1, 1.0, 10.0)
 
 
-def small(encoder, preset=None, **data):
+def coloured(count, seed):
+  """Images of three classes, that of the brightest channel, which noise may hide."""
+  rng = np.random.default_rng(seed)
+  labels = rng.integers(0, 3, count)
+  light = 40 * np.eye(3)[labels][:, None, None] + rng.integers(0, 60, (count, 1, 1, 3))
+  noise = rng.integers(0, 100, (count, 16, 16, 3))
+  return np.uint8(light + noise), labels
+
+
+TRAIN, TEST = coloured(90, seed=0), coloured(60, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch):
+  opened = sources.ArrayDataset("made", {"train": TRAIN, "test": TEST})
+  monkeypatch.setitem(datasets.DATASETS, "made", lambda data_dir: opened)
+
+
+def small(encoder_file, preset=None, **data):
   config = transfer_config.get_config(preset)
-  config.encoder, config.strengths = str(encoder), STRENGTHS
-  config.eval.batch_size = 64
+  config.encoder, config.strengths = str(encoder_file), STRENGTHS
+  config.eval.batch_size = 30
   with config.ignore_type():
     config.data.update(data)
   return config
-
-
-def on_photos(encoder):
-  return small(encoder, train="train[:200]", test="test[:100]")
 
 
 def run(config, tmp_path, name="run"):
@@ -53,49 +58,56 @@ def fits(x, y, strength):
   return model.fit(x.astype(np.float64), y)
 
 
-def test_strength_and_accuracy_are_those_of_scikit_learn(encoder, tmp_path):
-  summary = run(on_photos(encoder), tmp_path)
-  (images, labels), (tests, answers) = (photos.load()[k] for k in ("train", "test"))
-  embed = byol_jax.load_encoder(encoder)
-  x, y, test = embed(images[:200]), labels[:200], embed(tests[:100])
-  held_out = {s: fits(x[:180], y[:180], s).score(x[180:], y[180:]) for s in STRENGTHS}
-  assert {each["strength"]: each["held_out"] for each in summary["of_all"]} == held_out
+def test_strength_and_accuracy_are_those_of_scikit_learn(encoder_file, tmp_path):
+  summary = run(small(encoder_file, name="made", held_out=30), tmp_path)
+  embed = byol_jax.load_encoder(encoder_file)
+  (x, y), (test, answers) = (
+    (embed(images), labels) for images, labels in (TRAIN, TEST)
+  )
+  held_out = {s: fits(x[:60], y[:60], s).score(x[60:], y[60:]) for s in STRENGTHS}
+  assert len(set(held_out.values())) > 1
+  found = {each["strength"]: each["held_out"] for each in summary["of_all"]}
+  assert found == pytest.approx(held_out)
   best = max(STRENGTHS, key=lambda s: (held_out[s], s))
-  assert (summary["strength"], summary["test_images"]) == (best, 100)
-  expected = fits(x, y, best).score(test, answers[:100])
-  assert summary["transfer_linear"]["encoder"] == pytest.approx(expected, abs=0.011)
+  assert (summary["strength"], summary["test_images"]) == (best, 60)
+  expected = fits(x, y, best).score(test, answers)
+  assert summary["transfer_linear"]["encoder"] == pytest.approx(expected)
 
   (line,) = results.read(tmp_path / "results.jsonl")
   assert line["protocol"] == "transfer_linear"
   assert line["setting"] == {"strength": best}
-  assert (line["metric"], line["test_images"]) == ("top_1", 100)
+  assert (line["metric"], line["test_images"]) == ("top_1", 60)
   assert line["value"] == summary["transfer_linear"]["encoder"]
-  assert (line["train"], line["test"]) == ("train[:200]", "test[:100]")
-  assert line["images"] is None  # 32 x 32 for an encoder of 16 x 16
+  assert (line["train"], line["valid"], line["test"]) == ("train", None, "test")
+  assert line["images"] is None
 
 
 class Killed(BaseException):
   pass
 
 
-@pytest.mark.parametrize("at", ["path", "scores", "record"])
-def test_a_killed_run_goes_on_to_the_same_result(encoder, tmp_path, monkeypatch, at):
-  config = on_photos(encoder)
+def test_a_killed_run_goes_on_to_the_same_result(encoder_file, tmp_path, monkeypatch):
+  config = small(encoder_file, name="made", held_out=30)
   expected = run(config, tmp_path, "whole")
 
   def die(*args, **kwargs):
     raise Killed
 
-  place = transfer.frozen if at == "record" else probes.Problem
-  with monkeypatch.context() as patched:
-    patched.setattr(place, {"record": "ended"}.get(at, at), die)
-    with pytest.raises(Killed):
-      run(config, tmp_path)
+  # Before the first fit, after all of them, and once the result is written.
+  for owner, name in (
+    (probes.Problem, "path"),
+    (probes.Problem, "scores"),
+    (frozen, "ended"),
+  ):
+    with monkeypatch.context() as patched:
+      patched.setattr(owner, name, die)
+      with pytest.raises(Killed):
+        run(config, tmp_path)
   assert not (tmp_path / "run" / "summary.json").exists()
-  with monkeypatch.context() as patched:  # features are there
-    patched.setattr(transfer.frozen, "write_features", die)
-    assert run(config, tmp_path) == expected
-    assert run(config, tmp_path) == expected
+  monkeypatch.setattr(frozen, "write_features", die)  # these are there
+  assert run(config, tmp_path) == expected
+  monkeypatch.setattr(probes.Problem, "path", die)
+  assert run(config, tmp_path) == expected
   runs = [line["run"] for line in results.read(tmp_path / "results.jsonl")]
   assert sorted(runs) == [str(tmp_path / "run"), str(tmp_path / "whole")]
   assert not (tmp_path / "run" / "features").exists()
@@ -121,14 +133,14 @@ def several_classes(data_dir):
   return arrays
 
 
-def test_images_of_several_classes(encoder, tmp_path):
+def test_images_of_several_classes(encoder_file, tmp_path):
   arrays = several_classes(tmp_path)
   data = {"name": "scenes", "data_dir": str(tmp_path), "valid": "validation"}
-  config = small(encoder, **data)
+  config = small(encoder_file, **data)
   config.metric = "average_precision_11"
   summary = run(config, tmp_path)
 
-  embed = byol_jax.load_encoder(encoder)
+  embed = byol_jax.load_encoder(encoder_file)
   (x, y), (v, w), (t, u) = ((embed(images), truth) for images, truth in arrays.values())
 
   def precision(x, y, t, u, strength):
@@ -147,29 +159,29 @@ def test_images_of_several_classes(encoder, tmp_path):
   config.metric = "top_1"
   with pytest.raises(UserError, match="scenes has no labels, one an image: give"):
     run(config, tmp_path, "other")
-  config = on_photos(encoder)
+  config = small(encoder_file, name="made")
   config.metric = "average_precision_11"
-  with pytest.raises(UserError, match="photos has no images of several classes"):
+  with pytest.raises(UserError, match="made has no images of several classes"):
     run(config, tmp_path, "another")
 
 
-def test_several_sets_each_in_a_folder(encoder, tmp_path, monkeypatch):
-  one = transfer_sets.Set("photos", "train[:60]", None, "test[:40]", "top_1", 20)
-  other = one._replace(test="test[:50]", metric="mean_per_class")
+def test_several_sets_each_in_a_folder(encoder_file, tmp_path, monkeypatch):
+  one = transfer_sets.Set("made", "train[:60]", None, "test[:40]", "top_1", 20)
+  other = one._replace(test="test", metric="mean_per_class")
   monkeypatch.setitem(transfer_sets.SETS, "one", one)
   monkeypatch.setitem(transfer_sets.SETS, "other", other)
-  found = run(small(encoder, "one,other"), tmp_path)
+  found = run(small(encoder_file, "one,other"), tmp_path)
   assert [each["metric"] for each in found.values()] == ["top_1", "mean_per_class"]
   for key in ("one", "other"):
     summary = json.loads((tmp_path / "run" / key / "summary.json").read_text())
     assert summary == found[key]
     assert summary["set"] == key
   lines = results.read(tmp_path / "results.jsonl")
-  assert [line["test_images"] for line in lines] == [40, 50]
+  assert [line["test_images"] for line in lines] == [40, 60]
 
 
 def test_small_grey_images_are_enlarged_and_shown_in_colour(
-  encoder, tmp_path, monkeypatch, caplog
+  encoder_file, tmp_path, monkeypatch, caplog
 ):
   rng = np.random.default_rng(0)
   labels = np.arange(60) % 3
@@ -181,7 +193,7 @@ def test_small_grey_images_are_enlarged_and_shown_in_colour(
   dataset = sources.ArrayDataset("grey", arrays)
   monkeypatch.setitem(datasets.DATASETS, "grey", lambda data_dir: dataset)
   with caplog.at_level(logging.WARNING):
-    summary = run(small(encoder, name="grey"), tmp_path)
+    summary = run(small(encoder_file, name="grey"), tmp_path)
   assert "8 x 8 x 1 shown as 16 x 16 x 3, which changes the accuracy" in caplog.text
   assert (
     "1 of 4 classes are not among the 60 images to train on: the 20 test images"
