@@ -102,7 +102,6 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   Raises:
     UserError: there are too few labels, or too few classes.
   """
-  wanted = config.data.held_out
   subject = frozen.subject(config, run_dir)
   train = subject.config.data.train
   subject = tuning.labelled_alone(subject, train, subject.config.data.test)
@@ -111,17 +110,15 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   is_list = dataset.name.partition(":")[0] in _PUBLISHED.values()
   share = 1.0 if is_list else config.data.labels
   chosen = _labelled(labels, share, config.seed)
-  parts = {LABELLED: (train, chosen)}
+  places = {LABELLED: chosen}
   if choose:
-    of_chosen = labels[chosen]
-    held_out = balanced(
-      of_chosen, _held_out_count(of_chosen, wanted), config.seed, keep=1
-    )
-    parts[FIT] = train, np.delete(chosen, held_out)
-    parts[HELD_OUT] = train, chosen[held_out]
+    count = _held_out_count(labels[chosen], config.data.held_out)
+    held_out = balanced(labels[chosen], count, config.seed, keep=1)
+    places |= {FIT: np.delete(chosen, held_out), HELD_OUT: chosen[held_out]}
     logging.info(
-      "%d of %d labelled images are held out, to choose by", len(held_out), len(chosen)
+      "%d of %d labelled images are held out, to choose by", count, len(chosen)
     )
+  parts = {name: (train, of_part) for name, of_part in places.items()}
   subject = subject._replace(dataset=WithParts(dataset, parts))
   return tuning.with_choices(subject, LABELLED)
 
