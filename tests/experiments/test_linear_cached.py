@@ -129,10 +129,12 @@ def changed(config, **settings):
   return config
 
 
-def test_rates_that_all_diverge_are_told(config, tmp_path):
-  high = changed(config, **{"optimiser.learning_rate": (1e38, 2e38)})
+def test_rates_that_all_diverge_are_told(config, complete, tmp_path):
+  fit = complete[2][frozen.FIT]
+  subject = linear_cached.with_steps(frozen.subject(config, RunDir(tmp_path)))
+  model = classifiers.Classifiers(subject.config, [1e38, 2e38])
   with pytest.raises(UserError, match=r"have diverged at learning rates .*give lower"):
-    linear_cached.run(high, RunDir(tmp_path / "cached"))
+    linear_cached._fitted(model, fit, 20, subject.config)
 
 
 def test_a_folder_has_a_batch_size_by_its_images(config, tmp_path):
