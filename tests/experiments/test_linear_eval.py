@@ -13,7 +13,7 @@ from byol_jax import parallel
 from byol_jax.data.parts import InColour, Part, WithParts, known_labels
 from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import UserError
-from byol_jax.run import results, stored
+from byol_jax.run import figures, results, stored
 from byol_jax.run.folder import RunDir
 from experiments import classifiers, linear_eval
 from experiments.frozen import HELD_OUT, Subject
@@ -22,6 +22,14 @@ from tests import tiny
 from tests.formats import encoders
 
 TIMES = ("seconds", "images_per_second")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_curves():
+  """They are drawn for as long as all else takes."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(figures, "curves", lambda run_dir: None)
+    yield
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,7 @@ def encoder(tmp_path_factory):
 def config(encoder):
   config = tiny.linear_eval(encoder)
   config.optimiser.learning_rate = (0.4, 0.2)
+  config.log.every_steps = 2  # and a checkpoint as often
   return config
 
 
