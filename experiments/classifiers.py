@@ -13,7 +13,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError, check_at_least
-from experiments import frozen, optimisers
+from experiments import frozen, optimisers, outcomes
 
 Weights = dict[str, dict[str, jax.Array]]
 Scalars = dict[str, jax.Array]
@@ -167,7 +167,7 @@ def record(subject: frozen.Subject, protocol: str, found: Mapping[str, Any]) -> 
     "batch_size": config.train.batch_size,
   }
   for metric, name in zip(METRICS, (protocol, f"{protocol}_top5"), strict=True):
-    frozen.record(
+    outcomes.record(
       subject,
       protocol,
       metric,

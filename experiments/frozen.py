@@ -1,14 +1,8 @@
 """What evaluations of frozen encoders share: encoders, images, features and results."""
 
-import contextlib
-import glob
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,21 +13,17 @@ from byol_jax import diagnostics, features, parallel
 from byol_jax.data import datasets
 from byol_jax.data.parts import Part, WithParts, fit_and_held_out
 from byol_jax.data.sources import Dataset
-from byol_jax.disk import absolute, read_json
 from byol_jax.embed import files
 from byol_jax.embed.writing import write_features
 from byol_jax.errors import UserError
-from byol_jax.formats import saved
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
-from byol_jax.run.folder import RunDir, resolved
+from byol_jax.run.folder import RunDir
 from experiments import choices, inputs, settings, shown
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
 _MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
 _COLLAPSED = 0.99  # common part of the features
-
-Summary = dict[str, Any]
 
 
 class Features(NamedTuple):
@@ -166,94 +156,12 @@ def together(one: Features, other: Features) -> Features:
   return Features(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
 
 
-@contextlib.contextmanager
-def begun(subject: Subject) -> Iterator[Summary | None]:
-  """Holds the folder for an evaluation; its summary, if it is complete.
-
-  All hosts have it then, also those that do not see the folder.
-  """
-  with subject.run_dir as run_dir:
-    run_dir.claim(subject.config, subject.dataset.listing())
-    yield summary_of(run_dir)
-
-
-def summary_of(run_dir: RunDir) -> Summary | None:
-  """The summary of a complete run, None for any other; the same on all hosts."""
-  return json.loads(
-    parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
-  )
-
-
-def ended(subject: Subject, summary: Summary) -> Summary:
-  """Writes the summary, and removes the features."""
-  subject.run_dir.write_summary(summary)
-  if subject.run_dir.writes:
-    shutil.rmtree(subject.run_dir.path / "features", ignore_errors=True)
-  return summary
-
-
 def check(
   config: ConfigDict, example: ConfigDict, may_be_open: Collection[str] = ()
 ) -> None:
   """Refuses a config that has not the settings of an example; see `settings.check`."""
   example.data.held_out = 1
   settings.check(config, example, {*_MAY_BE_OPEN, *may_be_open})
-
-
-def each(
-  config: ConfigDict, run_dir: RunDir, evaluate: Callable[[ConfigDict, RunDir], Summary]
-) -> Summary:
-  """Evaluates the encoder that a config names, or each of several.
-
-  Args:
-    config: its `encoder` is a run, a file, or a pattern such as "runs/*".
-    run_dir: of the evaluation; of several encoders each has a folder within.
-    evaluate: of one encoder, in a folder of its own.
-
-  Returns:
-    The summary, or that of each encoder by its name.
-
-  Raises:
-    UserError: there is no encoder.
-  """
-  pattern = config.encoder
-  if not pattern:
-    raise UserError(
-      "name the encoder to evaluate, as in --config.encoder=runs/byol_gn_ws"
-    )
-  names = json.loads(parallel.text_from_first_host(lambda: json.dumps(_find(pattern))))
-  config = config.copy_and_resolve_references()
-  if config.results is None:
-    config.results = str(run_dir.path.parent / results.FILE)
-  if names is None:
-    return evaluate(config, run_dir)
-  found = {}
-  for name, path in names.items():
-    one = config.copy_and_resolve_references()
-    one.encoder = path
-    logging.info("%s", path)
-    found[name] = evaluate(one, run_dir.inside(name))
-  return found
-
-
-def _find(pattern: str) -> dict[str, str] | None:
-  """Name -> path of the encoders that a pattern matches; None for a single path."""
-  path = os.path.expanduser(pattern)
-  if os.path.lexists(path) or not glob.has_magic(path):
-    return None
-  found = {each: each for each in sorted(glob.glob(path)) if _is_encoder(each)}
-  if not found:
-    raise UserError(f"there is no encoder at {pattern}: give runs or files of encoders")
-  shared = os.path.commonpath([os.path.dirname(each) for each in found])
-  return {os.path.relpath(each, shared).replace(os.sep, "-"): each for each in found}
-
-
-def _is_encoder(path: str) -> bool:
-  """Whether it is a file of one, or a pretraining run, of any version."""
-  if os.path.isfile(path):
-    return path.endswith(saved.SUFFIX)
-  config = Path(path) / "config.json"
-  return config.exists() and read_json(config).get("experiment") == "pretrain"
 
 
 def subject(
@@ -318,65 +226,3 @@ def _parts(dataset: Dataset, config: ConfigDict) -> dict[str, tuple[str, np.ndar
     FIT: (train, np.arange(images)),
     HELD_OUT: (valid, np.arange(dataset.check(valid))),
   }
-
-
-def record(
-  found: Subject,
-  protocol: str,
-  metric: str,
-  value: float,
-  *,
-  test_images: int,
-  setting: Mapping[str, Any],
-) -> None:
-  """Appends an accuracy to results.jsonl, on the first host alone.
-
-  Args:
-    found: what was evaluated.
-    protocol: what was done, such as "knn".
-    metric: a key of `probes.METRICS`.
-    value: in [0, 1].
-    test_images: of how many images it is.
-    setting: what the sweep has chosen, and what it chose from.
-  """
-  if not found.run_dir.writes:
-    return
-  config, about = found.config, found.encoder.description
-  listing = sorted(found.dataset.listing())
-  results.append(
-    config.results,
-    {
-      "protocol": protocol,
-      "setting": dict(setting),
-      "data": found.dataset.name,
-      "images": found.shown,
-      "train": config.data.train,
-      "valid": config.data.valid,
-      "test": config.data.test,
-      "listing": hashlib.sha256("\n".join(listing).encode()).hexdigest(),
-      "metric": metric,
-      "value": value,
-      "test_images": test_images,
-      "encoder": {
-        "path": config.encoder,
-        "checksum": found.encoder.checksum,
-        "step": found.encoder.step,
-        "network": dict(about.network),
-      },
-      "seed": config.seed,
-      "run": str(found.run_dir.path),
-      "config": resolved(config),
-      "pretrained": _pretrained(config.encoder),
-    },
-  )
-
-
-def _pretrained(path: str) -> dict[str, Any] | None:
-  """The folder and the config of the run that an encoder is of; None for a file."""
-  folder = absolute(path)
-  if saved.is_file(folder):
-    return None
-  for place in (folder, *folder.parents[:2]):
-    if (place / "config.json").exists():
-      return {"run": str(place), "config": read_json(place / "config.json")}
-  return None

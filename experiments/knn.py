@@ -10,7 +10,7 @@ from byol_jax import parallel, probes
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
 from configs import knn
-from experiments import frozen
+from experiments import encoders, frozen, outcomes
 from experiments.frozen import Features
 
 Setting = tuple[int, float]  # k and temperature
@@ -20,7 +20,7 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several; the summary."""
   frozen.check(config, knn.get_config())
   _check(config)
-  return frozen.each(config, run_dir, _evaluate)
+  return encoders.each(config, run_dir, _evaluate)
 
 
 def _check(config: ConfigDict) -> None:
@@ -33,7 +33,7 @@ def _check(config: ConfigDict) -> None:
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   subject = frozen.subject(config, run_dir)
-  with frozen.begun(subject) as summary:
+  with outcomes.begun(subject) as summary:
     if summary:
       return summary
     fit, held_out, test = map(
@@ -53,7 +53,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
         for (k, temperature), value in found.items()
       ],
     }
-    frozen.record(
+    outcomes.record(
       subject,
       "knn",
       "top_1",
@@ -61,7 +61,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
       test_images=len(test.label),
       setting=setting,
     )
-    return frozen.ended(subject, summary)
+    return outcomes.ended(subject, summary)
 
 
 def _accuracies(

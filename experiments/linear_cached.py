@@ -17,7 +17,7 @@ from byol_jax.data import batches
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
 from configs import linear_cached
-from experiments import choices, classifiers, frozen
+from experiments import choices, classifiers, encoders, frozen, outcomes
 from experiments.classifiers import METRICS, Accuracies, Classifiers, Weights
 from experiments.frozen import Features, Subject
 
@@ -38,14 +38,14 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
     check_at_least(1, train__batch_size=config.train.batch_size)
   if config.train.epochs <= 0:
     raise UserError(f"train.epochs is {config.train.epochs}: give a number above 0")
-  return frozen.each(config, run_dir, _evaluate)
+  return encoders.each(config, run_dir, _evaluate)
 
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   subject = with_steps(frozen.subject(config, run_dir))
   Classifiers(subject.config, [1.0])  # its settings are checked before anything runs
-  with frozen.begun(subject) as summary:
-    summary = summary or frozen.ended(subject, _summary(subject))
+  with outcomes.begun(subject) as summary:
+    summary = summary or outcomes.ended(subject, _summary(subject))
     # Also of a complete run: it may have been killed between its summary and this.
     classifiers.record(subject, _PROTOCOL, summary)
     return summary

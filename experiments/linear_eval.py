@@ -21,7 +21,7 @@ from byol_jax.errors import UserError
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
-from experiments import classifiers, dial, frozen
+from experiments import classifiers, dial, encoders, frozen, outcomes
 from experiments.augmented import Augmented
 from experiments.classifiers import Accuracies, Classifiers, Scalars, Weights
 from experiments.frozen import Subject
@@ -195,7 +195,7 @@ class Sweep(LinearEval):
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several, or goes on with it; the summary."""
   _check(config)
-  return frozen.each(config, run_dir, _evaluate)
+  return encoders.each(config, run_dir, _evaluate)
 
 
 def show_views(config: ConfigDict, folder: Path) -> Path:
@@ -223,7 +223,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   loop.check(subject.config)
   # What does not fit is found here, before anything is written.
   LinearEval(subject, subject.config.optimiser.learning_rate)
-  with frozen.begun(subject) as summary:
+  with outcomes.begun(subject) as summary:
     summary = summary or _trained(subject)
     # Also of a complete run: it may have been killed between its summary and this.
     classifiers.record(subject, _PROTOCOL, summary)

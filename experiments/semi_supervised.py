@@ -11,7 +11,7 @@ from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised
-from experiments import frozen, sweep, tuning
+from experiments import encoders, frozen, outcomes, sweep, tuning
 from experiments.frozen import FIT, HELD_OUT, Subject
 from experiments.sweep import Splits, Sweep, Trial
 
@@ -28,7 +28,7 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   example = tuning.example(semi_supervised.get_config())
   frozen.check(config, example, tuning.MAY_BE_OPEN)
   _check(config)
-  return frozen.each(config, run_dir, _evaluate)
+  return encoders.each(config, run_dir, _evaluate)
 
 
 def _check(config: ConfigDict) -> None:
@@ -51,13 +51,13 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   subject = _with_labelled(_published(config), run_dir, len(trials) > 1)
   images = subject.dataset.check(LABELLED)
   runs = Sweep(subject, trials, _SPLITS, _METRICS)
-  with frozen.begun(subject) as summary:
+  with outcomes.begun(subject) as summary:
     if summary:
       return summary
     found = runs.run()
     setting = {"labels": config.data.labels, **found.trial.setting}
     for metric, value in found.test.items():
-      frozen.record(
+      outcomes.record(
         subject,
         "semi_supervised",
         metric,
@@ -73,7 +73,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
       "test_images": found.test_images,
       "sweep": found.of_all,
     }
-    return frozen.ended(subject, summary)
+    return outcomes.ended(subject, summary)
 
 
 def _published(config: ConfigDict) -> ConfigDict:

@@ -18,9 +18,10 @@ from byol_jax import description
 from byol_jax.errors import Diverged
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
-from experiments import frozen
+from experiments import outcomes
 from experiments.finetune import Finetune
-from experiments.frozen import Subject, Summary
+from experiments.frozen import Subject
+from experiments.outcomes import Summary
 
 
 class Trial(NamedTuple):
@@ -156,7 +157,7 @@ class Sweep:
 
     One of a sweep may diverge, and has a summary that says so.
     """
-    if (summary := frozen.summary_of(folder)) is not None:
+    if (summary := outcomes.summary_of(folder)) is not None:
       return summary
     experiment = self._experiment(config)
     with folder:

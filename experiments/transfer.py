@@ -1,5 +1,6 @@
 """Logistic regression on the features of a frozen encoder: see configs/transfer.py."""
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from byol_jax.data import datasets
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import transfer
-from experiments import frozen, transfer_sets
+from experiments import encoders, frozen, outcomes, transfer_sets
 from experiments.frozen import Features
 
 
@@ -28,7 +29,8 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   _check(config)
   for one in transfer_sets.each_set(config).values():
     _check_set(one)
-  return frozen.each(config, run_dir, _evaluate_sets)
+  on_each = functools.partial(transfer_sets.evaluate_each, evaluate=_evaluate)
+  return encoders.each(config, run_dir, on_each)
 
 
 def _check(config: ConfigDict) -> None:
@@ -52,18 +54,10 @@ def _check_set(config: ConfigDict) -> None:
       dataset.check(split)
 
 
-def _evaluate_sets(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
-  """Evaluates one encoder: a single set in the run's folder, each of several within."""
-  configs = transfer_sets.each_set(config)
-  if len(configs) == 1:
-    return _evaluate(next(iter(configs.values())), run_dir)
-  return {key: _evaluate(one, run_dir.inside(key)) for key, one in configs.items()}
-
-
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   metric = probes.METRICS[config.metric]
   subject = frozen.subject(config, run_dir, metric.several)
-  with frozen.begun(subject) as summary:
+  with outcomes.begun(subject) as summary:
     if summary:
       return summary
     fit, held_out, test = map(
@@ -79,7 +73,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
       scores = np.pad(scores, ((0, 0), (0, test_truth.shape[1] - scores.shape[1])))
     value = metric.of(scores, test_truth)
     summary = _summary(value, best, tried, test, config)
-    frozen.record(
+    outcomes.record(
       subject,
       "transfer_linear",
       config.metric,
@@ -87,7 +81,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
       test_images=len(test.label),
       setting={"strength": best.strength},
     )
-    return frozen.ended(subject, summary)
+    return outcomes.ended(subject, summary)
 
 
 def _summary(

@@ -1,5 +1,6 @@
 """Fine-tuning on other data sets: see configs/transfer_finetune.py."""
 
+import functools
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -8,7 +9,7 @@ from byol_jax import probes
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import transfer_finetune
-from experiments import frozen, sweep, transfer_sets, tuning
+from experiments import encoders, frozen, outcomes, sweep, transfer_sets, tuning
 from experiments.frozen import FIT, HELD_OUT, Subject
 from experiments.sweep import Splits, Sweep, Trial
 
@@ -22,7 +23,8 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   tuning.check_grid(may_be_0=("weight_decays",), **grids)
   for one in transfer_sets.each_set(config).values():
     _check_metric(one)
-  return frozen.each(config, run_dir, _evaluate_sets)
+  on_each = functools.partial(transfer_sets.evaluate_each, evaluate=_evaluate)
+  return encoders.each(config, run_dir, on_each)
 
 
 def _check_metric(config: ConfigDict) -> None:
@@ -30,14 +32,6 @@ def _check_metric(config: ConfigDict) -> None:
     raise UserError(
       f"there is no metric {config.metric!r}: choose one of {', '.join(probes.METRICS)}"
     )
-
-
-def _evaluate_sets(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
-  """Evaluates one encoder: a single set in the run's folder, each of several within."""
-  configs = transfer_sets.each_set(config)
-  if len(configs) == 1:
-    return _evaluate(next(iter(configs.values())), run_dir)
-  return {key: _evaluate(one, run_dir.inside(key)) for key, one in configs.items()}
 
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
@@ -54,12 +48,12 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
     for each in sweep.grid(rate=config.rates, weight_decay=config.weight_decays)
   ]
   runs = Sweep(subject, trials, splits, [config.metric])
-  with frozen.begun(subject) as summary:
+  with outcomes.begun(subject) as summary:
     if summary:
       return summary
     found = runs.run()
     value = found.test[config.metric]
-    frozen.record(
+    outcomes.record(
       subject,
       "transfer_finetune",
       config.metric,
@@ -75,7 +69,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
       "test_images": found.test_images,
       "sweep": found.of_all,
     }
-    return frozen.ended(subject, summary)
+    return outcomes.ended(subject, summary)
 
 
 def _opened(config: ConfigDict, run_dir: RunDir) -> tuple[Subject, Splits]:

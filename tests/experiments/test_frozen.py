@@ -13,7 +13,7 @@ from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import knn
-from experiments import frozen
+from experiments import encoders, frozen, outcomes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 
@@ -47,16 +47,16 @@ def evaluated(config, run_dir):
 
 def test_a_pattern_stands_for_the_encoders_that_it_matches(runs, tmp_path):
   run_dir = RunDir(tmp_path / "out")
-  found = frozen.each(config_of(runs / "*"), run_dir, evaluated)
+  found = encoders.each(config_of(runs / "*"), run_dir, evaluated)
   names = ["a-seed1", "b-seed2", "c.safetensors"]
   assert found == {name: {"encoder": name, "folder": name} for name in names}
-  found = frozen.each(config_of(tmp_path / "*" / "*-seed?"), run_dir, evaluated)
+  found = encoders.each(config_of(tmp_path / "*" / "*-seed?"), run_dir, evaluated)
   assert list(found) == ["a-seed1", "b-seed2"]
 
 
 def test_encoders_of_one_name_have_folders_of_their_own(runs, tmp_path):
   shutil.copytree(runs, tmp_path / "more")
-  found = frozen.each(
+  found = encoders.each(
     config_of(tmp_path / "*" / "a-seed1"), RunDir(tmp_path / "out"), evaluated
   )
   assert list(found) == ["more-a-seed1", "runs-a-seed1"]
@@ -65,7 +65,7 @@ def test_encoders_of_one_name_have_folders_of_their_own(runs, tmp_path):
 def test_a_single_encoder_has_the_folder_itself(runs, tmp_path):
   odd = runs / "odd[1]"  # a pattern by its look
   (runs / "a-seed1").rename(odd)
-  found = frozen.each(config_of(odd), RunDir(tmp_path / "out"), evaluated)
+  found = encoders.each(config_of(odd), RunDir(tmp_path / "out"), evaluated)
   assert found == {"encoder": "odd[1]", "folder": "out"}
 
 
@@ -81,7 +81,7 @@ def test_where_there_is_no_encoder_one_line_says_so(runs, encoder, message):
   if not encoder:
     config.encoder = None
   with pytest.raises(UserError, match=message):
-    frozen.each(config, RunDir(runs.parent / "out"), evaluated)
+    encoders.each(config, RunDir(runs.parent / "out"), evaluated)
 
 
 def made_up(monkeypatch, images, labels):
@@ -150,7 +150,7 @@ def test_a_collapse_is_said_first(tmp_path, monkeypatch, caplog):
 
 def test_a_result_says_what_it_is_of(tmp_path):
   found = subject(tmp_path)
-  frozen.record(found, "knn", "top_1", 0.25, test_images=10, setting={"k": 5})
+  outcomes.record(found, "knn", "top_1", 0.25, test_images=10, setting={"k": 5})
   (line,) = results.read(tmp_path / results.FILE)
   assert line["value"] == 0.25
   assert line["setting"] == {"k": 5}
@@ -163,5 +163,5 @@ def test_a_result_says_what_it_is_of(tmp_path):
   assert line["pretrained"]["seed"] == 13
   assert line["run"] == str(tmp_path / "out")
   other = found._replace(run_dir=RunDir(tmp_path / "out", writes=False))
-  frozen.record(other, "knn", "top_1", 0.5, test_images=10, setting={})
+  outcomes.record(other, "knn", "top_1", 0.5, test_images=10, setting={})
   assert len(results.read(tmp_path / results.FILE)) == 1

@@ -13,7 +13,7 @@ from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import knn as configs_knn
-from experiments import frozen, knn
+from experiments import frozen, knn, outcomes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 
@@ -69,8 +69,8 @@ def test_a_killed_one_comes_to_the_same_and_to_one_line(tmp_path, monkeypatch):
   # While features are made, before the result is written, and after that.
   for owner, name in (
     (frozen.files, "read_features"),
-    (frozen, "record"),
-    (frozen, "ended"),
+    (outcomes, "record"),
+    (outcomes, "ended"),
   ):
     with monkeypatch.context() as patched:
       patched.setattr(owner, name, interrupted)

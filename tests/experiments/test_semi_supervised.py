@@ -12,7 +12,7 @@ from byol_jax.errors import Diverged, UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised as config_file
-from experiments import finetune, frozen, semi_supervised, sweep
+from experiments import finetune, frozen, outcomes, semi_supervised, sweep
 from tests.formats import encoders
 
 RATE, TOO_HIGH = 0.05, 1e30
@@ -124,7 +124,7 @@ KILLS = {
   "in a run of the sweep": lambda m: kill_before_step(m, frozen.FIT, 2),
   "once its summary is written": lambda m: kill_when(m, sweep.shutil, "rmtree"),
   "in the final run": lambda m: kill_before_step(m, semi_supervised.LABELLED, 1),
-  "between its results": lambda m: kill_when(m, frozen, "record", after=True),
+  "between its results": lambda m: kill_when(m, outcomes, "record", after=True),
 }
 
 

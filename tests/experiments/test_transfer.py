@@ -15,7 +15,7 @@ from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import transfer as transfer_config
-from experiments import frozen, transfer, transfer_sets
+from experiments import frozen, outcomes, transfer, transfer_sets
 from tests import prepared
 
 STRENGTHS = (1e-2, 1e-1, 1.0, 10.0)
@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_to_the_same_result(encoder_file, tmp_path, monkeyp
   for owner, name in (
     (probes.Problem, "path"),
     (probes.Problem, "scores"),
-    (frozen, "ended"),
+    (outcomes, "ended"),
   ):
     with monkeypatch.context() as patched:
       patched.setattr(owner, name, die)

@@ -1,0 +1,76 @@
+"""The encoders that an evaluation names: one, or each that a pattern matches."""
+
+import glob
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from byol_jax import parallel
+from byol_jax.disk import read_json
+from byol_jax.errors import UserError
+from byol_jax.formats import saved
+from byol_jax.run import results
+from byol_jax.run.folder import RunDir
+
+Summary = dict[str, Any]
+
+
+def each(
+  config: ConfigDict, run_dir: RunDir, evaluate: Callable[[ConfigDict, RunDir], Summary]
+) -> Summary:
+  """Evaluates the encoder that a config names, or each of several.
+
+  Args:
+    config: its `encoder` is a run, a file, or a pattern such as "runs/*".
+    run_dir: of the evaluation; of several encoders each has a folder within.
+    evaluate: of one encoder, in a folder of its own.
+
+  Returns:
+    The summary, or that of each encoder by its name.
+
+  Raises:
+    UserError: there is no encoder.
+  """
+  pattern = config.encoder
+  if not pattern:
+    raise UserError(
+      "name the encoder to evaluate, as in --config.encoder=runs/byol_gn_ws"
+    )
+  names = json.loads(parallel.text_from_first_host(lambda: json.dumps(_find(pattern))))
+  config = config.copy_and_resolve_references()
+  if config.results is None:
+    config.results = str(run_dir.path.parent / results.FILE)
+  if names is None:
+    return evaluate(config, run_dir)
+  found = {}
+  for name, path in names.items():
+    one = config.copy_and_resolve_references()
+    one.encoder = path
+    logging.info("%s", path)
+    found[name] = evaluate(one, run_dir.inside(name))
+  return found
+
+
+def _find(pattern: str) -> dict[str, str] | None:
+  """Name -> path of the encoders that a pattern matches; None for a single path."""
+  path = os.path.expanduser(pattern)
+  if os.path.lexists(path) or not glob.has_magic(path):
+    return None
+  found = {each: each for each in sorted(glob.glob(path)) if _is_encoder(each)}
+  if not found:
+    raise UserError(f"there is no encoder at {pattern}: give runs or files of encoders")
+  shared = os.path.commonpath([os.path.dirname(each) for each in found])
+  return {os.path.relpath(each, shared).replace(os.sep, "-"): each for each in found}
+
+
+def _is_encoder(path: str) -> bool:
+  """Whether it is a file of one, or a pretraining run, of any version."""
+  if os.path.isfile(path):
+    return path.endswith(saved.SUFFIX)
+  config = Path(path) / "config.json"
+  return config.exists() and read_json(config).get("experiment") == "pretrain"

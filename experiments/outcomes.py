@@ -1,0 +1,105 @@
+"""What an evaluation of a frozen encoder has come to: its summary, and its results."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from byol_jax import parallel
+from byol_jax.disk import absolute, read_json
+from byol_jax.formats import saved
+from byol_jax.run import results
+from byol_jax.run.folder import RunDir, resolved
+from experiments.frozen import Subject
+
+Summary = dict[str, Any]
+
+
+@contextlib.contextmanager
+def begun(subject: Subject) -> Iterator[Summary | None]:
+  """Holds the folder for an evaluation; its summary, if it is complete.
+
+  All hosts have it then, also those that do not see the folder.
+  """
+  with subject.run_dir as run_dir:
+    run_dir.claim(subject.config, subject.dataset.listing())
+    yield summary_of(run_dir)
+
+
+def summary_of(run_dir: RunDir) -> Summary | None:
+  """The summary of a complete run, None for any other; the same on all hosts."""
+  return json.loads(
+    parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
+  )
+
+
+def ended(subject: Subject, summary: Summary) -> Summary:
+  """Writes the summary, and removes the features."""
+  subject.run_dir.write_summary(summary)
+  if subject.run_dir.writes:
+    shutil.rmtree(subject.run_dir.path / "features", ignore_errors=True)
+  return summary
+
+
+def record(
+  found: Subject,
+  protocol: str,
+  metric: str,
+  value: float,
+  *,
+  test_images: int,
+  setting: Mapping[str, Any],
+) -> None:
+  """Appends an accuracy to results.jsonl, on the first host alone.
+
+  Args:
+    found: what was evaluated.
+    protocol: what was done, such as "knn".
+    metric: a key of `probes.METRICS`.
+    value: in [0, 1].
+    test_images: of how many images it is.
+    setting: what the sweep has chosen, and what it chose from.
+  """
+  if not found.run_dir.writes:
+    return
+  config, about = found.config, found.encoder.description
+  listing = sorted(found.dataset.listing())
+  results.append(
+    config.results,
+    {
+      "protocol": protocol,
+      "setting": dict(setting),
+      "data": found.dataset.name,
+      "images": found.shown,
+      "train": config.data.train,
+      "valid": config.data.valid,
+      "test": config.data.test,
+      "listing": hashlib.sha256("\n".join(listing).encode()).hexdigest(),
+      "metric": metric,
+      "value": value,
+      "test_images": test_images,
+      "encoder": {
+        "path": config.encoder,
+        "checksum": found.encoder.checksum,
+        "step": found.encoder.step,
+        "network": dict(about.network),
+      },
+      "seed": config.seed,
+      "run": str(found.run_dir.path),
+      "config": resolved(config),
+      "pretrained": _pretrained(config.encoder),
+    },
+  )
+
+
+def _pretrained(path: str) -> dict[str, Any] | None:
+  """The folder and the config of the run that an encoder is of; None for a file."""
+  folder = absolute(path)
+  if saved.is_file(folder):
+    return None
+  for place in (folder, *folder.parents[:2]):
+    if (place / "config.json").exists():
+      return {"run": str(place), "config": read_json(place / "config.json")}
+  return None
