@@ -175,11 +175,11 @@ BROKEN = {
   "no section": ("del config.train", "config has no train, and pretrain needs it"),
   "no experiment": (
     "del config.experiment",
-    r"broken\.py names no experiment: set config.experiment to one of linear_eval, p",
+    r"broken\.py names no experiment: set config.experiment to one of knn, linear_c",
   ),
   "unknown experiment": (
     "config.experiment = 'nope'",
-    "there is no experiment 'nope'; choose one of linear_eval, pretrain",
+    "there is no experiment 'nope'; choose one of knn, linear_cached, linear_eval, pr",
   ),
   "no experiment but a part of one": (
     "config.experiment = 'inputs'",

@@ -117,9 +117,10 @@ def test_features_are_made_once_and_never_of_another_encoder(tmp_path):
   before = path.stat().st_mtime_ns
   np.testing.assert_array_equal(found.features("test[:10]").embedding, first.embedding)
   assert path.stat().st_mtime_ns == before
-  other = byol_jax.load_encoder(GOLDEN, which=2)
-  with pytest.raises(UserError, match=r"is of another encoder than .* is now"):
-    found._replace(encoder=other).features("test[:10]")
+  config = config_of(GOLDEN)
+  config.update(which="2", results=found.config.results)
+  with pytest.raises(UserError, match=r"is another encoder than it was when .* began"):
+    frozen.subject(config, RunDir(tmp_path / "out"))
 
 
 def test_images_without_a_label_are_left_out_and_counted(tmp_path, monkeypatch, caplog):
@@ -136,7 +137,9 @@ def test_images_without_a_label_are_left_out_and_counted(tmp_path, monkeypatch, 
 
 def test_a_set_without_labels_is_refused_at_once(tmp_path, monkeypatch):
   made_up(monkeypatch, np.zeros((20, 9, 9, 3), np.uint8), np.full(20, -1))
-  with pytest.raises(UserError, match="made_up has no labels to evaluate with"):
+  with pytest.raises(
+    UserError, match="made_up has no labels, one an image: give images of"
+  ):
     subject(tmp_path, name="made_up", train="train", test="test")
 
 
@@ -160,7 +163,7 @@ def test_a_result_says_what_it_is_of(tmp_path):
     "test[:10]",
   )
   assert line["encoder"]["checksum"] == found.encoder.checksum
-  assert line["pretrained"]["seed"] == 13
+  assert line["pretrained"]["config"]["seed"] == 13
   assert line["run"] == str(tmp_path / "out")
   other = found._replace(run_dir=RunDir(tmp_path / "out", writes=False))
   outcomes.record(other, "knn", "top_1", 0.5, test_images=10, setting={})
