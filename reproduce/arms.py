@@ -102,7 +102,7 @@ LEAST_SQUARES = closed_form("least_squares")
 BN = Arm("byol")
 GN_WS_AT_ONCE = Arm("byol_gn_ws")
 GN_WS = GN_WS_AT_ONCE.changed(WAITS)
-NONE = Arm("norm_ablation:none-none-none")
+NONE = Arm("norm_ablation:none-none-none", {"optimiser.learning_rate": 0.75})
 NORMS = {
   "bn": BN,
   "bn-ws": BN.changed(standardised("encoder", "projector", "predictor")),

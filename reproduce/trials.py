@@ -7,7 +7,7 @@ on training images whose labels the probes have not seen; the test split has no 
 """
 
 from reproduce import arms
-from reproduce.arms import BN, GN_WS_AT_ONCE, NONE, WAITS, Arm, Changes
+from reproduce.arms import BN, GN_WS_AT_ONCE, WAITS, Arm, Changes
 
 _PROBE: Changes = {
   "probe.train": "train[:20000]",
@@ -40,6 +40,7 @@ def _predictor(multiplier: float) -> Changes:
 
 
 _30 = _predictor(30.0)
+_NONE = Arm("norm_ablation:none-none-none")
 _BN_WS = BN.changed(arms.standardised("encoder", "projector", "predictor"))
 
 TRIALS = {
@@ -65,9 +66,11 @@ TRIALS = {
   "trial-gn-ws-frozen-rate-3": _trial(GN_WS_AT_ONCE, _98, _30, WAITS, _rate(3.0)),
   "trial-bn-rate-075": _trial(BN, _98, _30, _rate(0.75)),
   "trial-bn-rate-3": _trial(BN, _98, _30, _rate(3.0)),
-  "trial-none": _trial(NONE, _98, _30),
-  "trial-none-frozen": _trial(NONE, _98, _30, WAITS),
-  "trial-none-rate-075": _trial(NONE, _98, _30, _rate(0.75)),
+  "trial-none": _trial(_NONE, _98, _30),
+  "trial-none-frozen": _trial(_NONE, _98, _30, WAITS),
+  "trial-none-rate-075": _trial(_NONE, _98, _30, _rate(0.75)),
+  "trial-none-rate-0375": _trial(_NONE, _98, _30, _rate(0.375)),
+  "trial-none-frozen-rate-075": _trial(_NONE, _98, _30, WAITS, _rate(0.75)),
   "trial-bn-ws": _trial(_BN_WS, _98, _30),
   "trial-bn-ws-rate-075": _trial(_BN_WS, _98, _30, _rate(0.75)),
 }
