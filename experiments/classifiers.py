@@ -157,15 +157,6 @@ def summary(
 
 def record(subject: frozen.Subject, protocol: str, found: Mapping[str, Any]) -> None:
   """Appends the accuracies of a summary to results.jsonl, unless they are there."""
-  config = subject.config
-  setting = {
-    "learning_rate": found["learning_rate"],
-    "learning_rates": config.optimiser.learning_rate,
-    "augmentations": config.get("augmentations", "none"),
-    "logits": config.logits.to_dict(),
-    "steps": config.train.steps,
-    "batch_size": config.train.batch_size,
-  }
   for metric, name in zip(METRICS, (protocol, f"{protocol}_top5"), strict=True):
     outcomes.record(
       subject,
@@ -173,5 +164,5 @@ def record(subject: frozen.Subject, protocol: str, found: Mapping[str, Any]) -> 
       metric,
       found[name]["encoder"],
       test_images=found["test_images"],
-      setting=setting,
+      setting={"learning_rate": found["learning_rate"]},
     )

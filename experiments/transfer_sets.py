@@ -43,7 +43,7 @@ _ABSENT = "tensorflow-datasets 4.9.10 has no such set"
 _GONE = "the address that tensorflow-datasets 4.9.10 downloads it from is gone"
 
 # Number held out: the images in the column "validation" of table 10, where the set has
-# no such split. Caltech-101 has an image fewer in train here, and one more in test.
+# no such split.
 # Gone: issues 5053 and 5656 of tensorflow/datasets, 9348 of pytorch/vision.
 SETS: dict[str, Set] = {
   "food101": Set("food101", "train", None, "validation", "top_1", 7575),

@@ -105,7 +105,7 @@ def test_results_say_what_was_done(complete, config):
   ]
   assert found[0]["value"] == summary["linear"]["encoder"]
   assert found[0]["setting"]["learning_rate"] == summary["learning_rate"]
-  assert found[0]["setting"]["augmentations"] == "crops"
+  assert found[0]["config"]["augmentations"] == "crops"
 
 
 class Killed(Exception):
