@@ -10,8 +10,8 @@ from byol_jax import parallel, probes
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
 from configs import knn
-from experiments import encoders, frozen, outcomes
-from experiments.frozen import Features
+from experiments.downstream import encoders, frozen, outcomes
+from experiments.downstream.frozen import Features
 
 Setting = tuple[int, float]  # k and temperature
 

@@ -17,9 +17,10 @@ from byol_jax.data import batches
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
 from configs import linear_cached
-from experiments import choices, classifiers, encoders, frozen, outcomes
-from experiments.classifiers import METRICS, Accuracies, Classifiers, Weights
-from experiments.frozen import Features, Subject
+from experiments import choices
+from experiments.downstream import classifiers, encoders, frozen, outcomes
+from experiments.downstream.classifiers import METRICS, Accuracies, Classifiers, Weights
+from experiments.downstream.frozen import Features, Subject
 
 _PROTOCOL = "linear_cached"
 

@@ -21,10 +21,11 @@ from byol_jax.errors import UserError
 from byol_jax.run import figures, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
-from experiments import classifiers, dial, encoders, frozen, outcomes
+from experiments import dial
 from experiments.augmented import Augmented
-from experiments.classifiers import Accuracies, Classifiers, Scalars, Weights
-from experiments.frozen import Subject
+from experiments.downstream import classifiers, encoders, frozen, outcomes
+from experiments.downstream.classifiers import Accuracies, Classifiers, Scalars, Weights
+from experiments.downstream.frozen import Subject
 from experiments.inputs import Inputs
 
 _PROTOCOL = "linear"

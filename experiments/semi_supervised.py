@@ -11,9 +11,9 @@ from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised
-from experiments import encoders, frozen, outcomes, sweep, tuning
-from experiments.frozen import FIT, HELD_OUT, Subject
-from experiments.sweep import Splits, Sweep, Trial
+from experiments.downstream import encoders, frozen, outcomes, sweep, tuning
+from experiments.downstream.frozen import FIT, HELD_OUT, Subject
+from experiments.downstream.sweep import Splits, Sweep, Trial
 
 LABELLED = "labelled"
 _SPLITS = Splits(FIT, HELD_OUT, LABELLED)

@@ -12,8 +12,8 @@ from byol_jax.data import datasets
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import transfer
-from experiments import encoders, frozen, outcomes, transfer_sets
-from experiments.frozen import Features
+from experiments.downstream import encoders, frozen, outcomes, transfer_sets
+from experiments.downstream.frozen import Features
 
 
 class Choice(NamedTuple):

@@ -9,9 +9,16 @@ from byol_jax import probes
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import transfer_finetune
-from experiments import encoders, frozen, outcomes, sweep, transfer_sets, tuning
-from experiments.frozen import FIT, HELD_OUT, Subject
-from experiments.sweep import Splits, Sweep, Trial
+from experiments.downstream import (
+  encoders,
+  frozen,
+  outcomes,
+  sweep,
+  transfer_sets,
+  tuning,
+)
+from experiments.downstream.frozen import FIT, HELD_OUT, Subject
+from experiments.downstream.sweep import Splits, Sweep, Trial
 
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:

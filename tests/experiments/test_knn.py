@@ -13,7 +13,8 @@ from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import knn as configs_knn
-from experiments import frozen, knn, outcomes
+from experiments import knn
+from experiments.downstream import frozen, outcomes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 

@@ -10,8 +10,9 @@ from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import linear_cached as configs
-from experiments import classifiers, frozen, linear_cached
-from experiments.frozen import Subject
+from experiments import linear_cached
+from experiments.downstream import classifiers, frozen
+from experiments.downstream.frozen import Subject
 from tests.formats import encoders
 
 RATES = (2.0, 0.5)

@@ -15,8 +15,9 @@ from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import UserError
 from byol_jax.run import figures, results, stored
 from byol_jax.run.folder import RunDir
-from experiments import classifiers, linear_eval
-from experiments.frozen import HELD_OUT, Subject
+from experiments import linear_eval
+from experiments.downstream import classifiers
+from experiments.downstream.frozen import HELD_OUT, Subject
 from experiments.linear_eval import LinearEval, Sweep
 from tests import tiny
 from tests.formats import encoders

@@ -12,7 +12,8 @@ from byol_jax.errors import Diverged, UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised as config_file
-from experiments import finetune, frozen, outcomes, semi_supervised, sweep
+from experiments import semi_supervised
+from experiments.downstream import finetune, frozen, outcomes, sweep
 from tests.formats import encoders
 
 RATE, TOO_HIGH = 0.05, 1e30

@@ -15,7 +15,8 @@ from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import transfer as transfer_config
-from experiments import frozen, outcomes, transfer, transfer_sets
+from experiments import transfer
+from experiments.downstream import frozen, outcomes, transfer_sets
 from tests import prepared
 
 STRENGTHS = (1e-2, 1e-1, 1.0, 10.0)

@@ -11,7 +11,8 @@ from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import transfer_finetune as config_file
-from experiments import frozen, sweep, transfer_finetune, tuning
+from experiments import transfer_finetune
+from experiments.downstream import frozen, sweep, tuning
 
 
 def config(encoder_file, folder, **data):

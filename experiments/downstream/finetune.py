@@ -1,6 +1,6 @@
 """Fine-tuning of a pretrained encoder with a linear classifier, as one run.
 
-What chooses its settings is `experiments/sweep.py`.
+What chooses its settings is `experiments/downstream/sweep.py`.
 """
 
 from collections.abc import Iterator

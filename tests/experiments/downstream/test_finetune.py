@@ -14,7 +14,7 @@ from byol_jax.data.parts import WithParts
 from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import Diverged
 from byol_jax.nets import model
-from experiments import finetune
+from experiments.downstream import finetune
 from tests.formats import encoders
 
 CLASSES, RATE, DECAY = 4, 0.2, 0.5

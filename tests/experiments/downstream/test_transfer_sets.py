@@ -6,8 +6,8 @@ import tensorflow_datasets as tfds
 from byol_jax import probes
 from byol_jax.errors import UserError
 from configs import transfer
-from experiments import transfer_sets
-from experiments.transfer_sets import SETS
+from experiments.downstream import transfer_sets
+from experiments.downstream.transfer_sets import SETS
 from tests import prepared
 
 # Table 10: images to train on, to choose by, and to test on; metric.

@@ -19,7 +19,8 @@ from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
-from experiments import choices, inputs, settings, shown
+from experiments import choices, inputs, settings
+from experiments.downstream import shown
 
 FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
 _MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")

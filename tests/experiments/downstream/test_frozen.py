@@ -13,9 +13,9 @@ from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import knn
-from experiments import encoders, frozen, outcomes
+from experiments.downstream import encoders, frozen, outcomes
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "run"
+GOLDEN = Path(__file__).parents[2] / "golden" / "run"
 
 
 @pytest.fixture

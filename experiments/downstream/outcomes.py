@@ -12,7 +12,7 @@ from byol_jax.disk import absolute, read_json
 from byol_jax.formats import saved
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir, resolved
-from experiments.frozen import Subject
+from experiments.downstream.frozen import Subject
 
 Summary = dict[str, Any]
 

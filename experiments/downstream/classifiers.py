@@ -13,7 +13,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError, check_at_least
-from experiments import frozen, optimisers, outcomes
+from experiments import optimisers
+from experiments.downstream import frozen, outcomes
 
 Weights = dict[str, dict[str, jax.Array]]
 Scalars = dict[str, jax.Array]

@@ -18,10 +18,10 @@ from byol_jax import description
 from byol_jax.errors import Diverged
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
-from experiments import outcomes
-from experiments.finetune import Finetune
-from experiments.frozen import Subject
-from experiments.outcomes import Summary
+from experiments.downstream import outcomes
+from experiments.downstream.finetune import Finetune
+from experiments.downstream.frozen import Subject
+from experiments.downstream.outcomes import Summary
 
 
 class Trial(NamedTuple):

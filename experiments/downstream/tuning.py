@@ -12,7 +12,7 @@ from byol_jax.data.labelled import labels_of
 from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError, check_at_least
 from experiments import choices
-from experiments.frozen import Subject
+from experiments.downstream.frozen import Subject
 
 # Beside those of `frozen`.
 MAY_BE_OPEN = ("train.batch_size", "view.crop_area", "optimiser.statistics_decay")

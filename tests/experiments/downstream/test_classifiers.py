@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits
 
 from byol_jax.errors import UserError
 from configs import linear_eval
-from experiments import classifiers
-from experiments.classifiers import Classifiers
+from experiments.downstream import classifiers
+from experiments.downstream.classifiers import Classifiers
 
 RATES = (0.3, 0.1, 0.02)
 

@@ -6,7 +6,7 @@ import pytest
 from byol_jax.data import sources
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
-from experiments import shown
+from experiments.downstream import shown
 
 
 def images(height, width, channels, count=100):

@@ -1,0 +1,1 @@
+"""What evaluations of a pretrained encoder are made of."""
