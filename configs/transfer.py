@@ -3,9 +3,9 @@ r"""Logistic regression on a frozen encoder, on other data sets (BYOL, App. D.2)
   python -m byol_jax.main --config=configs/transfer.py:dtd --config.encoder=RUN
 
 After the colon: one of BYOL's twelve sets, several as in `dtd,pets`, or `all`; they,
-their splits and metrics are a table, experiments/downstream/transfer_sets.py. Without it
-the set is `data.name`, with `data.train`, `data.test`, and what is held out to choose by:
-`data.valid` or `data.held_out`.
+their splits and metrics are a table: experiments/downstream/transfer_sets.py. Without
+it the set is `data.name`, with `data.train`, `data.test`, and what is held out to
+choose by: `data.valid` or `data.held_out`.
 
 As in BYOL: features of images without augmentation, as the encoder gives them;
 multinomial logistic regression by L-BFGS; the strength is that of 45 which is best on
