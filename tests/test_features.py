@@ -83,7 +83,7 @@ def fake_encoder():
   def embed(params, stats, images):
     return images.mean((1, 2)) @ params["linear"]["w"] + stats["norm"]["mean"]
 
-  network = model.EncoderNetwork(init=None, embed=embed)
+  network = model.EncoderNetwork(init=None, embed=embed, train=None)
   description = describe.Description({}, "float32", FORM)
   encoder = pretrained.Encoder(params, stats, description, 0)
   vars(encoder)["network"] = network  # in place of what a description would make

@@ -18,7 +18,8 @@ def known_labels(source: Source) -> np.ndarray | None:
   if isinstance(source, Part):
     whole = known_labels(source.source)
     return None if whole is None else whole[source.indices]
-  return vars(source).get("labels")  # a field: what is computed would be read
+  # A field alone: what is computed would be read.
+  return getattr(source, "__dict__", {}).get("labels")
 
 
 def labels_of(source: Source) -> np.ndarray:

@@ -45,6 +45,8 @@ def each(
   config = config.copy_and_resolve_references()
   if config.results is None:
     config.results = str(run_dir.path.parent / results.FILE)
+  if run_dir.writes:
+    results.check(config.results)
   if names is None:
     return evaluate(config, run_dir)
   found = {}

@@ -17,7 +17,6 @@ from byol_jax.embed import files
 from byol_jax.embed.writing import write_features
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder, load_encoder
-from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from experiments import choices, inputs, settings
 from experiments.downstream import shown
@@ -195,8 +194,6 @@ def subject(
     if config.data.test is None:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
     config.encoder_checksum = encoder.checksum
-  if run_dir.writes:
-    results.check(config.results)
   dataset.check(config.data.test)
   form = encoder.description.image
   with_parts = WithParts(dataset, _parts(dataset, config), form.channels)

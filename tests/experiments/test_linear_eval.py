@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from byol_jax import parallel
-from byol_jax.data.parts import InColour, Part, WithParts, known_labels
+from byol_jax.data.labelled import known_labels
+from byol_jax.data.parts import InColour, Part, WithParts
 from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import UserError
 from byol_jax.run import figures, results, stored
