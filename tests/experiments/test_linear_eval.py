@@ -296,7 +296,7 @@ def test_labels_are_known_where_no_image_has_to_be_read(config, tmp_path):
 
 def test_a_test_split_that_was_trained_on_is_said(config, tmp_path, caplog):
   opened(changed(config, **{"data.test": "train[:64]"}), tmp_path)
-  assert "are both train[:64]: the accuracy will be too good" in caplog.text
+  assert "64 of the 64 images of 'train[:64]', to test on, are in" in caplog.text
 
 
 def test_views_are_drawn(config, tmp_path):
