@@ -131,7 +131,10 @@ def test_the_second_scan_opens_changed_files_alone(folder, monkeypatch):
   assert found.images["b.png"].height == 9
 
 
-@pytest.mark.parametrize("damage", [b"", b"no gzip", gzip.compress(b"one\ttwo\n", mtime=0)])
+_OF_ANOTHER_KIND = gzip.compress(b"one\ttwo\n", mtime=0)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no gzip", _OF_ANOTHER_KIND])
 def test_a_damaged_cache_is_made_again(folder, damage):
   write(folder / "a.png")
   scan(str(folder))
