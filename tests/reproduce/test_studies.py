@@ -25,6 +25,7 @@ def tiny_arms(monkeypatch):
   )
 
 
+@pytest.mark.slow
 def test_raft_stays_in_the_mirror_that_it_starts_in(tmp_path, monkeypatch):
   monkeypatch.setattr(mirror, "STEPS", 3)
   found = mirror.measure(tmp_path, None)
