@@ -281,6 +281,15 @@ def text_from_first_host(read: Callable[[], str]) -> str:
   return bytes(np.asarray(sent)).decode()
 
 
+def value_from_first_host(read: Callable[[], Any]) -> Any:
+  """Reads what JSON can say on the first host; it is the result on every host.
+
+  Raises:
+    UserError: `read` has raised one; on every host.
+  """
+  return json.loads(text_from_first_host(lambda: json.dumps(read())))
+
+
 def arrays_from_first_host(
   read: Callable[[], Mapping[str, np.ndarray]],
 ) -> dict[str, np.ndarray]:
@@ -293,11 +302,11 @@ def arrays_from_first_host(
     return dict(read())
   found: dict[str, np.ndarray] = {}
 
-  def look() -> str:
+  def look() -> dict[str, Any]:
     found.update(read())
-    return json.dumps({name: [str(x.dtype), x.shape] for name, x in found.items()})
+    return {name: [str(x.dtype), x.shape] for name, x in found.items()}
 
-  shapes = json.loads(text_from_first_host(look))
+  shapes = value_from_first_host(look)
   template: Any = {
     name: jax.ShapeDtypeStruct(shape, dtype) for name, (dtype, shape) in shapes.items()
   }

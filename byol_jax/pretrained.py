@@ -6,7 +6,6 @@ It is that of a run, or of a file that `Encoder.save` wrote.
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -160,8 +159,7 @@ def load_encoder(
   """
   if not path:
     raise UserError("name the run whose encoder is wanted")
-  text = parallel.text_from_first_host(lambda: json.dumps(_find(path, which)))
-  is_file, found = json.loads(text)
+  is_file, found = parallel.value_from_first_host(lambda: _find(path, which))
   description = describe.from_json(found)
   if precision:
     description = description._replace(precision=precision)

@@ -1,5 +1,7 @@
 """What evaluations of a frozen encoder share: the encoder, and the images by preset."""
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict, config_dict
 
 from byol_jax.errors import UserError
@@ -56,3 +58,27 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
       "eval": {"batch_size": 256},
     }
   )
+
+
+def on_sets(
+  make: Callable[[str, str | None], ConfigDict], experiment: str, sets: str | None
+) -> ConfigDict:
+  """The settings of an evaluation on other data sets.
+
+  Args:
+    make: `base`, or what takes the same and adds to it.
+    experiment: a file of experiments/.
+    sets: what stands behind the colon; of the embedded set, or of one's own, none.
+  """
+  own = sets in (None, "", "embedded", "folder")
+  config = make(experiment, sets if own else "folder")
+  # Keys of `transfer_sets.SETS`, or "all"; they fill in what is open in `data`.
+  config.set = config_dict.placeholder(str)
+  # A key of `probes.METRICS`; the set's own, if open.
+  config.metric = config_dict.placeholder(str)
+  if own:
+    config.metric = "top_1"
+  else:
+    config.set = sets
+    config.data.name = config_dict.placeholder(str)
+  return config

@@ -22,23 +22,13 @@ Our choices, on which the paper is silent:
   one strength. What is marked as difficult in them counts like all else.
 """
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 from configs import evaluations
 
 
 def get_config(preset: str | None = None) -> ConfigDict:
   """The config of one or more sets; of the embedded one if none is given."""
-  own = preset in (None, "", "embedded", "folder")
-  config = evaluations.base("transfer", preset if own else "folder")
-  # Keys of `transfer_sets.SETS`, or "all"; they fill in what is open in `data`.
-  config.set = config_dict.placeholder(str)
-  # A key of `probes.METRICS`; the set's own, if open.
-  config.metric = config_dict.placeholder(str)
-  if own:
-    config.metric = "top_1"
-  else:
-    config.set = preset
-    config.data.name = config_dict.placeholder(str)
+  config = evaluations.on_sets(evaluations.base, "transfer", preset)
   config.strengths = tuple(10 ** (power / 4) for power in range(-24, 21))  # 1e-6 to 1e5
   return config

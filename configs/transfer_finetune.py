@@ -13,24 +13,14 @@ smaller machine takes fewer values and steps:
   --config.rates="(0.01,0.1)" --config.weight_decays="(0.0,)" --config.train.steps=2000
 """
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
-from configs import finetuning
+from configs import evaluations, finetuning
 
 
 def get_config(preset: str | None = None) -> ConfigDict:
   """The config of one or more sets; of the embedded one if none is given."""
-  own = preset in (None, "", "embedded", "folder")
-  config = finetuning.base("transfer_finetune", preset if own else "folder")
-  # Keys of `transfer_sets.SETS`, or "all"; they fill in what is open in `data`.
-  config.set = config_dict.placeholder(str)
-  # A key of `probes.METRICS`; the set's own, if open.
-  config.metric = config_dict.placeholder(str)
-  if own:
-    config.metric = "top_1"
-  else:
-    config.set = preset
-    config.data.name = config_dict.placeholder(str)
+  config = evaluations.on_sets(finetuning.base, "transfer_finetune", preset)
   config.rates = tuple(10 ** (power / 2) for power in range(-8, -1))  # 1e-4 to 0.1
   # 1e-6 to 1e-3, and none.
   config.weight_decays = (0.0, *(10 ** (power / 2) for power in range(-12, -5)))

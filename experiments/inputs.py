@@ -1,6 +1,5 @@
 """The images of a config's data set, as an experiment needs them."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -276,5 +275,4 @@ def check_folder(run_dir: RunDir, dataset: sources.Dataset) -> dict[str, Any] | 
   if isinstance(dataset, FolderDataset):
     dataset.check_outside(run_dir.path, "--workdir")
   run_dir.check_images(dataset.listing())
-  saved = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_config()))
-  return json.loads(saved)
+  return parallel.value_from_first_host(run_dir.read_config)

@@ -1,7 +1,6 @@
 """A linear classifier on cached features: see configs/linear_cached.py."""
 
 import functools
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,11 +84,11 @@ def _accuracies(
   assert classes is not None
   weights = _fitted(Classifiers(config, rates), train, classes, config)["classifier"]
 
-  def measured() -> str:
+  def measured() -> list[Accuracies]:
     of_each = zip(rates, weights["w"], weights["b"], strict=True)
-    return json.dumps([_accuracy(rate, w, b, test) for rate, w, b in of_each])
+    return [_accuracy(rate, w, b, test) for rate, w, b in of_each]
 
-  return json.loads(parallel.text_from_first_host(measured))
+  return parallel.value_from_first_host(measured)
 
 
 def _accuracy(rate: float, w: np.ndarray, b: np.ndarray, test: Features) -> Accuracies:

@@ -15,7 +15,7 @@ from experiments.downstream import encoders, frozen, outcomes, sweep, tuning
 from experiments.downstream.frozen import FIT, HELD_OUT, Subject
 from experiments.downstream.sweep import Splits, Sweep, Trial
 
-LABELLED = "labelled"
+LABELLED = "with labels"
 _SPLITS = Splits(FIT, HELD_OUT, LABELLED)
 _METRICS = ("top_1", "top_5")
 # Share of ImageNet's labels -> the set of tensorflow-datasets with SimCLR's list.

@@ -116,7 +116,7 @@ def _choose(
   first = np.arange(len(truth)) < images
   tried, best, best_weights = [], None, np.zeros(0)
   for strength, weights in problem.only(first).path(config.strengths):
-    value = metric(problem.own_scores(weights)[~first], truth[~first])
+    value = metric(problem.own_scores(weights, ~first), truth[~first])
     tried.append(Choice(strength, value))
     logging.info("strength %.3g: %s %.4f held out", strength, config.metric, value)
     if best is None or value > best.value:

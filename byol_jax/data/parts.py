@@ -139,12 +139,16 @@ class WithParts:
       return len(self.parts[spec][1])
     return self.dataset.check(spec)
 
+  def as_it_is(self, spec: str) -> Source:
+    """Opens a split of the set, as the set has it. What is open is kept."""
+    if spec not in self._opened:
+      self._opened[spec] = self.dataset.split(spec)
+    return self._opened[spec]
+
   def split(self, spec: str) -> Source:
-    """Opens a split, or a part; see `Dataset.split`. What is open is kept."""
+    """Opens a split, or a part; see `Dataset.split`."""
     whole, indices = self.parts.get(spec, (spec, None))
-    if whole not in self._opened:
-      self._opened[whole] = self.dataset.split(whole)
-    source = self._opened[whole]
+    source = self.as_it_is(whole)
     if indices is not None:
       source = Part(source, indices)
     if (source.channels, self.channels) == (1, 3):

@@ -60,7 +60,7 @@ def write_features(
       encoder, or none can be read; OUT.partial is of something else; the features are
       not finite.
   """
-  path = Path(parallel.text_from_first_host(lambda: str(files.check_new(out))))
+  path = Path(parallel.value_from_first_host(lambda: str(files.check_new(out))))
   split = split or "+".join(dataset.sizes)
   channels = encoder.description.image.channels
   source = images.coloured(dataset.split(split), channels)
@@ -74,7 +74,7 @@ def write_features(
     "batch size": str(batch_size),
   }
 
-  def finish() -> str:
+  def finish() -> dict[str, Any]:
     about = {
       "byol_jax": byol_jax.__version__,
       "commit": provenance.commit(),
@@ -84,21 +84,21 @@ def write_features(
       **(notes or {}),
     }
     blocks[0].join(class_names, about)
-    return json.dumps(about)
+    return about
 
   blocks: list[Blocks] = []  # one on the first host, none on the others
-  done = parallel.text_from_first_host(lambda: _begin(blocks, path, settings))
+  done = parallel.value_from_first_host(lambda: _begin(blocks, path, settings))
   with contextlib.ExitStack() as stack:
     for opened in blocks:
       stack.enter_context(opened)
-    _embed(encoder, source, batch_size, int(done), blocks)
-    return json.loads(parallel.text_from_first_host(finish))
+    _embed(encoder, source, batch_size, done, blocks)
+    return parallel.value_from_first_host(finish)
 
 
-def _begin(blocks: list[Blocks], path: Path, settings: Mapping[str, str]) -> str:
+def _begin(blocks: list[Blocks], path: Path, settings: Mapping[str, str]) -> int:
   """Opens the blocks, and says how many images are done."""
   blocks.append(Blocks(path, settings))
-  return str(blocks[0].done)
+  return blocks[0].done
 
 
 def _embed(

@@ -14,7 +14,7 @@ def check(
     UserError: shapes do not fit, or features are not finite.
   """
   for name, x, y in (("train", train_x, train_y), ("test", test_x, test_y)):
-    if x.ndim != 2 or y.shape[:1] != x.shape[:1] or len(x) < 2:
+    if x.ndim != 2 or y.shape != x.shape[:1] or len(x) < 2:
       raise UserError(
         f"the {name} set of the probe has features {x.shape} and labels "
         f"{y.shape}; give at least two images, [N, D] and [N]"

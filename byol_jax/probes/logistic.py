@@ -160,9 +160,11 @@ class Problem:
       weights = self.fit(strength, weights)
       yield strength, weights
 
-  def own_scores(self, weights: Weights) -> np.ndarray:
-    """Logits [N, C] of its own features."""
-    return self._x @ weights[:, :-1].T + weights[:, -1]
+  def own_scores(
+    self, weights: Weights, rows: np.ndarray | slice = np.s_[:]
+  ) -> np.ndarray:
+    """Logits [n, C] of its own features, or of some `rows` of them."""
+    return self._x[rows] @ weights[:, :-1].T + weights[:, -1]
 
   def scores(self, weights: Weights, x: np.ndarray) -> np.ndarray:
     """Logits [n, C] of features [n, D]."""
@@ -176,37 +178,47 @@ def _differentiated() -> Callable[..., tuple[jax.Array, jax.Array]]:
   def on_device(
     weights: jax.Array, batch: Mapping[str, jax.Array]
   ) -> tuple[jax.Array, jax.Array]:
-    def total(weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-      # With the classes first, the gradient is a product that XLA:CPU does well:
-      # 4 times as fast as x @ W.
-      highest = jax.lax.Precision.HIGHEST
-      products = jnp.matmul(weights[:, :-1], batch["x"].T, precision=highest)
-      logits = products.T + weights[:, -1]
-      truth = batch["truth"]
-      if truth.ndim == 2:
-        losses = optax.sigmoid_binary_cross_entropy(logits, truth).sum(axis=1)
-      else:
-        losses = _cross_entropy(logits, truth)
-      losses = jnp.where(batch["mask"], losses, 0)
-      return losses.sum(), losses
-
-    gradient, losses = jax.grad(total, has_aux=True)(weights)
-    return parallel.gather(losses), jax.lax.psum(gradient, parallel.AXIS)
+    x, truth, mask = batch["x"], batch["truth"], batch["mask"]
+    highest = jax.lax.Precision.HIGHEST
+    # With the classes first, both products are such that XLA:CPU does well.
+    logits = jnp.matmul(weights[:, :-1], x.T, precision=highest) + weights[:, -1:]
+    entropy = _of_each_class if truth.ndim == 2 else _of_one_class
+    losses, slopes = entropy(logits, truth)
+    slopes = jnp.where(mask, slopes, 0)
+    products = jnp.matmul(slopes, x, precision=highest)
+    gradient = jnp.append(products, slopes.sum(axis=1, keepdims=True), axis=1)
+    losses = parallel.gather(jnp.where(mask, losses, 0))
+    return losses, jax.lax.psum(gradient, parallel.AXIS)
 
   return parallel.pmap(on_device)
 
 
-def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """-log softmax of the right class, log(1 + sum of exp(logit - right logit)), [n].
+def _of_one_class(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """-log softmax of the right class, log(1 + sum of exp(logit - right logit)).
 
-  In this form a loss near 0, and its gradient, keep the digits that 1 - p would lose.
+  In this form a loss near 0, and its slope, keep the digits that 1 - p would lose. The
+  slopes are written out, as they take a third of the time of automatic ones on CPUs.
+
+  Args:
+    logits: [C, n].
+    labels: int [n].
+
+  Returns:
+    The losses [n], and their slopes in the logits [C, n].
   """
-  # Three times as fast on CPU as integer labels, whose gradient is a scatter.
-  right = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
-  margin = logits - jnp.sum(jnp.where(right, logits, 0), axis=1, keepdims=True)
-  largest = jax.lax.stop_gradient(margin.max(axis=1, keepdims=True))  # 0 or more
-  others = jnp.sum(jnp.where(right, 0, jnp.exp(margin - largest)), axis=1)
-  return largest[:, 0] + jnp.log1p(jnp.expm1(-largest[:, 0]) + others)
+  right = jnp.arange(len(logits))[:, None] == labels
+  margin = logits - jnp.sum(jnp.where(right, logits, 0), axis=0)
+  largest = margin.max(axis=0)  # 0 or more
+  others = jnp.where(right, 0, jnp.exp(margin - largest))
+  rest = jnp.expm1(-largest) + others.sum(axis=0)
+  slopes = jnp.where(right, -others.sum(axis=0), others) / (1 + rest)
+  return largest + jnp.log1p(rest), slopes
+
+
+def _of_each_class(logits: jax.Array, truth: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The same of one regression for each class, summed over these; truth bool [n, C]."""
+  losses = optax.sigmoid_binary_cross_entropy(logits, truth.T)
+  return losses.sum(axis=0), jax.nn.sigmoid(logits) - truth.T
 
 
 def _choose_strength(problem: Problem, labels: np.ndarray) -> tuple[float, Weights]:
@@ -220,9 +232,8 @@ def _choose_strength(problem: Problem, labels: np.ndarray) -> tuple[float, Weigh
   kept = problem.only(~held_out)
   best, worse = (-1, STRENGTHS[0], np.zeros(0)), 0
   for strength, weights in kept.path(STRENGTHS):
-    correct = np.sum(
-      problem.own_scores(weights).argmax(1)[held_out] == labels[held_out]
-    )
+    scores = problem.own_scores(weights, held_out)
+    correct = np.sum(scores.argmax(1) == labels[held_out])
     if correct > best[0]:
       best, worse = (correct, strength, weights), 0
     else:

@@ -1,9 +1,8 @@
 """What the encoder makes of images: a map of a sample, and rows of neighbours."""
 
-import dataclasses
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,8 @@ from matplotlib.figure import Figure
 
 from byol_jax import atlas, nearest
 from byol_jax.data import batches
-from byol_jax.data.sources import Dataset, Reducible, Source
+from byol_jax.data.parts import Part
+from byol_jax.data.sources import Dataset
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.report.runs import Run
@@ -67,38 +67,6 @@ class Sample(NamedTuple):
   step: int
 
 
-@dataclasses.dataclass(frozen=True)
-class _Subset:
-  """Some images of a source, as a source."""
-
-  source: Source
-  positions: np.ndarray
-
-  @property
-  def num_classes(self) -> int | None:
-    return self.source.num_classes
-
-  @property
-  def channels(self) -> int:
-    return self.source.channels
-
-  def __len__(self) -> int:
-    return len(self.positions)
-
-  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    return self.source[int(self.positions[index])]
-
-  def reduced(
-    self, index: int, scale_for: Callable[[int, int], int]
-  ) -> tuple[np.ndarray, int]:
-    if isinstance(self.source, Reducible):
-      return self.source.reduced(int(self.positions[index]), scale_for)
-    return self[index]
-
-  def name(self, index: int) -> str:
-    return self.source.name(int(self.positions[index]))
-
-
 def views(run: Run) -> Picture:
   """The sheet of augmented images that the run itself has drawn."""
   title, path = "What it was shown", run.path / "figures" / "views.png"
@@ -136,7 +104,7 @@ def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:
       f" {form.channels}"
     )
   order = np.random.default_rng(SEED).permutation(len(source))[:MOST]
-  chosen = _Subset(source, order)
+  chosen = Part(source, order)
   embed = jax.jit(encoder.embed)
   end = time.monotonic() + SECONDS
   names, labels, thumbnails, embedding = [], [], [], []

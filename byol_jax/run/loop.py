@@ -5,7 +5,6 @@ It knows no method: an experiment gives it a state, batches and a step.
 
 import contextlib
 import datetime
-import json
 import signal
 import statistics
 import threading
@@ -87,8 +86,8 @@ def run(
     UserError: a checkpoint cannot be written.
     Stopped: after a SIGTERM or Ctrl-C, once the state is saved.
   """
-  text = parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
-  if (before := json.loads(text)) is not None:
+  before = parallel.value_from_first_host(run_dir.read_summary)
+  if before is not None:
     logging.info("%s holds a complete run", run_dir.path)
     return before
   checkpoints = Checkpoints(run_dir.checkpoints, config.checkpoint.keep)

@@ -1,7 +1,6 @@
 """The encoders that an evaluation names: one, or each that a pattern matches."""
 
 import glob
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +40,7 @@ def each(
     raise UserError(
       "name the encoder to evaluate, as in --config.encoder=runs/byol_gn_ws"
     )
-  names = json.loads(parallel.text_from_first_host(lambda: json.dumps(_find(pattern))))
+  names = parallel.value_from_first_host(lambda: _find(pattern))
   config = config.copy_and_resolve_references()
   if config.results is None:
     config.results = str(run_dir.path.parent / results.FILE)

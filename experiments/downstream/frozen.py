@@ -1,5 +1,6 @@
 """What evaluations of frozen encoders share: encoders, images, features and results."""
 
+import urllib.parse
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,8 @@ from byol_jax.run.folder import RunDir
 from experiments import choices, inputs, settings
 from experiments.downstream import shown
 
-FIT, HELD_OUT = "fit", "held out"  # parts of the images to train on
+# Parts of the images to train on; no split has a name with a space.
+FIT, HELD_OUT = "to fit", "held out"
 _MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
 _COLLAPSED = 0.99  # common part of the features
 
@@ -56,7 +58,7 @@ class Subject(NamedTuple):
 
   def features(self, split: str) -> Features:
     """Features of a split or part, kept in the run's folder: a killed run goes on."""
-    name = "".join(c if c.isalnum() else "_" for c in split)
+    name = urllib.parse.quote(split, safe="")
     path = self.run_dir.path / "features" / f"{name}.npz"
     if not parallel.agree(path.exists()):
       if self.run_dir.writes:
@@ -197,7 +199,7 @@ def subject(
   dataset.check(config.data.test)
   form = encoder.description.image
   with_parts = WithParts(dataset, _parts(dataset, config), form.channels)
-  source = dataset.split(config.data.train)
+  source = with_parts.as_it_is(config.data.train)
   if several_classes and with_parts.truth(config.data.train) is None:
     raise UserError(f"{dataset.name} has no images of several classes to evaluate with")
   if not several_classes and (source.num_classes or 0) < 2:

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,9 +11,8 @@ from byol_jax.disk import absolute, read_json
 from byol_jax.formats import saved
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir, resolved
+from experiments.downstream.encoders import Summary
 from experiments.downstream.frozen import Subject
-
-Summary = dict[str, Any]
 
 
 @contextlib.contextmanager
@@ -30,9 +28,7 @@ def begun(subject: Subject) -> Iterator[Summary | None]:
 
 def summary_of(run_dir: RunDir) -> Summary | None:
   """The summary of a complete run, None for any other; the same on all hosts."""
-  return json.loads(
-    parallel.text_from_first_host(lambda: json.dumps(run_dir.read_summary()))
-  )
+  return parallel.value_from_first_host(run_dir.read_summary)
 
 
 def ended(subject: Subject, summary: Summary) -> Summary:
@@ -60,7 +56,7 @@ def record(
     metric: a key of `probes.METRICS`.
     value: in [0, 1].
     test_images: of how many images it is.
-    setting: what the sweep has chosen, and what it chose from.
+    setting: what the sweep has chosen.
   """
   if not found.run_dir.writes:
     return

@@ -19,9 +19,9 @@ from byol_jax.errors import Diverged
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
 from experiments.downstream import outcomes
+from experiments.downstream.encoders import Summary
 from experiments.downstream.finetune import Finetune
 from experiments.downstream.frozen import Subject
-from experiments.downstream.outcomes import Summary
 
 
 class Trial(NamedTuple):

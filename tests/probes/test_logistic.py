@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def scikit_learn_fit(x, y, strength):
   # our two weights, w / 2 and -w / 2, whose squares sum to half of its own.
   per_class = 2 if len(set(y)) == 2 else 1
   model = LogisticRegression(
-    C=per_class / (strength * len(x)), solver="newton-cholesky"
+    C=per_class / (strength * len(x)), solver="newton-cholesky", tol=1e-8
   )
   return model.fit(x.astype(np.float64), y)
 
@@ -139,8 +140,9 @@ def test_strengths_that_no_longer_help_are_not_fitted():
         tried.append(strength)
         yield strength, score
 
-    def own_scores(self, score):  # so many of class 0, which all are of
-      return np.stack([np.arange(100) < score * 100, np.full(100, 0.5)], axis=1)
+    def own_scores(self, score, rows):  # so many of class 0, which all are of
+      first = np.arange(100) < score * 100
+      return np.stack([first, np.full(100, 0.5)], axis=1)[rows]
 
   strength, _ = logistic._choose_strength(Made(), np.zeros(100, int))
   assert strength == logistic.STRENGTHS[3]
@@ -194,6 +196,21 @@ def test_a_part_is_fitted_as_if_it_were_all(digits):
 def test_a_loss_near_zero_keeps_its_digits():
   """A lead of 20 has a loss of 4e-9, of which 1 - p in float32 would leave nothing."""
   logits = jnp.array([[20.0, 0.0, 0.0], [0.0, 90.0, -90.0]])
-  found = logistic._cross_entropy(logits, jnp.array([0, 2]))
+  found, slopes = logistic._of_one_class(logits.T, jnp.array([0, 2]))
   exact = scipy.special.log_softmax(np.float64(logits), axis=1)
   np.testing.assert_allclose(found, [-exact[0, 0], -exact[1, 2]], rtol=1e-5)
+  others = np.exp(exact)  # those of the right class, without 1 - p
+  others[0, 0], others[1, 2] = -others[0, 1:].sum(), -others[1, :2].sum()
+  np.testing.assert_allclose(slopes.T, others, rtol=1e-5, atol=1e-30)
+
+
+def test_slopes_are_those_of_the_losses():
+  rng = np.random.default_rng(0)
+  logits = jnp.asarray(rng.normal(size=(5, 40)), jnp.float32) * 3
+  for entropy, truth in (
+    (logistic._of_one_class, rng.integers(0, 5, 40)),
+    (logistic._of_each_class, rng.random((40, 5)) < 0.4),
+  ):
+    slopes = entropy(logits, jnp.asarray(truth))[1]
+    automatic = jax.grad(lambda x, e=entropy, t=truth: e(x, jnp.asarray(t))[0].sum())
+    np.testing.assert_allclose(slopes, automatic(logits), atol=1e-6)
