@@ -6,6 +6,7 @@
   python -m reproduce --trials --data_dir=DIR      the trials that chose the setting
   python -m reproduce --scale=accelerator --minutes=10 --data_dir=DIR
                                                    a slice of what takes an accelerator
+                                                   (with --only=gn-ws, that stage alone)
 
 Each arm is a run of `byol_jax.main` in a folder of its own; the studies, each a
 module of this package, come after the arms. What comes of each is kept in a record
@@ -58,6 +59,7 @@ def main(
   folder = Path(report_dir or root / "report")
   failed = []
   table = {**arms.ARMS, **TRIALS}
+  _check_names(only, [*table, *arms.STUDIES])
   work.check(arms.runs(table), folder, data_dir)
   if run:
     wanted = only or (TRIALS if trials else [*arms.ARMS, *arms.STUDIES])
@@ -78,6 +80,7 @@ def in_slices(
   report_dir: str | None,
   data_dir: str | None,
   *,
+  only: Sequence[str] = (),
   minutes: float | None,
   run: bool,
 ) -> None:
@@ -85,6 +88,7 @@ def in_slices(
 
   Args:
     workdir, report_dir, data_dir, run: as for `main`.
+    only: stages to run; nothing for all.
     minutes: how long this may take.
 
   Raises:
@@ -93,19 +97,26 @@ def in_slices(
   logging.set_verbosity(logging.INFO)
   plan, root = accelerator.PLAN, Path(workdir)
   folder = Path(report_dir or root / "report")
-  if run and slices.todo(plan, folder):
+  _check_names(only, [stage.name for stage in plan.stages])
+  if run and slices.todo(plan, folder, only):
     left = slices.clock(plan, minutes)
     _check_images(accelerator.PRESET, data_dir)
     accelerator.check_device()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     noted = functools.partial(accelerator_tables.write, plan, folder)
-    slices.run(plan, root, folder, data_dir, left, noted=noted)
+    slices.run(plan, root, folder, data_dir, left, only=only, noted=noted)
   print(accelerator_tables.write(plan, folder))
   print(slices.outcome(plan, root, folder))
   if failed := slices.failed(plan, folder):
     raise UserError(
       f"{', '.join(failed)} failed, as the report says; the next call tries again"
     )
+
+
+def _check_names(only: Sequence[str], there: Sequence[str]) -> None:
+  for name in only:
+    if name not in there:
+      raise UserError(f"--only={name} is none of {', '.join(there)}")
 
 
 def _prepare(data_dir: str | None) -> None:
@@ -134,11 +145,8 @@ if __name__ == "__main__":
     "report", None, "Folder of the report and its records: WORKDIR/report."
   )
   DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of tensorflow-datasets.")
-  ONLY = flags.DEFINE_multi_enum(
-    "only",
-    [],
-    [*arms.ARMS, *arms.STUDIES, *TRIALS],
-    "What to run; all if not given.",
+  ONLY = flags.DEFINE_multi_string(
+    "only", [], "Arm, study or trial, or stage, to run; all if not given."
   )
   JOBS = flags.DEFINE_integer(
     "jobs", 1, "Runs at a time, each on its share of the CPU cores."
@@ -160,12 +168,12 @@ if __name__ == "__main__":
   def _start(_: Sequence[str]) -> None:
     where = WORKDIR.value, REPORT.value, DATA_DIR.value
     others: dict[str, list[flags.FlagHolder]]
-    others = {"cpu": [MINUTES], "accelerator": [ONLY, JOBS, ONLY_TRIALS]}
+    others = {"cpu": [MINUTES], "accelerator": [JOBS, ONLY_TRIALS]}
     for flag in others[SCALE.value]:
       if flag.present:
         raise UserError(f"--{flag.name} is not for --scale={SCALE.value}")
     if SCALE.value == "accelerator":
-      in_slices(*where, minutes=MINUTES.value, run=RUN.value)
+      in_slices(*where, only=ONLY.value, minutes=MINUTES.value, run=RUN.value)
     else:
       main(
         *where,

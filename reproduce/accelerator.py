@@ -4,7 +4,7 @@ The rules were written before anything was run, and see held-out training images
 """
 
 import functools
-import itertools
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,18 +18,25 @@ SYSTEMS = {"gn-ws": "byol_gn_ws", "bn": "byol"}  # whose rates are found
 
 SPEED_STEPS = 100
 PILOT_STEPS = 970
-# Name of a pilot -> factor of the preset's rate, and of the predictor's on top of it:
-# one ten times as fast is what helped short runs on CPUs, without batch norm above all.
-PACES = {"x1": (1.0, 1.0), "x1-fast": (1.0, 10.0), "x0.5-fast": (0.5, 10.0)}
-EPOCHS = (100, 200)
-SLICE = 600.0  # seconds that a run of the larger number of epochs may take
+# Name of a pilot -> factor of the predictor's rate, and the share of the run in which
+# the target is frozen: what helped short runs on CPUs, without batch norm above all.
+PACES = {"x1": (1.0, 0.0), "x1-fast": (10.0, 0.0), "x1-fast-waits": (10.0, 0.3333333)}
+# Batch norm needs no wait.
+PILOTS = {"gn-ws": ("x1", "x1-fast", "x1-fast-waits"), "bn": ("x1", "x1-fast")}
+EPOCHS = (50, 100, 200)
+LONGEST = 450.0  # seconds that a run may take, so that three fit in half an hour
+WORKERS = 8  # processes that crop, where the host feeds
 LEAST = 90.0  # seconds of work without which no stage is begun: it compiles first
 
 _SETTINGS = presets.get(PRESET)
 _BATCH = _SETTINGS.train.batch_size
 _EPOCH = 50_000 // _BATCH  # steps
-_RATE = _SETTINGS.optimiser.learning_rate
 _BFLOAT16 = {"train.precision": "bfloat16"}
+
+_BY_DEVICE: dict[str, object] = {"data.on_device": True}
+_BY_HOST: dict[str, object] = {"data.on_device": False, "data.workers": WORKERS}
+_OF_BOTH = "gn-ws"  # the system that is fed both ways
+_SPEED_BY_HOST = f"speed-{_OF_BOTH}-by-host"
 
 _SPEED = {**_BFLOAT16, "experiment": "speed", "train.steps": SPEED_STEPS}
 # ResNet-50 at 224 px on enlarged patches of photographs: its step is what is measured.
@@ -66,17 +73,19 @@ _TRAIN = {
 
 
 def _stages() -> Iterator[Stage]:
-  for name, config in SYSTEMS.items():
-    for on_device in (False, True):
-      fed = {"data.on_device": on_device}
-      config_file = f"{config}:{PRESET}"
-      yield Stage(_speed(name, on_device), "speed", config_file, {**_SPEED, **fed})
+  def speed(name: str, system: str, fed: dict[str, object]) -> Stage:
+    return Stage(name, "speed", f"{SYSTEMS[system]}:{PRESET}", {**_SPEED, **fed})
+
+  for name in SYSTEMS:
+    yield speed(f"speed-{name}", name, _BY_DEVICE)
+  yield speed(_SPEED_BY_HOST, _OF_BOTH, _BY_HOST)
   for name, config in SYSTEMS.items():
     large = f"{config}:imagenet-300"
     yield Stage(f"speed-resnet50-{name}", "speed", large, _RESNET50)
-  for name, pace in itertools.product(SYSTEMS, PACES):
-    config, changes = f"{SYSTEMS[name]}:{PRESET}", {**_PILOT, **_settings(pace)}
-    yield Stage(_pilot(name, pace), "pilot", config, changes, ("fed",))
+  for name, paces in PILOTS.items():
+    for pace in paces:
+      config, changes = f"{SYSTEMS[name]}:{PRESET}", {**_PILOT, **_settings(pace)}
+      yield Stage(_pilot(name, pace), "pilot", config, changes, ("fed",))
   tau_1 = {**_TRAIN, "target.tau": 1.0}
   none = f"norm_ablation:none-none-none:{PRESET}"
   for name, config, changes, of in (
@@ -90,67 +99,59 @@ def _stages() -> Iterator[Stage]:
     yield Stage(name, "train", config, changes, ("fed", "epochs", f"rate-{of}"))
 
 
-def _speed(name: str, on_device: bool) -> str:
-  return f"speed-{name}-on-device" if on_device else f"speed-{name}"
-
-
 def _pilot(name: str, pace: str) -> str:
   return f"pilot-{name}-{pace}"
 
 
 def _settings(pace: str) -> dict[str, float]:
-  factor, multiplier = PACES[pace]
-  return {
-    "optimiser.learning_rate": factor * _RATE,
-    "optimiser.predictor_multiplier": multiplier,
-  }
+  multiplier, frozen = PACES[pace]
+  return {"optimiser.predictor_multiplier": multiplier, "target.frozen": frozen}
 
 
 def rate(name: str, records: Records) -> Choice:
   """The pilot with the best held-out kNN that has not collapsed; of equals the first.
 
-  Without any, the preset's rate.
+  Without any, the preset's.
   """
   found: dict[str, float] = {}
-  for pace in PACES:
+  for pace in PILOTS[name]:
     record = records.get(_pilot(name, pace))
     if record and record.state == COMPLETE and not record.found["collapsed"]:
       found[pace] = record.curves["valid_knn"][1][-1]
-  best = max(found, key=lambda pace: found[pace], default=next(iter(PACES)))
+  best = max(found, key=lambda pace: found[pace], default=PILOTS[name][0])
   points = ", ".join(f"{100 * knn:.1f} % at {pace}" for pace, knn in found.items())
-  why = f"held-out kNN of pilots: {points}" if found else "no pilot: the preset's rate"
+  why = f"held-out kNN of pilots: {points}" if found else "no pilot: the preset's"
   return Choice(_settings(best), why)
 
 
-def _speeds(records: Records, on_device: bool) -> list[float]:
-  """Images/s of both systems, or of those of which it was measured."""
-  found = (records.get(_speed(name, on_device)) for name in SYSTEMS)
+def _speeds(records: Records, *names: str) -> list[float]:
+  """Images/s of those of these stages that are complete."""
+  found = (records.get(name) for name in names)
   return [r.found["images_per_second"] for r in found if r and r.state == COMPLETE]
 
 
 def fed(records: Records) -> Choice:
-  """By the device itself, where that is faster for both systems."""
-  host, device = (_speeds(records, on_device) for on_device in (False, True))
-  measured = len(host) == len(device) == len(SYSTEMS)
-  faster = measured and all(a < b for a, b in zip(host, device, strict=True))
-  rates = (", ".join(f"{rate:.0f}" for rate in each) for each in (host, device))
+  """By the device itself, unless the host was faster for the same system."""
+  host = _speeds(records, _SPEED_BY_HOST)
+  device = _speeds(records, f"speed-{_OF_BOTH}")
+  by_host = bool(host and device and host > device)
+  rates = (f"{each[0]:.0f}" if each else "unknown" for each in (host, device))
   why = "images/s of {} fed by the host: {}; by the device: {}"
-  systems = ", ".join(SYSTEMS)
-  return Choice({"data.on_device": faster}, why.format(systems, *rates))
+  return Choice(_BY_HOST if by_host else _BY_DEVICE, why.format(_OF_BOTH, *rates))
 
 
 def epochs(records: Records) -> Choice:
-  """200 where GN + WS and BN both take one slice at most by their measured speed."""
-  fewer, more = EPOCHS
-  speeds = _speeds(records, fed(records).settings["data.on_device"])
-  seconds = [more * _EPOCH * _BATCH / speed for speed in speeds]
-  fast = len(seconds) == len(SYSTEMS) and max(seconds) <= SLICE
-  chosen = more if fast else fewer
-  took = f"{max(seconds):.0f} s" if seconds else "unknown"
+  """As many as the slower of both systems makes in `LONGEST` by its measured speed."""
+  speeds = _speeds(records, *(f"speed-{name}" for name in SYSTEMS))
+  seconds = _EPOCH * _BATCH / min(speeds) if len(speeds) == len(SYSTEMS) else math.inf
+  chosen = max(
+    (each for each in EPOCHS if each * seconds <= LONGEST), default=EPOCHS[0]
+  )
+  took = f"{seconds:.2f} s" if speeds else "unknown"
   return Choice(
     {"train.steps": chosen * _EPOCH},
-    f"{chosen} epochs: {more} of the slower of {len(seconds)} would take {took},"
-    f" and {SLICE:.0f} s are the most",
+    f"{chosen} epochs: one of the slower of {len(speeds)} takes {took},"
+    f" and {LONGEST:.0f} s are the most",
   )
 
 

@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -63,6 +63,7 @@ def run(
   data_dir: str | None,
   left: Left,
   *,
+  only: Collection[str] = (),
   noted: Callable[[], object] = lambda: None,
 ) -> None:
   """Does what is not complete, in order, until there is no time for another stage.
@@ -76,6 +77,7 @@ def run(
     folder: that of the report.
     data_dir: the images.
     left: see `clock`.
+    only: names of stages, beside which nothing is done; all if there are none.
     noted: is called whenever a stage has ended and its record is written.
 
   Raises:
@@ -87,7 +89,7 @@ def run(
   place.mkdir(parents=True, exist_ok=True)
   descriptor = disk.lock(place, "wait until it has ended, or choose another --workdir")
   try:
-    for stage in todo(plan, folder):
+    for stage in todo(plan, folder, only):
       records = stages.read(plan, folder)
       stopping = _stopping(records)
       if left() < plan.least + stopping:
@@ -108,14 +110,15 @@ def run(
     os.close(descriptor)
 
 
-def todo(plan: Plan, folder: Path) -> list[Stage]:
-  """What is not complete, what has failed last."""
+def todo(plan: Plan, folder: Path, only: Collection[str] = ()) -> list[Stage]:
+  """What is not complete, what has failed last; of all stages, or of those named."""
   records = stages.read(plan, folder)
 
   def state(stage: Stage) -> str:
     return records[stage.name].state if stage.name in records else INCOMPLETE
 
-  missing = [stage for stage in plan.stages if state(stage) != COMPLETE]
+  wanted = [stage for stage in plan.stages if not only or stage.name in only]
+  missing = [stage for stage in wanted if state(stage) != COMPLETE]
   return sorted(missing, key=lambda stage: state(stage) == FAILED)
 
 
