@@ -8,7 +8,7 @@ each needs of a config.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import chex
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from byol_jax.errors import UserError
 from byol_jax.sphere import l2_normalise
+from byol_jax.valid import NOT_NEGATIVE, POSITIVE, TRUE_OR_FALSE, Valid, one_of
 
 Pair = tuple[jax.Array, jax.Array]  # of view 1 and of view 2, each [N, D]
 
@@ -226,28 +227,6 @@ NORMALISATIONS: dict[str, Callable[[jax.Array, str | None], jax.Array]] = {
 }
 
 
-class Valid(NamedTuple):
-  """What a setting must be.
-
-  Attributes:
-    holds: whether a value is.
-    words: the same for the user, as in "give more than 0".
-  """
-
-  holds: Callable[[Any], bool]
-  words: str
-
-
-POSITIVE = Valid(lambda value: value > 0, "more than 0")
-NOT_NEGATIVE = Valid(lambda value: value >= 0, "0 or more")
-TRUE_OR_FALSE = Valid(lambda value: isinstance(value, bool), "True or False")
-
-
-def one_of(names: Iterable[str]) -> Valid:
-  """A setting that is one of these names."""
-  return Valid(lambda value: value in names, f"one of {', '.join(names)}")
-
-
 class Objective(NamedTuple):
   """An objective, and what it needs.
 
@@ -282,13 +261,6 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def _holds(valid: Valid, value: Any) -> bool:
-  try:
-    return bool(valid.holds(value))
-  except TypeError:  # A text where there should be a number, or the other way round.
-    return False
-
-
 def make_loss(
   name: str, axis: str | None = None, **settings: Any
 ) -> Callable[[Outputs], jax.Array]:
@@ -308,7 +280,7 @@ def make_loss(
   except TypeError as error:
     raise UserError(f"objective.{name}: {error}; correct its settings") from error
   for setting, valid in objective.settings.items():
-    if setting in settings and not _holds(valid, settings[setting]):
+    if setting in settings and settings[setting] not in valid:
       raise UserError(
         f"objective.{name}.{setting} is {settings[setting]!r}: give {valid.words}"
       )

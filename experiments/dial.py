@@ -18,7 +18,7 @@ from byol_jax import parallel
 from byol_jax.data import batches, crops
 from byol_jax.data.sources import Dataset, Source, Unreadable
 from byol_jax.description import ImageForm
-from byol_jax.errors import UserError, check_at_least
+from byol_jax.errors import UserError
 from experiments import choices
 
 _FEWEST = 10  # images to train on
@@ -53,7 +53,6 @@ def fill(
     UserError: there are too few images to choose from.
   """
   config = config.copy_and_resolve_references()
-  _check_given(config)
   with config.unlocked(), config.ignore_type():
     if config.data.train is None:
       _set(config, "data.train", choices.train_split(dataset))
@@ -75,7 +74,6 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
     image: what the encoder sees.
   """
   config = config.copy_and_resolve_references()
-  _check_given(config)
   rules: dict[str, Callable[[], choices.Choice]] = {
     "data.train": lambda: choices.train_split(dataset),
     "data.test": lambda: choices.test_split(config, dataset.sizes),
@@ -162,18 +160,6 @@ def _sample(source: Source) -> tuple[int, int, tuple[float, ...], tuple[float, .
   std = [round(max(float(value), 0.01), 3) for value in pixels.std(0)]
   side, area = (int(np.median([f(s) for s in sizes])) for f in (min, math.prod))
   return side, area, tuple(mean), tuple(std)
-
-
-def _check_given(config: Config) -> None:
-  """Raises UserError for numbers that no choice could be made from."""
-  data, train = config.data, config.train
-  given = {"data__size": data.size, "train__batch_size": train.batch_size}
-  given |= {"train__accumulate": train.accumulate, "train__steps": train.steps}
-  check_at_least(
-    1, **{name: value for name, value in given.items() if value is not None}
-  )
-  if train.epochs is not None and train.epochs <= 0:
-    raise UserError(f"train.epochs is {train.epochs}: give a number above 0")
 
 
 def _open(config: Config) -> list[str]:

@@ -15,7 +15,7 @@ from byol_jax.data import batches, colour, decoded, device_crops, sources, views
 from byol_jax.data.batches import Batch
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.description import ImageForm
-from byol_jax.errors import UserError, check_at_least
+from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 
 
@@ -44,8 +44,6 @@ class Inputs:
     self._data = config.data
     self._sources: dict[str, sources.Source] = {}
     train = config.train
-    check_at_least(1, train__accumulate=train.accumulate)
-    check_at_least(0, data__workers=self._data.workers, seed=config.seed)
     parallel.check_batch_size("train.batch_size", train.batch_size, train.accumulate)
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     self.dataset = dataset
@@ -186,8 +184,6 @@ class Inputs:
   def _check_unreadable(self) -> None:
     """Raises UserError if more images are unreadable than the config allows."""
     found, most = len(self.unreadable), self._data.max_unreadable
-    if not 0 <= most <= 1:
-      raise UserError(f"data.max_unreadable is {most}: give a share in [0, 1]")
     if found > most * (sum(self.dataset.sizes.values()) + len(self.dataset.unreadable)):
       name, reason = next(iter(self.unreadable.items()))
       raise UserError(

@@ -7,7 +7,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from byol_jax import parallel, probes
-from byol_jax.errors import UserError, check_at_least
 from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments.downstream import encoders, frozen, outcomes
@@ -19,16 +18,7 @@ Setting = tuple[int, float]  # k and temperature
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several; the summary."""
   frozen.check(config, knn.get_config())
-  _check(config)
   return encoders.each(config, run_dir, _evaluate)
-
-
-def _check(config: ConfigDict) -> None:
-  if not config.k or not config.temperature:
-    raise UserError("give one k and one temperature, or more of each")
-  check_at_least(1, k=min(config.k))
-  if min(config.temperature) <= 0:
-    raise UserError(f"temperature is {min(config.temperature)}: give numbers above 0")
 
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from byol_jax import parallel, probes
 from byol_jax.data import batches
-from byol_jax.errors import UserError, check_at_least
+from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import linear_cached
 from experiments import choices
@@ -34,10 +34,6 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """
   frozen.check(config, linear_cached.get_config(), ["train.batch_size"])
   classifiers.check_rates(config.optimiser.learning_rate)
-  if config.train.batch_size is not None:
-    check_at_least(1, train__batch_size=config.train.batch_size)
-  if config.train.epochs <= 0:
-    raise UserError(f"train.epochs is {config.train.epochs}: give a number above 0")
   return encoders.each(config, run_dir, _evaluate)
 
 

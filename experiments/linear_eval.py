@@ -221,7 +221,6 @@ def opened(config: ConfigDict, run_dir: RunDir) -> Subject:
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   subject = opened(config, run_dir)
-  loop.check(subject.config)
   # What does not fit is found here, before anything is written.
   LinearEval(subject, subject.config.optimiser.learning_rate)
   with outcomes.begun(subject) as summary:

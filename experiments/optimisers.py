@@ -4,7 +4,6 @@ import ml_collections
 import optax
 
 from byol_jax import optim
-from byol_jax.errors import check_at_least
 
 
 def from_config(
@@ -16,10 +15,9 @@ def from_config(
   BYOL, section 3.3, and the rate itself where it is not.
 
   Raises:
-    UserError: a setting is unknown or out of its range.
+    UserError: the optimiser has no such setting.
   """
   settings, train = config.optimiser, config.train
-  check_at_least(1, train__steps=train.steps)
   scale = train.batch_size / 256 if settings.scale_with_batch else 1.0
   learning_rate = optim.make_schedule(
     settings.schedule, settings.learning_rate * scale, settings.warmup, train.steps

@@ -309,7 +309,6 @@ def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Pretrains, or goes on with it; the summary."""
   experiment = Pretrain(config, run_dir)
   config = experiment.config
-  loop.check(config)
   with run_dir:
     new = run_dir.claim(config, experiment.inputs.dataset.listing())
     run_dir.write_encoder(describe.to_json(experiment.encoder_description()))

@@ -32,10 +32,7 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 
 def _check(config: ConfigDict) -> None:
-  tuning.check(config)
   tuning.check_grid(rates=config.rates, epochs=config.epochs)
-  if not 0 < config.data.labels <= 1:
-    raise UserError(f"data.labels is {config.data.labels}: give a share in (0, 1]")
   if config.data.valid is not None:
     raise UserError(
       f"data.valid is {config.data.valid!r}, and settings are chosen by labelled images"

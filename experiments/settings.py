@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError
+from experiments.reference import SETTINGS, leaves
 
 
 def check(
@@ -24,7 +25,8 @@ def check(
     may_be_open: names of settings that may be None.
 
   Raises:
-    UserError: naming the first setting that is missing, unknown or of another type.
+    UserError: naming the first setting that is missing, unknown, of another type or out
+      of its range.
   """
   wanted, there = dict(_settings(example.to_dict())), dict(_settings(config.to_dict()))
   for name in wanted:
@@ -46,6 +48,21 @@ def check(
       raise UserError(
         f"the config's {name} is {there[name]!r}: give a value such as {value!r}"
       )
+  check_ranges(config)
+
+
+def check_ranges(config: ConfigDict) -> None:
+  """Refuses a config of which a value is out of its range; see `reference.SETTINGS`.
+
+  Raises:
+    UserError: naming the first such setting.
+  """
+  for name, value in leaves(config.to_dict()):
+    valid = SETTINGS[name].valid if name in SETTINGS else None
+    if valid and value is not None and value not in valid:
+      raise UserError(f"{name} is {value!r}: give {valid.words}")
+    if isinstance(value, float) and not math.isfinite(value):
+      raise UserError(f"{name} is {value}: give a finite number")
 
 
 def _settings(

@@ -26,24 +26,10 @@ class Choice(NamedTuple):
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Evaluates one encoder or several, each on one set or several; the summary."""
   frozen.check(config, transfer.get_config(), ("data.name", "metric"))
-  _check(config)
   for one in transfer_sets.each_set(config).values():
     _check_set(one)
   on_each = functools.partial(transfer_sets.evaluate_each, evaluate=_evaluate)
   return encoders.each(config, run_dir, on_each)
-
-
-def _check(config: ConfigDict) -> None:
-  if not config.strengths or min(config.strengths) <= 0:
-    raise UserError(f"strengths are {config.strengths}: give numbers above 0")
-  if config.set is None and None in (config.data.name, config.metric):
-    raise UserError(
-      "name a set, as in --config=configs/transfer.py:dtd; or give data.name and metric"
-    )
-  if config.metric is not None and config.metric not in probes.METRICS:
-    raise UserError(
-      f"there is no metric {config.metric!r}: choose one of {', '.join(probes.METRICS)}"
-    )
 
 
 def _check_set(config: ConfigDict) -> None:

@@ -4,10 +4,11 @@ The configs, the host, which crops, and the device, which does the rest, all tak
 from here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from byol_jax.errors import UserError
+from byol_jax.valid import SHARE, Valid, between, pair
 
 
 class View(NamedTuple):
@@ -45,6 +46,15 @@ class View(NamedTuple):
   blur_sigma: tuple[float, float] = (0.1, 2.0)
   solarise: float = 0.0
 
+
+# What each field may be.
+VALID: dict[str, Valid] = {
+  **dict.fromkeys(View._fields, SHARE),
+  "crop_area": pair(1.0),
+  "crop_aspect": pair(),
+  "blur_sigma": pair(),
+  "hue": between(0, 0.5),
+}
 
 BYOL_VIEW1 = View()
 BYOL_VIEW2 = View(blur=0.1, solarise=0.2)
@@ -99,14 +109,5 @@ def reduced(view: View, name: str) -> View:
 def check_view(view: View) -> None:
   """Raises UserError if a field of `view` is outside of its range."""
   for name, value in view._asdict().items():
-    if isinstance(View._field_defaults[name], tuple):
-      top = 1.0 if name == "crop_area" else float("inf")
-      is_pair = isinstance(value, Sequence) and len(value) == 2
-      if not (is_pair and 0 < value[0] <= value[1] <= top):
-        raise UserError(
-          f"view.{name} is {value}: give (low, high), 0 < low <= high <= {top}"
-        )
-    else:
-      top = 0.5 if name == "hue" else 1.0
-      if not 0 <= value <= top:
-        raise UserError(f"view.{name} is {value}: give a value in [0, {top}]")
+    if value not in VALID[name]:
+      raise UserError(f"view.{name} is {value}: give {VALID[name].words}")

@@ -10,12 +10,16 @@ from byol_jax.errors import UserError
 from byol_jax.nets.convolve import max_pool
 from byol_jax.nets.layers import Layers
 from byol_jax.nets.normalise import MOMENTS
+from byol_jax.valid import Valid
 
 
 class _Shape(NamedTuple):
   blocks: tuple[int, int, int, int]
   bottleneck: bool
 
+
+# Times the channels, of which one is to be left of 64.
+WIDTHS = Valid(lambda width: 0.5 < 64 * width < float("inf"), "more than 1/128")
 
 # Depth 10 is not in the paper; one block a stage, it serves small images and
 # small machines.
@@ -191,8 +195,8 @@ class ResNet(hk.Module):
         f"encoder.projected_shortcuts is {projected_shortcuts!r}; choose one of"
         f" {', '.join(PROJECTED_SHORTCUTS)}"
       )
-    if not 64 * width > 0.5:
-      raise UserError(f"encoder.width is {width}: give more than 1/128")
+    if width not in WIDTHS:
+      raise UserError(f"encoder.width is {width}: give {WIDTHS.words}")
     super().__init__(name or f"res_net{depth}")
     blocks, bottleneck = SHAPES[depth]
     kernel, stride, self.max_pool = STEMS[stem]

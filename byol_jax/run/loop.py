@@ -18,7 +18,7 @@ import ml_collections
 from absl import logging
 
 from byol_jax import parallel
-from byol_jax.errors import Diverged, Stopped, check_at_least
+from byol_jax.errors import Diverged, Stopped
 from byol_jax.run import figures, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
@@ -52,22 +52,6 @@ class Experiment(Protocol):
     ...
 
 
-def check(config: ml_collections.ConfigDict) -> None:
-  """Checks what `run` reads of a config, before anything is compiled or written.
-
-  Raises:
-    UserError: a count is below 1, or a time below 0.
-  """
-  check_at_least(
-    1,
-    train__steps=config.train.steps,
-    log__every_steps=config.log.every_steps,
-    eval__every_steps=config.eval.every_steps,
-    checkpoint__keep=config.checkpoint.keep,
-  )
-  check_at_least(0, checkpoint__every_minutes=config.checkpoint.every_minutes)
-
-
 def run(
   experiment: Experiment, config: ml_collections.ConfigDict, run_dir: RunDir
 ) -> dict[str, Any]:
@@ -75,7 +59,7 @@ def run(
 
   Args:
     experiment: what to run.
-    config: of it, `train`, `log`, `eval` and `checkpoint` are read here; see `check`.
+    config: of it, `train`, `log`, `eval` and `checkpoint` are read here.
     run_dir: the folder of the run, claimed for this config.
 
   Returns:

@@ -12,7 +12,7 @@ import optax
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax.errors import UserError, check_at_least
+from byol_jax.errors import UserError
 from experiments import optimisers
 from experiments.downstream import frozen, outcomes
 
@@ -40,9 +40,6 @@ class Classifiers:
     Raises:
       UserError: a setting is unknown or out of its range.
     """
-    check_at_least(
-      0, logits__clip=config.logits.clip, logits__penalty=config.logits.penalty
-    )
     self.rates = tuple(rates)
     self._clip, self._penalty = config.logits.clip, config.logits.penalty
     config = config.copy_and_resolve_references()
@@ -109,11 +106,7 @@ def clip(x: jax.Array, most: float) -> jax.Array:
 
 
 def check_rates(rates: Sequence[float]) -> None:
-  """Raises UserError for learning rates that nothing can be trained with."""
-  if not rates:
-    raise UserError("optimiser.learning_rate is empty: give one rate, or several")
-  if min(rates) <= 0:
-    raise UserError(f"optimiser.learning_rate has {min(rates):g}: give rates above 0")
+  """Raises UserError if a learning rate is there twice."""
   if len(set(rates)) < len(rates):
     raise UserError(f"optimiser.learning_rate is {tuple(rates)}: give each rate once")
 

@@ -103,8 +103,6 @@ class Sweep:
     self._trials = trials
     self._splits = splits
     self._metrics = tuple(metrics)
-    for trial in trials:
-      loop.check(self._final_config(trial))
     self._experiment(self._final_config(trials[0]))
 
   def run(self) -> Found:

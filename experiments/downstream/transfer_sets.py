@@ -94,6 +94,11 @@ def each_set(config: ConfigDict) -> dict[str, ConfigDict]:
     UserError: there is no such set, it needs a folder, or settings contradict it.
   """
   if config.set is None:
+    if None in (config.data.name, config.metric):
+      raise UserError(
+        f"name a set, as in --config=configs/{config.experiment}.py:dtd; or give"
+        " data.name and metric"
+      )
     return {config.data.name: config}
   keys = list(SETS) if config.set == "all" else config.set.split(",")
   given = {k: config.data[k] for k in _OF_ONE_SET if config.data[k] is not None}

@@ -258,22 +258,6 @@ def test_a_linear_evaluation_makes_80_epochs_unless_told_otherwise(given, steps)
   assert left_open <= {"train.epochs"}
 
 
-@pytest.mark.parametrize(
-  ("name", "value", "message"),
-  [
-    ("train.epochs", 0.0, "train.epochs is 0.0: give a number above 0"),
-    ("train.epochs", -1.5, "train.epochs is -1.5"),
-    ("train.batch_size", 0, "train.batch_size is 0: give 1 or more"),
-    ("train.accumulate", 0, "train.accumulate is 0"),
-    ("train.steps", 0, "train.steps is 0"),
-    ("data.size", -4, "data.size is -4"),
-  ],
-)
-def test_numbers_that_nothing_follows_from(filled, name, value, message):
-  with pytest.raises(UserError, match=message):
-    filled({name: value})
-
-
 def test_probes_on_a_cpu_learn_from_some_of_many_images(filled):
   assert filled().probe.train == "train"
   many = {"images": 50_000, "sizes": {"train": 50_000}}

@@ -109,12 +109,6 @@ def test_what_is_found_while_training_counts(photos):
   assert set(told[-1]) <= {"b/7.png", *(f"a/{number}.png" for number in range(6))}
 
 
-def test_a_share_of_unreadable_images_is_a_share(photos):
-  dataset = datasets.open_dataset("folder", str(photos))
-  with pytest.raises(UserError, match=r"data.max_unreadable is 1.5: give a share"):
-    Inputs(config(photos, max_unreadable=1.5), dataset)
-
-
 def test_a_run_among_the_images_is_refused(photos, tmp_path):
   dataset = datasets.open_dataset("folder", str(photos))
   (tmp_path / "link").symlink_to(photos)

@@ -89,9 +89,12 @@ def test_a_killed_one_comes_to_the_same_and_to_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"k": ()}, "give one k and one temperature"),
-    ({"k": (0,)}, "k is 0: give 1 or more"),
-    ({"temperature": (0.1, 0.0)}, "temperature is 0.0: give numbers above 0"),
+    ({"k": ()}, r"k is \(\): give numbers, each 1 or more"),
+    ({"k": (0,)}, r"k is \(0,\): give numbers, each 1 or more"),
+    (
+      {"temperature": (0.1, 0.0)},
+      r"temperature is \(0.1, 0.0\): give numbers, each more",
+    ),
     ({"encoder": "nowhere"}, "no checkpoint at .*nowhere"),
   ],
 )

@@ -147,10 +147,13 @@ def test_a_folder_has_a_batch_size_by_its_images(config, tmp_path):
 @pytest.mark.parametrize(
   ("settings", "message"),
   [
-    ({"train.epochs": 0.0}, r"train.epochs is 0.0: give a number above 0"),
+    ({"train.epochs": 0.0}, r"train.epochs is 0.0: give more than 0"),
     ({"train.batch_size": 0}, r"train.batch_size is 0: give 1 or more"),
-    ({"optimiser.learning_rate": (-1.0,)}, r"has -1: give rates above 0"),
-    ({"optimiser.name": "nope"}, r"unknown optimiser 'nope'"),
+    (
+      {"optimiser.learning_rate": (-1.0,)},
+      r"is \(-1.0,\): give numbers, each more than 0",
+    ),
+    ({"optimiser.name": "nope"}, r"optimiser.name is 'nope': give one of lars"),
     ({"logits.clip": -1.0}, r"logits.clip is -1.0: give 0 or more"),
   ],
 )

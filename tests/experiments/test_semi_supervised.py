@@ -180,9 +180,13 @@ def change_data(**settings):
 TWO = [0, 1] * 50
 BAD = {
   "no encoder": (change(encoder=None), TWO, "name the encoder to evaluate"),
-  "no rates": (change(rates=()), TWO, "rates are empty: give one value, or several"),
-  "no epochs": (change(epochs=()), TWO, "epochs are empty"),
-  "a rate of 0": (change(rates=(0.1, 0.0)), TWO, "rates have 0.0: give numbers above"),
+  "no rates": (change(rates=()), TWO, r"rates is \(\): give numbers, each more than 0"),
+  "no epochs": (change(epochs=()), TWO, r"epochs is \(\): give numbers, each"),
+  "a rate of 0": (
+    change(rates=(0.1, 0.0)),
+    TWO,
+    r"rates is \(0.1, 0.0\): give numbers, each more",
+  ),
   "a rate twice": (change(rates=(0.1, 0.1)), TWO, "rates have a number twice"),
   "no share": (
     change_data(labels=0.0),
@@ -231,7 +235,7 @@ BAD = {
   "no averages": (
     lambda c: c.optimiser.update(statistics_decay=1.0),
     TWO,
-    r"optimiser.statistics_decay is 1.0: give a number in \[0, 1\)",
+    r"optimiser.statistics_decay is 1.0: give a share in \[0, 1\)",
   ),
 }
 

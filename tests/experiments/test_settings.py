@@ -1,10 +1,15 @@
 """A config has the settings of its experiment, no others, and each of its type."""
 
+import importlib
+import math
+from pathlib import Path
+
 import pytest
+from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError
 from configs import linear_eval, presets
-from experiments import settings
+from experiments import reference, settings
 from tests import tiny
 
 
@@ -67,3 +72,123 @@ def test_another_config_is_refused(change, message):
 )
 def test_these_are_fine(change):
   settings.check(changed(change), presets.get(None))
+
+
+# What a value may be.
+
+CONFIGS = {
+  (path.stem, preset): importlib.import_module(f"configs.{path.stem}").get_config(
+    preset
+  )
+  for path in sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
+  if "def get_config" in path.read_text()
+  for preset in getattr(
+    importlib.import_module(f"configs.{path.stem}"), "EXAMPLES", [None]
+  )
+}
+SCALES = ("embedded", "cifar10", "cifar10-cpu", "evidence", "imagenet-1000", "folder")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_setting_is_in_the_reference_and_valid(name):
+  assert not {n for n, _ in reference.leaves(CONFIGS[name].to_dict())} - {
+    *reference.SETTINGS
+  }
+  settings.check_ranges(CONFIGS[name])
+
+
+@pytest.mark.parametrize("preset", SCALES)
+def test_every_preset_is_valid(preset):
+  settings.check_ranges(presets.get(preset))
+
+
+def test_the_reference_has_nothing_that_no_config_has():
+  there = {n for c in CONFIGS.values() for n, _ in reference.leaves(c.to_dict())}
+  assert set(reference.SETTINGS) == there
+
+
+def test_the_page_is_that_of_the_reference():
+  path = Path(__file__).parents[2] / "docs" / "settings.md"
+  assert path.read_text() == reference.page(), (
+    "python -m experiments.reference > " + str(path)
+  )
+
+
+def set_to(name, value):
+  config = ConfigDict()
+  *sections, key = name.split(".")
+  section = config
+  for part in sections:
+    section[part] = ConfigDict()
+    section = section[part]
+  section[key] = value
+  return config
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "words"),
+  [
+    ("seed", -1, "0 to 4,294,967,295"),
+    ("seed", 2**32, "0 to 4,294,967,295"),
+    ("data.eval_fraction", 256 / 224, "a share in (0, 1]"),
+    ("data.eval_fraction", 0.0, "a share in (0, 1]"),
+    ("data.max_unreadable", 1.5, "a share in [0, 1]"),
+    ("data.workers", -1, "0 or more"),
+    ("data.std", (0.2, 0.0, 0.2), "numbers, each more than 0"),
+    ("optimiser.learning_rate", -0.1, "numbers, each more than 0"),
+    ("optimiser.learning_rate", (), "numbers, each more than 0"),
+    ("optimiser.learning_rate", (0.1, math.nan), "numbers, each more than 0"),
+    ("optimiser.predictor_multiplier", -1.0, "0 or more"),
+    ("optimiser.lars.weight_decay", -1e-6, "0 or more"),
+    ("optimiser.lars.momentum", 1.0, "a share in [0, 1)"),
+    ("optimiser.warmup", 1.0, "a share in [0, 1)"),
+    ("optimiser.schedule", "linear", "one of cosine, constant"),
+    ("target.tau", 1.5, "a share in [0, 1]"),
+    ("target.kind", "none", "one of ema, online"),
+    ("encoder.depth", 19, "one of 10, 18, 34, 50, 101, 152, 200"),
+    ("encoder.width", 1 / 128, "more than 1/128"),
+    ("encoder.groups", 0, "1 or more"),
+    ("projector.hidden", 0, "1 or more"),
+    ("objective.simclr.temperature", "warm", "more than 0"),
+    ("checkpoint.every_minutes", math.nan, "0 or more"),
+    ("checkpoint.every_minutes", math.inf, "0 or more"),
+    ("checkpoint.keep", 0, "1 or more"),
+    ("eval.batch_size", 10**9, "1 to 65,536"),
+    ("train.steps", 0, "1 or more"),
+    ("views.view2.hue", 0.6, "0 to 0.5"),
+    ("views.view1.crop_area", (0.5, 0.2), "(low, high), 0 < low <= high <= 1.0"),
+    ("views.view1.blur_sigma", (0.1,), "(low, high), 0 < low <= high"),
+    ("metric", "f1", "one of top_1, top_5, mean_per_class, average_precision_11"),
+    ("objective.mine.margin", math.inf, "a finite number"),
+  ],
+)
+def test_a_value_out_of_range_is_refused(name, value, words):
+  with pytest.raises(UserError) as error:
+    settings.check_ranges(set_to(name, value))
+  assert str(error.value).startswith(f"{name} is ")
+  assert str(error.value).endswith(f": give {words}")
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("seed", 2**32 - 1),
+    ("data.eval_fraction", 1),
+    ("optimiser.predictor_multiplier", 0),
+    ("optimiser.warmup", 0.0),
+    ("target.tau", 1.0),
+    ("checkpoint.every_minutes", 0.0),
+    ("data.held_out", None),
+    ("objective.mine.margin", -1.0),
+  ],
+)
+def test_the_ends_of_a_range_and_what_is_open_are_not(name, value):
+  settings.check_ranges(set_to(name, value))
+
+
+def test_every_number_has_a_range():
+  """NaN is in none, whatever the setting."""
+  for name, value in reference.leaves(presets.get("imagenet-1000").to_dict()):
+    if isinstance(value, float):
+      with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        settings.check_ranges(set_to(name, math.nan))

@@ -241,14 +241,14 @@ def test_the_45_strengths_are_those_of_the_paper():
   ("preset", "change", "message"),
   [
     ("food102", {}, "there is no set 'food102': choose one of food101, cifar10,"),
-    (None, {"metric": "top_2"}, "no metric 'top_2': choose one of top_1, top_5"),
+    (None, {"metric": "top_2"}, "metric is 'top_2': give one of top_1, top_5"),
     (None, {"metric": None}, "configs/transfer.py:dtd; or give data.name and metric"),
     (
       None,
       {"strengths": (1.0, 0.0)},
-      r"strengths are \(1.0, 0.0\): give numbers above",
+      r"strengths is \(1.0, 0.0\): give numbers, each",
     ),
-    (None, {"strengths": ()}, "strengths are"),
+    (None, {"strengths": ()}, "strengths is"),
     (None, {"set": "dtd"}, "data.name 'photos': leave one of them out, as --config="),
     (
       "dtd,pets",

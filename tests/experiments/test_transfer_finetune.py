@@ -103,14 +103,20 @@ def changed(**settings):
 
 
 BAD = {
-  "no rates": (changed(rates=()), "rates are empty: give one value"),
-  "no decays": (changed(weight_decays=()), "weight_decays are empty"),
+  "no rates": (changed(rates=()), r"rates is \(\): give numbers, each more than 0"),
+  "no decays": (
+    changed(weight_decays=()),
+    r"weight_decays is \(\): give numbers, each 0 or more",
+  ),
   "a decay below 0": (
     changed(weight_decays=(-1.0,)),
-    "weight_decays have -1.0: give numbers of 0 or more",
+    r"weight_decays is \(-1.0,\): give numbers, each 0 or more",
   ),
-  "a rate of 0": (changed(rates=(0.0,)), "rates have 0.0: give numbers above 0"),
-  "another metric": (changed(metric="top1"), "there is no metric 'top1': choose one"),
+  "a rate of 0": (changed(rates=(0.0,)), r"rates is \(0.0,\): give numbers, each"),
+  "another metric": (
+    changed(metric="top1"),
+    "metric is 'top1': give one of top_1, top_5",
+  ),
   "one class each": (
     changed(metric="average_precision_11"),
     "photos has no images of several classes to evaluate with",
@@ -126,7 +132,7 @@ BAD = {
   ),
   "a schedule": (
     lambda c: c.optimiser.update(schedule="linear"),
-    "unknown schedule 'linear'",
+    "optimiser.schedule is 'linear': give one of cosine",
   ),
 }
 
