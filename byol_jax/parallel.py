@@ -19,6 +19,7 @@ AXIS = "devices"
 FIRST_HOST = 0  # the one that reads and writes files
 
 _NONE, _FAILED = -1, -2  # in place of a step
+_LINE = 400  # bytes of a message between hosts
 
 State = TypeVar("State")
 
@@ -207,6 +208,41 @@ def agree(value: bool) -> bool:
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.process_allgather(np.array(value)).any())
+
+
+def check_agreement(facts: Mapping[str, Any]) -> None:
+  """Compares what must be the same on all hosts; all must ask, for the same names.
+
+  Args:
+    facts: name -> a value that JSON can say.
+
+  Raises:
+    UserError: a host has another value than the first; on every host, naming it.
+  """
+  if jax.process_count() == 1:
+    return
+  mine = {name: json.dumps(value) for name, value in facts.items()}
+  first = value_from_first_host(lambda: mine)
+  differing = [
+    name for name in sorted(mine | first) if mine.get(name) != first.get(name)
+  ]
+  line = ""
+  if differing:
+    name = differing[0]
+    line = (
+      f"host {jax.process_index()} has {name} = {mine.get(name)}, and host 0"
+      f" {first.get(name)}"
+    )
+    line += f" (and {len(differing) - 1} more)" if differing[1:] else ""
+  cut = line.encode()[:_LINE]
+  texts = multihost_utils.process_allgather(
+    np.frombuffer(cut.ljust(_LINE, b"\0"), np.uint8)
+  )
+  said = [bytes(text).rstrip(b"\0").decode(errors="ignore") for text in texts]
+  if found := next(filter(None, said), None):
+    raise UserError(
+      f"{found}: start all hosts with the same command, images and packages"
+    )
 
 
 def rows_of_host(count: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from byol_jax.data import views
 from byol_jax.data.labelled import known_labels
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
-from byol_jax.run import figures, loop
+from byol_jax.run import figures, hosts, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
 from experiments import dial
@@ -261,7 +261,7 @@ def _swept(subject: Subject, rates: Sequence[float]) -> list[Accuracies]:
   config.data.update(train=frozen.FIT, test=frozen.HELD_OUT)
   logging.info("the sweep: %d learning rates at once, on part of train", len(rates))
   with subject.run_dir.inside("sweep") as run_dir:
-    run_dir.claim(config, subject.dataset.listing())
+    hosts.claim(run_dir, config, subject.dataset.listing())
     part = subject._replace(config=config, run_dir=run_dir)
     return _run(Sweep(part, rates), run_dir)["of_all"]
 

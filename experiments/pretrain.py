@@ -17,7 +17,7 @@ from byol_jax import diagnostics, objectives, optim, parallel
 from byol_jax.data import datasets, views
 from byol_jax.errors import UserError
 from byol_jax.nets import bn_init, closed_form, model
-from byol_jax.run import figures, loop, mfu
+from byol_jax.run import figures, hosts, loop, mfu
 from byol_jax.run.folder import RunDir
 from configs import presets
 from experiments import choices, dial, evaluation, inputs, optimisers, settings, systems
@@ -310,7 +310,7 @@ def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   experiment = Pretrain(config, run_dir)
   config = experiment.config
   with run_dir:
-    new = run_dir.claim(config, experiment.inputs.dataset.listing())
+    new = hosts.claim(run_dir, config, experiment.inputs.dataset.listing())
     run_dir.write_encoder(describe.to_json(experiment.encoder_description()))
     run_dir.write_skipped(experiment.inputs.unreadable)
     experiment.inputs.on_unreadable = run_dir.write_skipped

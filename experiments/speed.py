@@ -22,7 +22,7 @@ from absl import logging
 
 from byol_jax import parallel
 from byol_jax.errors import UserError
-from byol_jax.run import mfu
+from byol_jax.run import hosts, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
 from byol_jax.run.monitor import STEPS_AHEAD
@@ -43,7 +43,7 @@ def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   if steps is None or steps <= WARM_UP:
     raise UserError(f"train.steps is {steps}: give {WARM_UP + 1} or more, such as 100")
   with run_dir:
-    run_dir.claim(experiment.config, experiment.inputs.dataset.listing())
+    hosts.claim(run_dir, experiment.config, experiment.inputs.dataset.listing())
     found = run_dir.read_summary()
     if found is None:
       found = measure(experiment, run_dir.path)

@@ -84,7 +84,8 @@ class Dataset(Protocol):
   def listing(self) -> list[str]:
     """A line for each of its parts; a run goes on with a set of the same lines alone.
 
-    The parts are images, and where these cannot change one by one, splits.
+    The parts are images, and where these cannot change one by one, splits. A line that
+    begins with a slash is about the whole set, such as its version.
     """
     ...
 

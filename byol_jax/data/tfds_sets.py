@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -141,8 +142,15 @@ class RecordDataset:
     return {}
 
   def listing(self) -> list[str]:
-    """Its splits; see `Dataset.listing`."""
-    return splits.listing(self.sizes)
+    """Its splits, its version and its files; see `Dataset.listing`."""
+    info = self._builder.info
+    files = sorted(
+      f"{split} {self._shards[split]} {info.splits[split].num_bytes}"
+      for split in self._shards
+    )
+    digest = hashlib.sha256("\n".join(files).encode()).hexdigest()
+    facts = [f"/version\t{info.version}", f"/files\t{digest[:16]}"]
+    return [*splits.listing(self.sizes), *facts]
 
   def check(self, spec: str) -> int:
     """Counts the images of a split; see `Dataset.check`."""

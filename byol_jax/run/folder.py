@@ -16,7 +16,7 @@ import gzip
 import json
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +124,12 @@ class RunDir:
         f"{self._images} is damaged ({error}): delete it, if the images are those that"
         " the run began with"
       ) from error
+    if not any(line.startswith("/") for line in before):
+      # Version 0.1 kept nothing about whole sets.
+      listing = [line for line in listing if not line.startswith("/")]
     new, gone = set(listing) - set(before), set(before) - set(listing)
     changes = [
-      f"{len(lines)} {what} (such as {min(lines).split()[0]})"
+      f"{len(lines)} {what} (such as {_first(lines)})"
       for what, lines in (("new or changed", new), ("gone or changed", gone))
       if lines
     ]
@@ -301,6 +304,12 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     name = f"{prefix}{key}"
     found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
   return found
+
+
+def _first(lines: Collection[str]) -> str:
+  """The version of a set, if it is among these lines, or else the first image."""
+  versions = [line for line in lines if line.startswith("/version")]
+  return versions[0][1:].replace("\t", " ") if versions else min(lines).split()[0]
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

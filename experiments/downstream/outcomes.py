@@ -9,7 +9,7 @@ from typing import Any
 from byol_jax import parallel
 from byol_jax.disk import absolute, read_json
 from byol_jax.formats import saved
-from byol_jax.run import results
+from byol_jax.run import hosts, results
 from byol_jax.run.folder import RunDir, resolved
 from experiments.downstream.encoders import Summary
 from experiments.downstream.frozen import Subject
@@ -22,7 +22,7 @@ def begun(subject: Subject) -> Iterator[Summary | None]:
   All hosts have it then, also those that do not see the folder.
   """
   with subject.run_dir as run_dir:
-    run_dir.claim(subject.config, subject.dataset.listing())
+    hosts.claim(run_dir, subject.config, subject.dataset.listing())
     yield summary_of(run_dir)
 
 

@@ -195,6 +195,21 @@ def test_an_image_of_another_kind_than_declared_is_named_as_it_is_read(tmp_path)
 # Errors
 
 
+def test_the_listing_has_version_and_files(cifar10, tmp_path):
+  listing = _open(cifar10.data_dir).listing()
+  assert "/version\t3.0.2" in listing
+
+  def files(folder, *sizes):
+    """Of images of these heights, in one shard."""
+    examples = [{"image": prepared.encode(_noise(n, 9, 3)), "label": 2} for n in sizes]
+    features = {"image": tfds.features.Image(), "label": LABEL}
+    listing = _write_own(tmp_path / folder, features, [examples]).listing()
+    assert listing[:2] == ["train\t2", "/version\t1.0.0"]
+    return listing[2:]
+
+  assert files("a", 5, 6) == files("b", 5, 6) != files("c", 5, 60)
+
+
 def test_a_split_that_is_not_there(cifar10):
   dataset = _open(cifar10.data_dir)
   for read in (dataset.split, dataset.check):

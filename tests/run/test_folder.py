@@ -204,6 +204,14 @@ def test_the_images_that_a_run_began_with(tmp_path):
       UserError, match=r"began: 1 gone or changed \(such as a.png\); put"
     ):
       run_dir.check_images(listing[1:])
+  # A line about the whole set counts where the run has kept one.
+  run_dir.check_images([*listing, "/version\t1.0.0"])
+  with RunDir(tmp_path / "set") as of_set:
+    of_set.claim(config(), ["train\t5", "/version\t1.0.0", "/files\tab"])
+    with pytest.raises(
+      UserError, match=r"2 new or changed \(such as version 1.0.1\), 2 gone"
+    ):
+      of_set.check_images(["train\t5", "/version\t1.0.1", "/files\tcd"])
   # Another host, or a run of a version that kept no list, says nothing.
   RunDir(tmp_path / "run", writes=False).check_images([])
   path = tmp_path / "run" / "images.txt.gz"

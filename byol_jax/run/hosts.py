@@ -1,0 +1,44 @@
+"""Hosts begin a run together: with one config, on the same images."""
+
+import hashlib
+from collections.abc import Sequence
+
+import ml_collections
+
+from byol_jax import parallel
+from byol_jax.run import provenance
+from byol_jax.run.folder import RunDir, flat, resolved
+
+# Where a host finds things is its own affair.
+_OWN = ("data.data_dir", "results")
+
+
+def claim(
+  run_dir: RunDir, config: ml_collections.ConfigDict, listing: Sequence[str]
+) -> bool:
+  """`RunDir.claim` on the first host, once all hosts are found to be alike.
+
+  Hosts that are not would wait for each other for ever, or train on what no config has.
+
+  Args:
+    run_dir: the folder of the run; all hosts but the first write nothing.
+    config: resolved, as it will be run.
+    listing: see `RunDir.claim`.
+
+  Returns:
+    Whether the run is a new one; False on all hosts but the first.
+
+  Raises:
+    UserError: on all hosts, where hosts differ or the first cannot have the folder.
+  """
+  settings = flat(resolved(config))
+  images = hashlib.sha256("\n".join(sorted(listing)).encode()).hexdigest()[:16]
+  parallel.check_agreement(
+    {
+      **{name: value for name, value in settings.items() if name not in _OWN},
+      "images": images,
+      **provenance.versions(),
+    }
+  )
+  new = parallel.value_from_first_host(lambda: run_dir.claim(config, listing))
+  return new and parallel.is_first_host()
