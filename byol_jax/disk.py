@@ -65,7 +65,20 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def replace(path: Path, content: str | bytes) -> None:
   """Writes a file under another name first, so that it is there as a whole or not."""
-  temporary = path.with_suffix(path.suffix + ".tmp")
-  # Names of files in a text have any bytes.
-  temporary.write_bytes(os.fsencode(content))
+  temporary = cleared(path.with_suffix(path.suffix + ".tmp"))
+  with temporary.open("xb") as file:
+    # Names of files in a text have any bytes.
+    file.write(os.fsencode(content))
+    file.flush()
+    os.fsync(file.fileno())  # or the name could survive a power failure without it
   temporary.replace(path)
+
+
+def cleared(path: Path) -> Path:
+  """A path, once what a killed process left there is gone.
+
+  Of a link it is the link that goes, not what it points to: whoever can write to a
+  folder shall not have others' files overwritten.
+  """
+  path.unlink(missing_ok=True)
+  return path

@@ -23,6 +23,7 @@ import tensorflow_datasets as tfds
 from absl import app, flags, logging
 from array_record.python import array_record_module
 
+from byol_jax import disk
 from byol_jax.data import datasets, prepare_folder, tfds_sets
 from byol_jax.errors import UserError
 
@@ -100,7 +101,7 @@ def _convert(builder: tfds.core.DatasetBuilder) -> str:
 
 
 def _convert_shard(path: os.PathLike[str], target: pathlib.Path, length: int) -> int:
-  partial = target.with_name(f"incomplete.{target.name}")
+  partial = disk.cleared(target.with_name(f"incomplete.{target.name}"))
   writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
   count = 0
   try:

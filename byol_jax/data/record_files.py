@@ -14,6 +14,8 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
+from byol_jax import disk
+
 ARRAY_RECORD = "array_record"
 INFO = "dataset_info.json"
 
@@ -44,7 +46,7 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
   Raises:
     OSError: it cannot be written.
   """
-  partial = path.with_name(f"incomplete.{path.name}")
+  partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
   writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
   try:
     for record in records:
@@ -57,7 +59,7 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
   """Writes a JSON object, replacing the file in one go."""
-  partial = path.with_name(f"incomplete.{path.name}")
+  partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
   partial.write_text(json.dumps(value, indent=1) + "\n")
   partial.replace(path)
 
@@ -103,6 +105,8 @@ def write_info(
     )
   )
   written = folder / "incomplete.info"
+  if written.is_symlink():
+    written.unlink()
   shutil.rmtree(written, ignore_errors=True)
   written.mkdir()
   info.write_to_directory(written)

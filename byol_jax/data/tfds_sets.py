@@ -26,6 +26,7 @@ from google.protobuf import json_format
 # TensorFlow or worse; this reads the files alone, registered or not.
 from tensorflow_datasets.core.read_only_builder import builder_from_files
 
+from byol_jax import disk
 from byol_jax.data import images, splits
 from byol_jax.data.sources import NO_LABEL, ArraySource, Source
 from byol_jax.errors import UserError
@@ -257,7 +258,10 @@ def find_builder(
   if data_dir and not os.path.isdir(data_dir):
     raise UserError(f"data_dir {data_dir} does not exist: create it first")
   try:
-    return builder_from_files(name, data_dir=data_dir)
+    with _own_features_alone():
+      builder = builder_from_files(name, data_dir=data_dir)
+    _check_files(builder)
+    return builder
   except (tfds.core.DatasetNotFoundError, FileNotFoundError):
     registered = tfds.list_builders(with_community_datasets=False)
   except (json.JSONDecodeError, json_format.ParseError, OSError, TypeError) as error:
@@ -276,6 +280,42 @@ def find_builder(
   close = difflib.get_close_matches(base_name, [*known, *registered])
   advice = f"did you mean {' or '.join(close)}?" if close else "check its name"
   raise UserError(f"there is no data set {name}: {advice}")
+
+
+@contextlib.contextmanager
+def _own_features_alone() -> Iterator[None]:
+  """Refuses features of which the code is not loaded yet.
+
+  TFDS imports whatever module a set's features.json names, from the working folder too.
+  """
+  kind = tfds.features.FeatureConnector
+  before = kind.__dict__["cls_from_name"]
+
+  def of_name(cls: Any, name: str) -> Any:
+    if name not in cls._registered_features:
+      raise UserError(
+        f"features.json names {name!r}, which is no feature of tensorflow-datasets: its"
+        " code is not run; write the set with features of tfds.features"
+      )
+    return before.__get__(None, cls)(name)
+
+  kind.cls_from_name = classmethod(of_name)
+  try:
+    yield
+  finally:
+    kind.cls_from_name = before
+
+
+def _check_files(builder: tfds.core.DatasetBuilder) -> None:
+  """Refuses a set whose description puts its files elsewhere than beside itself."""
+  folder = os.path.abspath(builder.data_dir)
+  for split in builder.info.splits.values():
+    for path in split.filepaths:
+      if os.path.dirname(os.path.abspath(path)) != folder:
+        raise UserError(
+          f"dataset_info.json in {builder.data_dir} has a file of {split.name!r} in"
+          f" another folder, {path}: a set's files lie beside it"
+        )
 
 
 def has_array_record(builder: tfds.core.DatasetBuilder) -> bool:
@@ -301,7 +341,7 @@ def list_array_record(builder: tfds.core.DatasetBuilder) -> None:
   path = pathlib.Path(builder.data_dir) / "dataset_info.json"
   info = json.loads(path.read_text())
   info.setdefault("alternativeFileFormats", []).append(ARRAY_RECORD)
-  partial = path.with_name(f"incomplete.{path.name}")
+  partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
   partial.write_text(json.dumps(info, indent=2))
   partial.replace(path)
 

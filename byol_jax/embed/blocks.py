@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from byol_jax import disk
 from byol_jax.disk import lock, read_json, write_json
 from byol_jax.embed import files
 from byol_jax.errors import UserError
@@ -86,7 +87,7 @@ class Blocks:
       name: np.concatenate([part[name] for part in self._waiting]) for name in names
     }
     with self._writing():
-      temporary = path.with_suffix(".tmp")
+      temporary = disk.cleared(path.with_suffix(".tmp"))
       with temporary.open("wb") as file:
         np.savez(file, **joined)
         file.flush()

@@ -11,7 +11,7 @@ import jax
 from absl import logging
 from matplotlib.figure import Figure
 
-from byol_jax import atlas, nearest, parallel
+from byol_jax import atlas, disk, nearest, parallel
 from byol_jax.data.folder import FolderDataset
 from byol_jax.data.sources import Source
 from byol_jax.disk import absolute
@@ -174,7 +174,7 @@ def _encoder(options: Options, found: Features) -> Encoder:
 @contextlib.contextmanager
 def _new(path: Path) -> Iterator[Path]:
   """A path to write to, which takes its name at the end."""
-  unfinished = path.with_name(f"{path.name}.tmp")
+  unfinished = disk.cleared(path.with_name(f"{path.name}.tmp"))
   try:
     yield unfinished
     unfinished.replace(path)

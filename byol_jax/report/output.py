@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 import byol_jax
+from byol_jax import disk
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 
@@ -45,12 +46,9 @@ def write(path: Path, template: str, page: Mapping[str, Any]) -> None:
   """Writes what a template of this folder makes of a page."""
   # Names of files may hold what is no UTF-8.
   content = _rendered(template, page).encode(errors="backslashreplace")
-  temporary = path.with_name(f"{path.name}.tmp")
   try:
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    disk.replace(path, content)
   except OSError as error:
-    temporary.unlink(missing_ok=True)
     raise UserError(
       f"cannot write {path}: {error.strerror}; choose another --out"
     ) from error

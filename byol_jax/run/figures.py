@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from byol_jax import disk
 from byol_jax.run.folder import RunDir
 
 
@@ -94,4 +95,4 @@ def contact_sheet(views: list[np.ndarray], path: Path) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
-  figure.savefig(path, dpi=100)
+  figure.savefig(disk.cleared(path), dpi=100)

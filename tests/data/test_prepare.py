@@ -88,6 +88,17 @@ def test_tfrecord_is_converted_then_read(tfrecords):
     assert source.labels.tolist() == tfrecords.labels[split]
 
 
+def test_a_link_in_the_folder_is_not_written_through(tfrecords):
+  theirs = tfrecords.data_dir / "theirs"
+  theirs.write_text("precious")
+  folder = tfrecords.data_dir / prepared.CIFAR10_VERSION
+  for path in list(folder.iterdir()):
+    name = path.name.replace("tfrecord", "array_record")
+    (folder / f"incomplete.{name}").symlink_to(theirs)
+  assert prepare.prepare("cifar10", str(tfrecords.data_dir)).startswith("Converted 18")
+  assert theirs.read_text() == "precious"
+
+
 def test_tfds_itself_reads_what_was_converted(tfrecords):
   prepare.prepare("cifar10", str(tfrecords.data_dir))
   read = tfds.data_source(

@@ -1,7 +1,9 @@
 """Prepared sets, read back as they were written."""
 
+import json
 import pathlib
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -193,6 +195,44 @@ def test_an_image_of_another_kind_than_declared_is_named_as_it_is_read(tmp_path)
 
 
 # Errors
+
+
+@pytest.mark.parametrize("key", ["pythonClassName", "type"])
+def test_a_sets_own_code_is_not_run(tmp_path, monkeypatch, key):
+  (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+  monkeypatch.syspath_prepend(tmp_path)
+  features = {"image": tfds.features.Image(shape=(6, 6, 3))}
+  _write_own(tmp_path, features, [[{"image": prepared.encode(_noise(6, 6, 3))}]])
+  path = tmp_path / "own_set" / "1.0.0" / "features.json"
+  found = json.loads(path.read_text())
+  (image,) = found["featuresDict"]["features"].values()
+  if key == "type":  # as older versions wrote it
+    found = {"type": "evil.Image", "content": {}}
+  else:
+    image[key] = "evil.Image"
+  path.write_text(json.dumps(found))
+  with pytest.raises(UserError, match=r"names .evil\.Image., which is no feature of"):
+    _open(tmp_path, "own_set")
+  assert "evil" not in sys.modules
+  # What TFDS does by itself is as it was.
+  assert tfds.features.FeatureConnector.cls_from_name(
+    "tensorflow_datasets.core.features.image_feature.Image"
+  )
+
+
+@pytest.mark.parametrize("folder", ["../..", "/tmp", ".."])
+def test_files_lie_beside_their_description(tmp_path, folder):
+  features = {"image": tfds.features.Image(shape=(6, 6, 3))}
+  _write_own(tmp_path, features, [[{"image": prepared.encode(_noise(6, 6, 3))}]])
+  path = tmp_path / "own_set" / "1.0.0" / "dataset_info.json"
+  info = json.loads(path.read_text())
+  template = info["splits"][0].get(
+    "filepathTemplate", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+  )
+  info["splits"][0]["filepathTemplate"] = f"{folder}/{template}"
+  path.write_text(json.dumps(info))
+  with pytest.raises(UserError, match="has a file of 'train' in another folder, "):
+    _open(tmp_path, "own_set")
 
 
 def test_the_listing_has_version_and_files(cifar10, tmp_path):

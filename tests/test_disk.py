@@ -1,0 +1,50 @@
+"""Files that are replaced in one go, and links among them."""
+
+import os
+
+import pytest
+
+from byol_jax import disk
+from byol_jax.errors import UserError
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+  path = tmp_path / "config.json"
+  disk.write_json(path, {"seed": 1})
+  assert disk.read_json(path) == {"seed": 1}
+
+  def full(descriptor):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(os, "fsync", full)
+  with pytest.raises(OSError, match="No space"):
+    disk.write_json(path, {"seed": 2})
+  assert disk.read_json(path) == {"seed": 1}
+  monkeypatch.undo()
+  disk.write_json(path, {"seed": 3})  # over what was left
+  assert disk.read_json(path) == {"seed": 3}
+  assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_link_is_never_written_through(tmp_path):
+  theirs = tmp_path / "theirs"
+  theirs.write_text("precious")
+  path = tmp_path / "config.json"
+  (tmp_path / "config.json.tmp").symlink_to(theirs)
+  disk.write_json(path, {"seed": 1})
+  assert theirs.read_text() == "precious"
+  assert not path.is_symlink()
+  link = tmp_path / "link"
+  link.symlink_to(theirs)
+  assert disk.cleared(link) == link
+  assert not link.is_symlink()
+  assert theirs.read_text() == "precious"
+  assert disk.cleared(tmp_path / "nothing") == tmp_path / "nothing"
+
+
+def test_a_folder_is_locked_once(tmp_path):
+  descriptor = disk.lock(tmp_path, "wait")
+  with pytest.raises(UserError, match=r"another run is at work in .*; wait"):
+    disk.lock(tmp_path, "wait")
+  os.close(descriptor)
+  os.close(disk.lock(tmp_path, "wait"))
