@@ -92,9 +92,9 @@ class Evaluation:
     if measured["collapsed"]:
       logging.warning("step %d: %s", step, COLLAPSED)
     found = {f"valid_{name}": value for name, value in measured.items()}
-    if not self._labelled:
+    bank = network.features(self._probe.valid_train) if self._labelled else None
+    if bank is None or not _have_labels(bank, queries):
       return found | {"score": score_without_labels(measured)}
-    bank = network.features(self._probe.valid_train)
     found["valid_knn"] = found["score"] = accuracy("knn", bank, queries)
     return found
 
@@ -102,7 +102,7 @@ class Evaluation:
     """Health and test accuracies of the encoder beside those of the baselines.
 
     "health" has all that `health` measures, of the encoder and of the untrained
-    network; accuracies are left out where there are no labels.
+    network; accuracies are left out where the set or a split has no labels.
     """
     extracts = {"encoder": network}
     extracts |= {name: make() for name, make in self._baselines.items()}
@@ -124,6 +124,9 @@ class Evaluation:
     if not self._labelled:
       return summary
     train = {name: each.features(self._probe.train) for name, each in extracts.items()}
+    if not _have_labels(train["encoder"], test["encoder"]):
+      logging.warning("probe.train or probe.test has no labels: no accuracies")
+      return summary
     for probe in PROBES:
       summary[probe] = {
         name: accuracy(probe, train[name], test[name])
@@ -131,6 +134,11 @@ class Evaluation:
         if each.views or probe not in OF_NETWORKS
       }
     return summary
+
+
+def _have_labels(*splits: Arrays) -> bool:
+  """Whether each has two images with a label or more; -1 is none."""
+  return all(np.sum(split["label"] >= 0) >= 2 for split in splits)
 
 
 def health(images: Arrays, views: Arrays) -> dict[str, Any]:

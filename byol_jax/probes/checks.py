@@ -29,3 +29,20 @@ def check(
       f"train features have {train_x.shape[1]} dimensions and test features "
       f"{test_x.shape[1]}; compute both with the same network"
     )
+
+
+def labelled(name: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Features and labels of a set without its images of no label, which is -1.
+
+  Raises:
+    UserError: fewer than two are left.
+  """
+  known = y >= 0
+  if known.all():
+    return x, y
+  if known.sum() < 2:
+    raise UserError(
+      f"{known.sum()} of {len(y)} images of the {name} set have a label: give a split"
+      " with labels"
+    )
+  return x[known], y[known]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from byol_jax import nearest
-from byol_jax.probes.checks import check
+from byol_jax.probes.checks import check, labelled
 
 _VOTES = 2**22  # in memory at a time
 
@@ -30,16 +30,18 @@ def knn_accuracy(
 
   Args:
     train_x: [N, D] features.
-    train_y: [N] integer labels.
+    train_y: [N] integer labels; images of -1, no label, are left out.
     test_x: [M, D] features.
-    test_y: [M] integer labels.
+    test_y: [M] integer labels, likewise.
     k: number of neighbours; all N when there are fewer.
     temperature: of the weights, positive.
 
   Raises:
     UserError: the features or labels cannot be used.
   """
-  hits = knn_hits(train_x, train_y, test_x, test_y, [k], [temperature])
+  check(train_x, train_y, test_x, test_y)
+  train = labelled("train", train_x, train_y)
+  hits = knn_hits(*train, *labelled("test", test_x, test_y), [k], [temperature])
   return float(hits[k, temperature].mean())
 
 

@@ -11,7 +11,7 @@ import optax
 import scipy.optimize
 
 from byol_jax import parallel
-from byol_jax.probes.checks import check
+from byol_jax.probes.checks import check, labelled
 
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
 # Never reached: 1911 is the most that was seen, at 1e-6 on 5769 images of 256 features.
@@ -44,9 +44,9 @@ def linear_accuracy(
 
   Args:
     train_x: [N, D] features.
-    train_y: [N] integer labels.
+    train_y: [N] integer labels; images of -1, no label, are left out.
     test_x: [M, D] features.
-    test_y: [M] integer labels.
+    test_y: [M] integer labels, likewise.
     regularisation: the strength, see `Problem`; None chooses it.
     standardise: whether each feature is divided by its std over the train set, which
       magnifies what hardly varies. If not, all are divided by one number, the root
@@ -57,6 +57,8 @@ def linear_accuracy(
     UserError: the features or labels cannot be used.
   """
   check(train_x, train_y, test_x, test_y)
+  train_x, train_y = labelled("train", train_x, train_y)
+  test_x, test_y = labelled("test", test_x, test_y)
   classes, labels = np.unique(train_y, return_inverse=True)
   mean, scale = _mean_and_scale(train_x)
   if not standardise:

@@ -84,6 +84,24 @@ def test_the_score_is_knn_or_a_measure_that_needs_no_labels(labelled):
   assert health == {name: found[f"valid_{name}"] for name in health}
 
 
+def test_a_split_without_labels_is_judged_as_a_set_without(caplog):
+  watcher = evaluation.Evaluation(tiny.config(), labelled=True, baselines=BASELINES)
+  images, views = arrays(5)
+  none = images | {"label": np.full(len(images["label"]), -1)}
+  splits = dict.fromkeys(tiny.config().probe.values(), images)
+  without = splits | {tiny.config().probe.valid_test: none}
+  network = evaluation.Extract(without.__getitem__, lambda split: views)
+  found = watcher.watch(4, network)
+  assert "valid_knn" not in found
+  assert found["score"] == evaluation.score_without_labels(
+    evaluation.health(*arrays(5))
+  )
+  without = splits | {tiny.config().probe.train: none}
+  summary = watcher.summarise(evaluation.Extract(without.__getitem__, lambda _: views))
+  assert "knn" not in summary
+  assert "has no labels: no accuracies" in caplog.text
+
+
 def test_a_collapse_has_no_score_without_labels():
   watcher = evaluation.Evaluation(tiny.config(), labelled=False, baselines=BASELINES)
   found = watcher.watch(4, extract(5, spread=0.0))

@@ -39,3 +39,21 @@ def test_bad_input(probe, change, message):
   } | change  # fmt: skip
   with pytest.raises(UserError, match=message):
     probe(**arrays)
+
+
+@pytest.mark.parametrize("probe", [probes.knn_accuracy, probes.linear_accuracy])
+def test_images_without_a_label_have_no_part(probe):
+  rng = np.random.default_rng(0)
+  y = np.arange(60) % 3
+  x = np.float32(rng.normal(size=(60, 4)) + 1.5 * np.eye(3, 4)[y])
+  # Each on top of a labelled one: as a class of their own they would be right.
+  many_x, many_y = np.repeat(x, 2, axis=0), np.repeat(y, 2)
+  many_y[::2] = -1
+  expected = probe(x[:40], y[:40], x[40:], y[40:])
+  assert 0.5 < expected < 1
+  assert probe(many_x[:80], many_y[:80], many_x[80:], many_y[80:]) == expected
+  none = np.full(40, -1)
+  with pytest.raises(UserError, match="0 of 40 images of the train set have a label"):
+    probe(x[:40], none, x[40:], y[40:])
+  with pytest.raises(UserError, match="0 of 20 images of the test set have a label"):
+    probe(x[:40], y[:40], x[40:], none[:20])
