@@ -359,6 +359,8 @@ def _decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
 
   def decode_block(indices: range) -> None:
     for i, (image, label) in zip(indices, source.read(indices), strict=True):
+      if image.shape != shape:  # numpy would spread a row or a pixel over all
+        raise _damaged(f"image {i} is {image.shape}, and all are to be {shape}")
       pixels[i], labels[i] = image, label
 
   _in_threads(decode_block, len(source))

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import ml_collections
-from tensorboardX import SummaryWriter
 
 from byol_jax import disk
 from byol_jax.disk import absolute, read_json, write_json
 from byol_jax.errors import UserError
+from byol_jax.run import tensorboard
 
 # What may change between two starts of one run, as it changes nothing that the
 # run learns.
@@ -80,7 +80,7 @@ class RunDir:
     self._summary = self.path / "summary.json"
     self._images = self.path / "images.txt.gz"
     self._writes = writes
-    self._tensorboard: SummaryWriter | None = None
+    self._tensorboard: tensorboard.Scalars | None = None
     self._unlock: Callable[[], object] | None = None
     self._closed = False
 
@@ -219,9 +219,7 @@ class RunDir:
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():
       _write_lines(self._metrics, records)
-      self._tensorboard = SummaryWriter(
-        str(self.path / "tensorboard"), purge_step=step + 1
-      )
+      self._tensorboard = tensorboard.Scalars(self.path / "tensorboard", step + 1)
     return records[-1] if records else {}
 
   def log(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -231,9 +229,7 @@ class RunDir:
     assert self._tensorboard is not None, "rewind comes first"
     with self._metrics.open("a") as file:
       file.write(json.dumps({"step": step, **scalars}) + "\n")
-    for name, value in scalars.items():
-      self._tensorboard.add_scalar(name, value, step)
-    self._tensorboard.flush()
+    self._tensorboard.add(step, scalars)
 
   def records(self) -> list[dict[str, Any]]:
     """All complete lines of metrics.jsonl."""

@@ -68,7 +68,7 @@ def run(
   Raises:
     Diverged: the loss or an update is not finite.
     UserError: a checkpoint cannot be written.
-    Stopped: after a SIGTERM or Ctrl-C, once the state is saved.
+    Stopped: after a SIGTERM, SIGHUP or Ctrl-C, once the state is saved.
   """
   before = parallel.value_from_first_host(run_dir.read_summary)
   if before is not None:
@@ -141,7 +141,9 @@ def _train(
       else:
         _show(step, steps, report)
       found = experiment.evaluate(state) if evaluate else {}
-      run_dir.log(step, report | found)
+      # No line that depends on where a run was stopped: all come to the same lines.
+      if log or evaluate or step == 1:
+        run_dir.log(step, report | found)
       if save or evaluate or stop:
         checkpoints.save(step, state, found)
         timer.restart()
@@ -152,6 +154,9 @@ def _train(
         checkpoints.wait()
         raise Stopped(step, asked[0] if asked else signal.SIGTERM)
       monitor.restart()
+    if parallel.agree(bool(asked)):  # in the last evaluation; the state is saved
+      checkpoints.wait()
+      raise Stopped(steps, asked[0] if asked else signal.SIGTERM)
   return state, monitor
 
 
@@ -237,7 +242,7 @@ def _show(step: int, steps: int, report: dict[str, float]) -> None:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-  """Collects SIGTERM and Ctrl-C; a second one ends the program at once."""
+  """Collects SIGTERM, Ctrl-C and the end of a terminal; a second one ends at once."""
   asked: list[int] = []
   if threading.current_thread() is not threading.main_thread():
     yield asked  # Python gives signals to the main thread alone.
@@ -250,7 +255,9 @@ def _stop_signals() -> Iterator[list[int]]:
     logging.info("asked to stop: saving soon")
     signal.signal(number, handlers[number])
 
-  for number in (signal.SIGTERM, signal.SIGINT):
+  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:  # as nohup has it
+      continue
     handlers[number] = signal.signal(number, ask)
   try:
     yield asked

@@ -122,6 +122,17 @@ def test_grey_images_and_those_with_alpha(tmp_path, channels):
   assert source.channels == channels
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (6, 1), (5, 6), (6, 12)])
+def test_an_image_of_another_size_than_declared_is_named(tmp_path, shape):
+  images = [_noise(6, 6, 3), _noise(*shape, 3)]
+  features = {"image": tfds.features.Image(shape=(6, 6, 3)), "label": LABEL}
+  examples = [{"image": prepared.encode(image), "label": 0} for image in images]
+  with pytest.raises(
+    UserError, match=r"image 1 is \(.*\), and all are to be \(6, 6, 3"
+  ):
+    _write_own(tmp_path, features, [examples]).split("train")
+
+
 def test_features_of_other_names_are_those_that_the_set_declares(tmp_path):
   image = _noise(6, 6, 3)
   features = {

@@ -56,6 +56,9 @@ class Descent:
     return {"x": float(state["x"])}
 
 
+TIMES = ("seconds", "images_per_second", "input_wait", "eta_seconds")
+
+
 def config(steps=10, **checkpoint):
   return ConfigDict(
     {
@@ -140,7 +143,7 @@ def test_a_complete_run_is_not_run_again(tmp_path):
   assert experiment.evaluated == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(tmp_path, number):
   def interrupt(step):
     if step == 6:
@@ -154,15 +157,40 @@ def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(tmp_path, n
   summary = start(tmp_path / "a", Descent(10), config())
   whole = start(tmp_path / "b", Descent(10), config())
   assert summary["x"] == whole["x"]
-  losses = [
-    {r["step"]: r["loss"] for r in RunDir(tmp_path / run).records() if "loss" in r}
-    for run in "ab"
-  ]
-  shared = losses[0].keys() & losses[1].keys()
-  assert {1, 3, 9, 10} <= shared
-  assert all(losses[0][step] == losses[1][step] for step in shared)
-  steps = [r["step"] for r in RunDir(tmp_path / "a").records()]
-  assert steps == sorted(set(steps))
+  interrupted, uninterrupted = (
+    [{n: v for n, v in r.items() if n not in TIMES} for r in RunDir(run).records()]
+    for run in (tmp_path / "a", tmp_path / "b")
+  )
+  assert interrupted == uninterrupted
+  assert [r["step"] for r in interrupted] == [0, 1, 3, 5, 6, 9, 10]
+
+
+def test_a_signal_in_the_last_evaluation_is_not_lost(tmp_path):
+  class Asked(Descent):
+    def evaluate(self, state):
+      if int(state["step"]) == 10:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return super().evaluate(state)
+
+    def summarise(self, state):
+      raise AssertionError("it was asked to stop")
+
+  with pytest.raises(loop.Stopped, match="after step 10"):
+    start(tmp_path / "a", Asked(10), config())
+  summary = start(tmp_path / "a", Descent(10), config())
+  assert summary["x"] == start(tmp_path / "b", Descent(10), config())["x"]
+
+
+def test_the_end_of_a_terminal_is_ignored_where_it_is_to_be(tmp_path):
+  def hang_up(step):
+    if step == 6:
+      os.kill(os.getpid(), signal.SIGHUP)
+
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+  try:
+    assert start(tmp_path, Descent(10, hang_up), config())["steps"] == 10
+  finally:
+    signal.signal(signal.SIGHUP, before)
 
 
 def test_a_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_path):
