@@ -18,11 +18,11 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from byol_jax.data.images import MAX_PIXELS
 from byol_jax.data.sources import Unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # Pillow's names
 BANDS = "bands"  # the format of what tifffile or NumPy read
-MAX_PIXELS = 178_956_970  # of one image: where Pillow refuses it
 MAX_SCALE = 8  # by which libjpeg divides sides
 
 # MPO is what Pillow calls a JPEG with further pictures behind it, as phones write it.

@@ -63,10 +63,14 @@ def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[bytes]:
   """
   if not os.path.exists(path):
     raise UserError(f"{path} is missing: fetch this file again")
+  left = os.path.getsize(path)
   with open(path, "rb") as file:
     while header := file.read(12):
       _check(header[:8], header[8:], 8, path)
       (length,) = struct.unpack("<Q", header[:8])
+      if (left := left - 16) < length:  # memory is taken for no more than is there
+        raise _damaged(path)
+      left -= length
       payload = file.read(length)
       _check(payload, file.read(4), length, path)
       yield payload
@@ -78,7 +82,11 @@ def _check(
   crc = google_crc32c.value(data)
   masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
   if len(data) != length or checksum != struct.pack("<I", masked):
-    raise UserError(f"{path} is truncated or damaged: fetch this file again")
+    raise _damaged(path)
+
+
+def _damaged(path: str | os.PathLike[str]) -> UserError:
+  return UserError(f"{path} is truncated or damaged: fetch this file again")
 
 
 def _convert(builder: tfds.core.DatasetBuilder) -> str:

@@ -307,7 +307,7 @@ def _own_features_alone() -> Iterator[None]:
 
 
 def _check_files(builder: tfds.core.DatasetBuilder) -> None:
-  """Refuses a set whose description puts its files elsewhere than beside itself."""
+  """Refuses a description by which files lie elsewhere, or have more than they can."""
   folder = os.path.abspath(builder.data_dir)
   for split in builder.info.splits.values():
     for path in split.filepaths:
@@ -315,6 +315,11 @@ def _check_files(builder: tfds.core.DatasetBuilder) -> None:
         raise UserError(
           f"dataset_info.json in {builder.data_dir} has a file of {split.name!r} in"
           f" another folder, {path}: a set's files lie beside it"
+        )
+    for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
+      if os.path.exists(path) and length > os.path.getsize(path):
+        raise _damaged(
+          f"{length} examples in the {os.path.getsize(path)} bytes of {path}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import struct
 
 import cv2
 import numpy as np
@@ -209,3 +210,55 @@ def test_what_is_too_long_for_jpeg_becomes_png():
     encoded = images.encode(image, 95)
     assert encoded.startswith(start)
     assert images.decode(encoded, 3).shape == image.shape
+
+
+# Images that claim to be huge.
+
+
+def _claiming(encoded, height, width):
+  """The same file with another size in its header."""
+  content = bytearray(encoded)
+  if encoded[:4] == b"\x89PNG":
+    content[16:24] = struct.pack(">II", width, height)
+  elif encoded[:2] == b"BM":
+    content[18:26] = struct.pack("<ii", width, height)
+  else:
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+  return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+def test_an_image_that_claims_to_be_huge_is_not_decoded(kind):
+  encoded = _encode_as("RGB", _noise(9, 8, 3), kind)
+  assert images.decode(_claiming(encoded, 9, 8), 3).shape == (9, 8, 3)
+  with pytest.raises(UserError, match=r"bytes claims \d+ pixels, more than 178956970"):
+    images.decode(_claiming(encoded, 32767, 32767), 3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of what is cut
+@pytest.mark.parametrize(
+  ("kind", "options"),
+  [
+    ("PNG", {}),
+    ("JPEG", {}),
+    ("JPEG", {"progressive": True}),
+    ("JPEG", {"exif": b"Exif\x00\x00" + bytes(300), "comment": b"\xff\xc0" * 9}),
+    ("WEBP", {}),
+    ("BMP", {}),
+    ("GIF", {}),
+    ("TIFF", {}),
+  ],
+)
+def test_the_claim_is_that_of_the_header(kind, options):
+  encoded = _encode_as("RGB", _noise(9, 14, 3), kind, **options)
+  assert images._claimed(encoded) == 9 * 14
+  for kept in range(len(encoded)):  # what is damaged claims nothing, or what it has
+    assert images._claimed(encoded[:kept]) in (0, 9 * 14)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="no photographs beside the clone")
+def test_the_claim_of_photographs():
+  for path in sorted(REAL.rglob("*.JPEG"))[:50]:
+    with PIL.Image.open(path) as image:
+      assert images._claimed(path.read_bytes()) == image.width * image.height

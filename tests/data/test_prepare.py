@@ -53,6 +53,16 @@ def test_a_truncated_tfrecord_is_refused(records, kept):
     list(prepare.read_tfrecord(records))
 
 
+def test_no_memory_is_taken_for_what_a_record_claims(tmp_path):
+  header = struct.pack("<Q", 2**40)
+  path = tmp_path / "some.tfrecord"
+  crc = crc32c(header)
+  masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+  path.write_bytes(header + struct.pack("<I", masked) + bytes(20))
+  with pytest.raises(UserError, match=r"some\.tfrecord is truncated or damaged"):
+    list(prepare.read_tfrecord(path))
+
+
 @pytest.mark.parametrize("position", [0, 7, 9, 14, 18, 30])
 def test_a_flipped_bit_is_found(records, position):
   content = bytearray(records.read_bytes())

@@ -246,6 +246,17 @@ def test_files_lie_beside_their_description(tmp_path, folder):
     _open(tmp_path, "own_set")
 
 
+def test_more_examples_than_a_file_can_hold_are_refused(tmp_path):
+  features = {"image": tfds.features.Image(shape=(6, 6, 3))}
+  _write_own(tmp_path, features, [[{"image": prepared.encode(_noise(6, 6, 3))}]])
+  path = tmp_path / "own_set" / "1.0.0" / "dataset_info.json"
+  info = json.loads(path.read_text())
+  info["splits"][0]["shardLengths"] = ["1000000000"]
+  path.write_text(json.dumps(info))
+  with pytest.raises(UserError, match=r"damaged .*\(1000000000 examples in the"):
+    _open(tmp_path, "own_set")
+
+
 def test_the_listing_has_version_and_files(cifar10, tmp_path):
   listing = _open(cifar10.data_dir).listing()
   assert "/version\t3.0.2" in listing
