@@ -1,9 +1,11 @@
 """What our commands have in common; they alone set anything for their process."""
 
+import contextlib
 import errno
 import io
 import logging as python_logging
 import os
+import resource
 import signal
 import sys
 import warnings
@@ -14,6 +16,8 @@ from absl import app, flags, logging
 from byol_jax import cache
 from byol_jax.errors import Stopped, UserError
 
+_FILES = 2**16
+
 
 def set_up() -> None:
   """Logging, the cache of compiled programs, and XLA for this host.
@@ -21,6 +25,7 @@ def set_up() -> None:
   Comes before JAX's first device is asked for, on the main thread.
   """
   _set_up_logging()
+  _set_up_files()
   from byol_jax.run import host  # a second that mistakes in flags need not wait for
 
   host.tune()
@@ -35,6 +40,15 @@ def _set_up_logging() -> None:
   handler.setFormatter(line)
   handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
   python_logging.getLogger("jax").setLevel(python_logging.ERROR)
+
+
+def _set_up_files() -> None:
+  """Allows many open files: each of a set's thousand shards is one, in each split."""
+  limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+  wanted = _FILES if most == resource.RLIM_INFINITY else min(_FILES, most)
+  if limit != resource.RLIM_INFINITY and limit < wanted:
+    with contextlib.suppress(OSError, ValueError):  # a system with a bound of its own
+      resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _set_up_warnings() -> None:

@@ -11,6 +11,8 @@ hosts, workers and restarts change nothing, and resuming is arithmetic.
 
 import functools
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import cv2
@@ -176,9 +178,20 @@ def _default_grain_flags() -> None:
 
 
 def _begin_worker(index: int, count: int) -> None:
-  """As in the launcher's own process: OpenCV's threads would only compete."""
+  """As in the launcher's own process: OpenCV's threads would only compete.
+
+  And it ends with the launcher, also where that is killed and can stop nobody.
+  """
   del index, count
   cv2.setNumThreads(0)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+  parent = os.getppid()
+  while os.getppid() == parent:
+    time.sleep(1)
+  os._exit(1)
 
 
 def _closing(dataset: grain.IterDataset) -> Iterator[Batch]:

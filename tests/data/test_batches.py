@@ -2,8 +2,11 @@
 
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import chex
 import numpy as np
@@ -260,3 +263,50 @@ def test_a_source_of_nothing_readable_says_why():
   )
   with pytest.raises(sources.Unreadable, match="torn"):
     next(run)
+
+
+ORPHANS = """
+import glob, os, signal
+import numpy as np
+from byol_jax.data import batches, sources, views
+if __name__ == "__main__":
+  images = np.zeros((64, 8, 8, 3), np.uint8)
+  source = sources.ArraySource(images, np.zeros(64, np.int32), 2)
+  found = batches.train_batches(
+    source, [views.View()], size=8, batch_size=8, seed=0, steps=range(1000), workers=1
+  )
+  next(found)
+  tasks = glob.glob("/proc/self/task/*/children")
+  print(*[open(task).read() for task in tasks], flush=True)
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="asks Linux")
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+  path = tmp_path / "orphans.py"
+  path.write_text(ORPHANS)
+  root = Path(batches.__file__).parents[2]
+  done = subprocess.run(
+    [sys.executable, path],
+    env=os.environ | {"PYTHONPATH": str(root)},
+    stdout=subprocess.PIPE,
+    text=True,
+    timeout=120,
+    check=False,
+  )
+  children = done.stdout.split()
+  assert children
+  deadline = time.monotonic() + 20
+  while alive := [pid for pid in children if _runs(pid)]:
+    assert time.monotonic() < deadline, alive
+    time.sleep(0.1)
+
+
+def _runs(pid):
+  """Whether a process is there and has not ended: one may be left for its parent."""
+  try:
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+  except (FileNotFoundError, ProcessLookupError):
+    return False
+  return state != "Z"
