@@ -8,8 +8,13 @@ import os
 import resource
 import signal
 import sys
+import tempfile
+import textwrap
+import time
+import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import app, flags, logging
 
@@ -81,13 +86,17 @@ def run(
   main: Callable[[], None],
   argv: list[str],
   flags_parser: Callable[[list[str]], list[str]] = parse,
+  folder: Callable[[], Path | None] = lambda: None,
 ) -> None:
-  """Runs a command and ends the process; a user's mistake is one line, status 1.
+  """Runs a command and ends the process; whatever goes wrong is one line, status 1.
+
+  Of what nobody has foreseen the stack trace is in a file, which the line names.
 
   Args:
     main: the command, called once its flags are parsed.
     argv: name and arguments.
     flags_parser: what parses them.
+    folder: gives the folder in which a command is at work, once there is one.
   """
   if isinstance(sys.stdout, io.TextIOWrapper):  # names of files have any bytes
     sys.stdout.reconfigure(errors="surrogateescape")
@@ -102,8 +111,37 @@ def run(
     print("byol_jax: interrupted; the same command goes on", file=sys.stderr)
     sys.exit(128 + signal.SIGINT)
   except OSError as error:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-      raise
-    sys.exit(
-      f"byol_jax: {error.strerror}; free some space, and the same command goes on"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+      way_out = "free some space, and the same command goes on"
+      sys.exit(f"byol_jax: {error.strerror}; {way_out}")
+    sys.exit(f"byol_jax: {_unforeseen(error, folder())}")
+  except Exception as error:
+    sys.exit(f"byol_jax: {_unforeseen(error, folder())}")
+
+
+def _unforeseen(error: Exception, folder: Path | None) -> str:
+  """A line about an error of which the stack trace is put into a file."""
+  text = " ".join(str(error).split())
+  if "Unable to initialize backend" in text:
+    return (
+      f"JAX finds no such device: {text}; install JAX for it, or unset JAX_PLATFORMS"
     )
+  line = textwrap.shorten(f"{type(error).__name__}: {text}", 300)
+  name = time.strftime("error-%Y%m%d-%H%M%S.txt")
+  for place in filter(None, (folder, Path(tempfile.gettempdir()))):
+    with contextlib.suppress(OSError):
+      path = place / name
+      with path.open("x") as file:
+        traceback.print_exception(error, file=file)
+      return f"{line} (not foreseen; the stack trace is in {path})"
+  return line
+
+
+def say(text: str, elsewhere: object) -> None:
+  """Prints a result; where nobody can read it, the log says where else it is."""
+  try:
+    print(text, flush=True)
+  except OSError as error:
+    logging.warning("cannot print (%s): see %s", error.strerror, elsewhere)
+    # Or Python would try again at its end, and fail.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from byol_jax import commands
+from byol_jax import commands, disk
 from byol_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,7 +120,7 @@ def _main(given: _Flags) -> None:
     return
   logging.info("%s: %s", run_dir.path, parallel.describe())
   summary = experiment.run(config, run_dir)
-  print(json.dumps(summary, indent=2))
+  commands.say(json.dumps(summary, indent=2), run_dir.path)
 
 
 def _config(given: _Flags) -> ConfigDict:
@@ -183,7 +183,14 @@ def cli() -> None:
   sys.path.insert(0, str(ROOT))
   given = _define_flags()
   parse = functools.partial(_parse_flags, given)
-  commands.run(functools.partial(_main, given), sys.argv, parse)
+  folder = functools.partial(_folder, given)
+  commands.run(functools.partial(_main, given), sys.argv, parse, folder)
+
+
+def _folder(given: _Flags) -> Path | None:
+  """The folder of the run, if it is one already."""
+  found = disk.absolute(given.workdir.value or _default_workdir())
+  return found if (found / "config.json").exists() else None
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import chex
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -19,6 +20,7 @@ AXIS = "devices"
 FIRST_HOST = 0  # the one that reads and writes files
 
 _NONE, _FAILED = -1, -2  # in place of a step
+_SILENCE = 30  # seconds after which a host that says nothing counts as dead
 _LINE = 400  # bytes of a message between hosts
 
 State = TypeVar("State")
@@ -31,10 +33,13 @@ def join_cluster() -> None:
   JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do.
   """
   count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
+  address = os.environ.get("JAX_COORDINATOR_ADDRESS", "the cluster's address")
+  logging.info("waiting for %s hosts at %s", count or "all", address)
   try:
     jax.distributed.initialize(
       num_processes=int(count) if count else None,
       process_id=int(number) if number else None,
+      heartbeat_timeout_seconds=_SILENCE,
     )
   except (ValueError, RuntimeError) as error:
     raise UserError(

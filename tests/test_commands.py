@@ -1,6 +1,11 @@
 """What commands set for their process."""
 
+import errno
+import os
 import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +40,76 @@ def test_a_limit_that_cannot_be_raised_stays(monkeypatch):
   monkeypatch.setattr(resource, "getrlimit", lambda which: (256, INFINITE))
   monkeypatch.setattr(resource, "setrlimit", refuse)
   commands._set_up_files()
+
+
+# What goes wrong.
+
+
+def failing(error):
+  def main():
+    raise error
+
+  return main
+
+
+@pytest.fixture
+def flagless(monkeypatch):
+  """Flags of this process stay as they are."""
+  monkeypatch.setattr(
+    commands.app, "run", lambda main, argv, flags_parser: main(flags_parser(argv))
+  )
+
+
+def outcome(main, **options):
+  """Exit status or message with which a command ends."""
+  with pytest.raises(SystemExit) as ended:
+    commands.run(main, ["command"], lambda argv: argv, **options)
+  return ended.value.code
+
+
+def test_what_is_not_foreseen_is_one_line_and_a_file(flagless, capsys, tmp_path):
+  line = outcome(failing(KeyError("x\n y")), folder=lambda: tmp_path)
+  (path,) = tmp_path.iterdir()
+  assert line == (
+    f"byol_jax: KeyError: 'x\\n y' (not foreseen; the stack trace is in {path})"
+  )
+  assert "in main" in path.read_text()
+  assert "Traceback" not in capsys.readouterr().err
+  # A second one within a second, and a folder that is gone: a place is found.
+  monkey = tmp_path / "gone"
+  line = outcome(failing(PermissionError(13, "No", "f")), folder=lambda: monkey)
+  path = Path(line.removesuffix(")").rpartition(" in ")[2])
+  assert "PermissionError" in path.read_text()
+  path.unlink()
+
+
+def test_a_device_that_is_not_there(flagless, tmp_path):
+  error = RuntimeError("Unable to initialize backend 'cuda': no plugin (set X)")
+  line = outcome(failing(error), folder=lambda: tmp_path)
+  assert line.startswith("byol_jax: JAX finds no such device: Unable to ")
+  assert line.endswith("install JAX for it, or unset JAX_PLATFORMS")
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk(flagless, number):
+  line = outcome(failing(OSError(number, "It is full")))
+  assert line == "byol_jax: It is full; free some space, and the same command goes on"
+
+
+SAYS = "from byol_jax import commands; commands.say('x' * 100, 'runs/mine')"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="asks Linux")
+def test_a_result_that_nobody_reads_is_no_failure():
+  with open("/dev/full", "w") as full:
+    done = subprocess.run(
+      [sys.executable, "-c", SAYS],
+      stdout=full,
+      stderr=subprocess.PIPE,
+      text=True,
+      check=False,
+    )
+  assert done.returncode == 0
+  assert "No space left on device): see runs/mine" in done.stderr
+  assert "Traceback" not in done.stderr
