@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import ml_collections
+from absl import logging
 
 from byol_jax import disk
 from byol_jax.disk import absolute, read_json, write_json
@@ -216,6 +217,8 @@ class RunDir:
     Returns:
       The last record that is left, {} if none is.
     """
+    if step > 0 and not self._metrics.exists():
+      logging.warning("%s is gone: curves begin after step %d", self._metrics, step)
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():
       _write_lines(self._metrics, records)

@@ -18,7 +18,7 @@ import ml_collections
 from absl import logging
 
 from byol_jax import parallel
-from byol_jax.errors import Diverged, Stopped
+from byol_jax.errors import Diverged, Stopped, UserError
 from byol_jax.run import figures, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
@@ -168,6 +168,11 @@ def _begin(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, Any]:
   if restored is None:
     return 0, parallel.replicate(experiment.init())
   step, state = restored
+  if (held := int(getattr(state, "step", step))) != step:
+    raise UserError(
+      f"the checkpoint of step {step} in {checkpoints.directory} holds step {held}: it"
+      " was copied or renamed; delete it, and the same command goes on"
+    )
   logging.info("continuing from step %d", step)
   return step, parallel.replicate(state)
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from typing import NamedTuple
 from unittest import mock
 
 import jax
@@ -163,6 +164,53 @@ def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(tmp_path, n
   )
   assert interrupted == uninterrupted
   assert [r["step"] for r in interrupted] == [0, 1, 3, 5, 6, 9, 10]
+
+
+class Counter(NamedTuple):
+  """A state that knows its step."""
+
+  step: jax.Array
+
+
+class Counting(Descent):
+  """Counts its steps."""
+
+  def init(self):
+    return Counter(jnp.zeros((), jnp.int32))
+
+  def step(self, state, batch):
+    scalars = {"loss": jnp.ones(()), "update_norm": jnp.ones(())}
+    return Counter(state.step + 1), scalars
+
+  def evaluate(self, state):
+    return {}
+
+  def summarise(self, state):
+    return {"x": int(state.step)}
+
+
+def test_a_checkpoint_under_another_steps_name_is_refused(tmp_path):
+  start(tmp_path, Counting(4), config(4))
+  (tmp_path / "summary.json").unlink()
+  assert start(tmp_path, Counting(4), config(4))["x"] == 4
+  (tmp_path / "summary.json").unlink()
+  (tmp_path / "checkpoints" / "4").rename(tmp_path / "checkpoints" / "7")
+  with pytest.raises(UserError, match=r"checkpoint of step 7 in .* holds step 4: it"):
+    start(tmp_path, Counting(9), config(4))
+
+
+def test_a_history_that_is_gone_is_said_to_be(tmp_path, caplog):
+  def interrupt(step):
+    if step == 6:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  with pytest.raises(loop.Stopped):
+    start(tmp_path, Descent(10, interrupt), config())
+  assert "is gone" not in caplog.text
+  (tmp_path / "metrics.jsonl").unlink()
+  with caplog.at_level("WARNING"):
+    start(tmp_path, Descent(10), config())
+  assert "metrics.jsonl is gone: curves begin after step" in caplog.text
 
 
 def test_a_signal_in_the_last_evaluation_is_not_lost(tmp_path):
