@@ -18,11 +18,13 @@ import ml_collections
 from absl import logging
 
 from byol_jax import parallel
-from byol_jax.errors import Diverged, Stopped, check_at_least
+from byol_jax.errors import Diverged, Stopped, UserError, check_at_least
 from byol_jax.run import figures, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
 from byol_jax.run.monitor import Monitor, NotFinite
+
+_MOST_STEPS = 2**31 - 1  # int32
 
 
 class Experiment(Protocol):
@@ -56,7 +58,8 @@ def check(config: ml_collections.ConfigDict) -> None:
   """Checks what `run` reads of a config, before anything is compiled or written.
 
   Raises:
-    UserError: a count is below 1, or a time below 0.
+    UserError: a count is below 1, or a time below 0; or there are more steps than a
+      state can count.
   """
   check_at_least(
     1,
@@ -65,6 +68,11 @@ def check(config: ml_collections.ConfigDict) -> None:
     eval__every_steps=config.eval.every_steps,
     checkpoint__keep=config.checkpoint.keep,
   )
+  if config.train.steps > _MOST_STEPS:
+    raise UserError(
+      f"{config.train.steps} steps are more than can be counted, {_MOST_STEPS}: give"
+      " fewer steps or epochs"
+    )
   check_at_least(0, checkpoint__every_minutes=config.checkpoint.every_minutes)
 
 

@@ -115,6 +115,7 @@ class Sweep:
       UserError: see `loop.run`.
       Stopped: likewise.
     """
+    self._subject.look(self._splits.train)
     of_all = self._held_out_accuracies() if len(self._trials) > 1 else {}
     trial = max(self._trials, key=lambda each: _score(of_all.get(each.name)))
     if of_all and of_all[trial.name] is None:

@@ -25,7 +25,6 @@ def check(config: ConfigDict) -> None:
     UserError: one is out of its range.
   """
   optimiser = config.optimiser
-  check_at_least(0, seed=config.seed)
   check_at_least(1, train__accumulate=config.train.accumulate)
   if config.train.batch_size is not None:
     check_at_least(2, train__batch_size=config.train.batch_size)
