@@ -14,6 +14,7 @@ from ml_collections import ConfigDict as Config
 from byol_jax.data.sources import Dataset
 from byol_jax.errors import UserError
 
+MOST_STEPS = 2**31 - 1  # of a state, which counts in int32
 SIZES = (32, 64, 128, 224)
 SAMPLE = 64  # images that are measured
 _TESTS = ("test", "val", "validation", "valid")
@@ -195,8 +196,17 @@ def _epochs(config: Config, facts: Facts) -> Choice:
 
 
 def steps_of_epochs(config: Config, images: int) -> Choice:
-  """`train.steps` of `train.epochs`, at least 1."""
+  """`train.steps` of `train.epochs`, at least 1.
+
+  Raises:
+    UserError: they are more than a state can count.
+  """
   steps = round(config.train.epochs * images / config.train.batch_size)
+  if steps > MOST_STEPS:
+    raise UserError(
+      f"{config.train.epochs:g} epochs are {steps:,} steps, and no more than"
+      f" {MOST_STEPS:,} can be counted: give fewer"
+    )
   return max(steps, 1), f"{config.train.epochs:g} epochs of {images} images"
 
 

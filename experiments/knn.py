@@ -10,7 +10,7 @@ from byol_jax import parallel, probes
 from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments.downstream import encoders, frozen, outcomes
-from experiments.downstream.frozen import Features
+from experiments.downstream.frozen import Features, Subject
 
 Setting = tuple[int, float]  # k and temperature
 
@@ -24,34 +24,39 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   subject = frozen.subject(config, run_dir)
   with outcomes.begun(subject) as summary:
-    if summary:
-      return summary
-    fit, held_out, test = map(
-      subject.features, (frozen.FIT, frozen.HELD_OUT, subject.config.data.test)
-    )
-    chosen = _best(_accuracies(fit, held_out, config))
-    train = frozen.together(fit, held_out)
-    found = _accuracies(train, test, config)
-    k, temperature = chosen
-    setting = {"k": k, "temperature": temperature}
-    summary = {
-      "knn": {"encoder": found[chosen]},
-      **setting,
-      "test_images": len(test.label),
-      "of_all": [
-        {"k": k, "temperature": temperature, "knn": value}
-        for (k, temperature), value in found.items()
-      ],
-    }
+    summary = summary or _summary(subject)
+    # Also of a complete run: results may go to another file by now.
     outcomes.record(
       subject,
       "knn",
       "top_1",
-      found[chosen],
-      test_images=len(test.label),
-      setting=setting,
+      summary["knn"]["encoder"],
+      test_images=summary["test_images"],
+      setting={name: summary[name] for name in ("k", "temperature")},
     )
     return outcomes.ended(subject, summary)
+
+
+def _summary(subject: Subject) -> dict[str, Any]:
+  config = subject.config
+  fit, held_out, test = map(
+    subject.features, (frozen.FIT, frozen.HELD_OUT, config.data.test)
+  )
+  train = frozen.together(fit, held_out)
+  frozen.check_seen(config.data.test, test.label, train.label)
+  chosen = _best(_accuracies(fit, held_out, config))
+  found = _accuracies(train, test, config)
+  k, temperature = chosen
+  return {
+    "knn": {"encoder": found[chosen]},
+    "k": k,
+    "temperature": temperature,
+    "test_images": len(test.label),
+    "of_all": [
+      {"k": k, "temperature": temperature, "knn": value}
+      for (k, temperature), value in found.items()
+    ],
+  }
 
 
 def _accuracies(

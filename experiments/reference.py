@@ -28,6 +28,7 @@ from byol_jax.valid import (
   each,
   one_of,
 )
+from experiments.choices import MOST_STEPS
 from experiments.systems import TARGETS, TAU_SCHEDULES
 
 # JAX's keys are made of 32 bits: seeds above would be those below once more.
@@ -187,7 +188,7 @@ SETTINGS: dict[str, Setting] = {
   "optimiser.sgd.momentum": Setting("Nesterov's", NOT_ALL),
   "optimiser.adam.weight_decay": Setting("decoupled, of weights alone", NOT_NEGATIVE),
   # The run.
-  "train.steps": Setting("updates", _COUNT),
+  "train.steps": Setting("updates", between(1, MOST_STEPS)),
   "train.epochs": Setting("passes over the images, in place of steps", POSITIVE),
   "train.batch_size": Setting("images of a step, of all devices", _COUNT),
   "train.accumulate": Setting("microbatches of a device's share", _COUNT),

@@ -49,27 +49,28 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   images = subject.dataset.check(LABELLED)
   runs = Sweep(subject, trials, _SPLITS, _METRICS)
   with outcomes.begun(subject) as summary:
-    if summary:
-      return summary
-    found = runs.run()
-    setting = {"labels": config.data.labels, **found.trial.setting}
-    for metric, value in found.test.items():
+    if not summary:
+      found = runs.run()
+      summary = {
+        "semi_supervised": {"encoder": found.test["top_1"]},
+        "semi_supervised_top5": {"encoder": found.test["top_5"]},
+        "labels": config.data.labels,
+        **found.trial.setting,
+        "labelled_images": images,
+        "test_images": found.test_images,
+        "sweep": found.of_all,
+      }
+    # Also of a complete run: results may go to another file by now.
+    names = ("semi_supervised", "semi_supervised_top5")
+    for metric, name in zip(_METRICS, names, strict=True):
       outcomes.record(
         subject,
         "semi_supervised",
         metric,
-        value,
-        test_images=found.test_images,
-        setting=setting,
+        summary[name]["encoder"],
+        test_images=summary["test_images"],
+        setting={each: summary[each] for each in ("labels", "rate", "epochs")},
       )
-    summary = {
-      "semi_supervised": {"encoder": found.test["top_1"]},
-      "semi_supervised_top5": {"encoder": found.test["top_5"]},
-      **setting,
-      "labelled_images": images,
-      "test_images": found.test_images,
-      "sweep": found.of_all,
-    }
     return outcomes.ended(subject, summary)
 
 
@@ -104,6 +105,8 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   subject = tuning.labelled_alone(subject, train, subject.config.data.test)
   dataset = subject.dataset
   labels = labels_of(dataset.split(train))
+  test = subject.config.data.test
+  frozen.check_seen(test, labels_of(dataset.split(test)), labels)
   is_list = dataset.name.partition(":")[0] in _PUBLISHED.values()
   share = 1.0 if is_list else config.data.labels
   chosen = _labelled(labels, share, config.seed)

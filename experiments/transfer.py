@@ -13,7 +13,7 @@ from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import transfer
 from experiments.downstream import encoders, frozen, outcomes, transfer_sets
-from experiments.downstream.frozen import Features
+from experiments.downstream.frozen import Subject
 
 
 class Choice(NamedTuple):
@@ -41,40 +41,37 @@ def _check_set(config: ConfigDict) -> None:
 
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
-  metric = probes.METRICS[config.metric]
-  subject = frozen.subject(config, run_dir, metric.several)
+  several = probes.METRICS[config.metric].several
+  subject = frozen.subject(config, run_dir, several)
   with outcomes.begun(subject) as summary:
-    if summary:
-      return summary
-    fit, held_out, test = map(
-      subject.features, (frozen.FIT, frozen.HELD_OUT, subject.config.data.test)
-    )
-    train = frozen.together(fit, held_out)
-    truth, test_truth = _truth(train.label, test.label, subject.dataset.name)
-    problem = probes.Problem(train.embedding, truth)
-    tried, best, weights = _choose(problem, truth, len(fit.label), config)
-    weights = problem.fit(best.strength, weights)
-    scores = problem.scores(weights, test.embedding)
-    if metric.several:  # classes that are not in train say nothing of any image
-      scores = np.pad(scores, ((0, 0), (0, test_truth.shape[1] - scores.shape[1])))
-    value = metric.of(scores, test_truth)
-    summary = _summary(value, best, tried, test, config)
+    summary = summary or _summary(subject)
+    # Also of a complete run: results may go to another file by now.
     outcomes.record(
       subject,
       "transfer_linear",
       config.metric,
-      value,
-      test_images=len(test.label),
-      setting={"strength": best.strength},
+      summary["transfer_linear"]["encoder"],
+      test_images=summary["test_images"],
+      setting={"strength": summary["strength"]},
     )
     return outcomes.ended(subject, summary)
 
 
-def _summary(
-  value: float, best: Choice, tried: list[Choice], test: Features, config: ConfigDict
-) -> dict[str, Any]:
+def _summary(subject: Subject) -> dict[str, Any]:
+  config, metric = subject.config, probes.METRICS[subject.config.metric]
+  fit, held_out, test = map(
+    subject.features, (frozen.FIT, frozen.HELD_OUT, config.data.test)
+  )
+  train = frozen.together(fit, held_out)
+  truth, test_truth = _truth(train.label, test.label, subject.dataset.name)
+  problem = probes.Problem(train.embedding, truth)
+  tried, best, weights = _choose(problem, truth, len(fit.label), config)
+  weights = problem.fit(best.strength, weights)
+  scores = problem.scores(weights, test.embedding)
+  if metric.several:  # classes that are not in train say nothing of any image
+    scores = np.pad(scores, ((0, 0), (0, test_truth.shape[1] - scores.shape[1])))
   return {
-    "transfer_linear": {"encoder": value},
+    "transfer_linear": {"encoder": metric.of(scores, test_truth)},
     "set": config.set or config.data.name,
     "metric": config.metric,
     "strength": best.strength,

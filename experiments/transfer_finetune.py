@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from byol_jax import probes
+from byol_jax.data.labelled import labels_of
 from byol_jax.run.folder import RunDir
 from configs import transfer_finetune
 from experiments.downstream import (
@@ -45,26 +46,25 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   ]
   runs = Sweep(subject, trials, splits, [config.metric])
   with outcomes.begun(subject) as summary:
-    if summary:
-      return summary
-    found = runs.run()
-    value = found.test[config.metric]
+    if not summary:
+      found = runs.run()
+      summary = {
+        "transfer_finetune": {"encoder": found.test[config.metric]},
+        "set": config.set or config.data.name,
+        "metric": config.metric,
+        **found.trial.setting,
+        "test_images": found.test_images,
+        "sweep": found.of_all,
+      }
+    # Also of a complete run: results may go to another file by now.
     outcomes.record(
       subject,
       "transfer_finetune",
       config.metric,
-      value,
-      test_images=found.test_images,
-      setting=found.trial.setting,
+      summary["transfer_finetune"]["encoder"],
+      test_images=summary["test_images"],
+      setting={name: summary[name] for name in ("rate", "weight_decay")},
     )
-    summary = {
-      "transfer_finetune": {"encoder": value},
-      "set": config.set or config.data.name,
-      "metric": config.metric,
-      **found.trial.setting,
-      "test_images": found.test_images,
-      "sweep": found.of_all,
-    }
     return outcomes.ended(subject, summary)
 
 
@@ -75,5 +75,10 @@ def _opened(config: ConfigDict, run_dir: RunDir) -> tuple[Subject, Splits]:
   data = subject.config.data
   train = data.train if data.valid is None else f"{data.train}+{data.valid}"
   subject = tuning.labelled_alone(subject, FIT, HELD_OUT, train, data.test)
+  if not several:
+    labels = {
+      each: labels_of(subject.dataset.split(each)) for each in (train, data.test)
+    }
+    frozen.check_seen(data.test, labels[data.test], labels[train])
   subject = tuning.with_choices(subject, train)
   return subject, Splits(FIT, HELD_OUT, train)

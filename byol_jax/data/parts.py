@@ -174,11 +174,15 @@ def fit_and_held_out(
     held_out: how many are held out; None for a tenth.
 
   Raises:
-    UserError: it leaves nothing to fit to, or to choose by.
+    UserError: it leaves fewer than two images to fit to, or to choose by.
   """
-  count = max(1, images // 10) if held_out is None else held_out
-  if not 0 < count < images:
+  if images < 4:
     raise UserError(
-      f"data.held_out is {count} of {images} images to train on: give 1 to {images - 1}"
+      f"{images} images to train on are too few to hold some out: give 4 or more"
+    )
+  count = max(2, images // 10) if held_out is None else held_out
+  if not 2 <= count <= images - 2:
+    raise UserError(
+      f"data.held_out is {count} of {images} images to train on: give 2 to {images - 2}"
     )
   return np.arange(images - count), np.arange(images - count, images)

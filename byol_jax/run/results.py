@@ -49,6 +49,7 @@ _FORM: dict[str, Any] = {
   "time": str,
 }
 _PRETRAINED = {"run": str, "config": dict}  # unless it is None
+_NO_JSON = (ValueError, RecursionError)  # the latter of too deep a one
 _NOT_OF_THE_RESULT = ("byol_jax", "commit", "time")
 
 
@@ -60,6 +61,8 @@ def check(path: str | os.PathLike[str]) -> None:
   """
   file = absolute(path)
   if file.exists():
+    if not file.is_file():  # a pipe or a device would be read without end
+      raise UserError(f"{file} is no file: choose another --config.results")
     read(file)
   there = next(each for each in (file, *file.parents) if each.exists())
   if not os.access(there, os.W_OK) or (there != file and not there.is_dir()):
@@ -121,7 +124,7 @@ def _whole(content: bytes) -> bytes:
   lines, end, rest = content.rpartition(b"\n")
   try:
     json.loads(rest)  # as an editor may leave it, without the end of the line
-  except ValueError:
+  except _NO_JSON:
     return lines + end
   return content + b"\n"
 
@@ -132,7 +135,7 @@ def _parsed(path: Path, content: bytes) -> list[dict[str, Any]]:
   for number, line in enumerate(_whole(content).split(b"\n")[:-1], 1):
     try:
       value = json.loads(line)
-    except ValueError:
+    except _NO_JSON:
       value = None
     version = value.get("format") if isinstance(value, dict) else None
     if type(version) is int and version > FORMAT:

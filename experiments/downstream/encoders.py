@@ -62,11 +62,20 @@ def _find(pattern: str) -> dict[str, str] | None:
   path = os.path.expanduser(pattern)
   if os.path.lexists(path) or not glob.has_magic(path):
     return None
-  found = {each: each for each in sorted(glob.glob(path)) if _is_encoder(each)}
+  found = [each for each in sorted(glob.glob(path)) if _is_encoder(each)]
   if not found:
     raise UserError(f"there is no encoder at {pattern}: give runs or files of encoders")
   shared = os.path.commonpath([os.path.dirname(each) for each in found])
-  return {os.path.relpath(each, shared).replace(os.sep, "-"): each for each in found}
+  named: dict[str, str] = {}
+  for each in found:
+    name = os.path.relpath(each, shared).replace(os.sep, "-")
+    if name in named:
+      raise UserError(
+        f"{named[name]} and {each} would both be called {name}: give them one at a"
+        " time, each with a --workdir"
+      )
+    named[name] = each
+  return named
 
 
 def _is_encoder(path: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
@@ -126,8 +127,22 @@ class Subject(NamedTuple):
         )
 
 
+def _check_finite(encoder: Encoder, path: str) -> None:
+  """Looks at the weights: of NaN a rectifier may make 0, and features look sound."""
+  leaves = jax.tree.leaves((encoder.params, encoder.stats))
+  if not all(np.isfinite(leaf).all() for leaf in leaves):
+    raise UserError(
+      f"weights of {path} are NaN or infinite: the network has diverged; take an"
+      " earlier checkpoint of its run"
+    )
+
+
 def _say_if_collapsed(embedding: np.ndarray, split: str) -> None:
+  if len(embedding) < 2:  # one has all in common with itself
+    return
   common = float(diagnostics.common_part(jnp.asarray(embedding)))
+  if not embedding.any():  # which have no direction
+    common = 1.0
   if common > _COLLAPSED:
     logging.warning(
       "%s: the encoder has collapsed, or was not trained: %.4f of the features is the"
@@ -151,6 +166,33 @@ def _labelled(found: Features, split: str) -> Features:
   if known.sum() < 2:
     raise UserError(f"the split {split!r} has no labels to evaluate with")
   return Features(*(values[known] for values in found))
+
+
+def check_seen(name: str, labels: np.ndarray, train: np.ndarray) -> None:
+  """Warns of images of classes that no image to train on has.
+
+  Args:
+    name: of the split to test on.
+    labels: of its images, int [N]; -1 is no label.
+    train: labels of the images to train on, int [M].
+
+  Raises:
+    UserError: all of these are of one class.
+  """
+  if len(np.unique(train)) < 2:
+    raise UserError(
+      "all images to train on are of one class: name others as data.train"
+    )
+  known = labels[labels >= 0]
+  if len(unseen := known[~np.isin(known, train)]):
+    logging.warning(
+      "%s: %d of %d images are of %d classes that no image to train on has, and count"
+      " as wrong",
+      name,
+      len(unseen),
+      len(known),
+      len(np.unique(unseen)),
+    )
 
 
 def together(one: Features, other: Features) -> Features:
@@ -180,6 +222,7 @@ def subject(
     UserError: something is not there, or does not fit.
   """
   encoder = load_encoder(config.encoder, config.which, config.precision)
+  _check_finite(encoder, config.encoder)
   dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
   # No run goes on, or is taken for complete, with another encoder.
   before = inputs.check_folder(run_dir, dataset) or {}
@@ -196,7 +239,9 @@ def subject(
     if config.data.test is None:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
     config.encoder_checksum = encoder.checksum
-  dataset.check(config.data.test)
+  for split in filter(None, (config.data.valid, config.data.test)):
+    if dataset.check(split) < 2:
+      raise UserError(f"the split {split!r} has one image: give two or more")
   form = encoder.description.image
   with_parts = WithParts(dataset, _parts(dataset, config), form.channels)
   source = with_parts.as_it_is(config.data.train)
@@ -206,8 +251,11 @@ def subject(
     what = "one class alone" if source.num_classes else "no labels, one an image"
     raise UserError(f"{dataset.name} has {what}: give images of two classes or more")
   conversion = shown.conversion(source, form, dataset.name)
-  for name in filter(None, (config.data.train, config.data.valid)):
-    shown.warn_if_shared(dataset, config.data.test, name)
+  train, valid, test = (config.data[k] for k in ("train", "valid", "test"))
+  shown.warn_if_shared(dataset, test, train)
+  if valid is not None:
+    shown.warn_if_shared(dataset, test, valid)
+    shown.warn_if_shared(dataset, valid, train, "to choose settings by", "the choice")
   return Subject(config, encoder, with_parts, run_dir, conversion)
 
 

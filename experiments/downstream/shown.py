@@ -60,24 +60,34 @@ def _size(source: Source) -> tuple[int, int]:
   return height, width
 
 
-def warn_if_shared(dataset: Dataset, test: str, other: str) -> None:
+def warn_if_shared(
+  dataset: Dataset,
+  test: str,
+  other: str,
+  use: str = "to test on",
+  what: str = "the accuracy",
+) -> None:
   """Warns if images to test on are among others that classifiers are fitted to.
 
   Args:
     dataset: the images.
     test: a split.
     other: another one, to train on or to choose settings by.
+    use: of the images of `test`, for the message.
+    what: comes of them, likewise.
   """
   count = _shared(dataset, test, other)
   if count:
     logging.warning(
-      "%s: %d of the %d images of %r, to test on, are in %r too, which is fitted to:"
-      " the accuracy says nothing of new images",
+      "%s: %d of the %d images of %r, %s, are in %r too, which is fitted to: %s says"
+      " nothing of new images",
       dataset.name,
       count,
       dataset.check(test),
       test,
+      use,
       other,
+      what,
     )
 
 

@@ -103,7 +103,8 @@ class Sweep:
     self._trials = trials
     self._splits = splits
     self._metrics = tuple(metrics)
-    self._experiment(self._final_config(trials[0]))
+    first, *_ = [self._final_config(trial) for trial in trials]
+    self._experiment(first)
 
   def run(self) -> Found:
     """Carries out all runs, or goes on with them.
@@ -113,6 +114,7 @@ class Sweep:
       UserError: see `loop.run`.
       Stopped: likewise.
     """
+    self._subject.look(self._splits.train)
     of_all = self._held_out_accuracies() if len(self._trials) > 1 else {}
     trial = max(self._trials, key=lambda each: _score(of_all.get(each.name)))
     if of_all and of_all[trial.name] is None:

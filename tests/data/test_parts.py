@@ -75,10 +75,16 @@ def test_the_last_images_are_held_out():
   np.testing.assert_array_equal(held_out, [23, 24])
   fit, held_out = parts.fit_and_held_out(25, 20)
   assert (len(fit), held_out[0]) == (5, 5)
-  assert len(parts.fit_and_held_out(5, None)[1]) == 1
+  assert len(parts.fit_and_held_out(5, None)[1]) == 2
 
 
-@pytest.mark.parametrize("count", [0, 25, -1])
-def test_something_is_left_on_both_sides(count):
-  with pytest.raises(UserError, match=r"data\.held_out is .* of 25 .*give 1 to 24"):
+@pytest.mark.parametrize("count", [0, 1, 24, 25, -1])
+def test_two_are_left_on_both_sides(count):
+  with pytest.raises(UserError, match=r"data\.held_out is .* of 25 .*give 2 to 23"):
     parts.fit_and_held_out(25, count)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_of_too_few_none_can_be_held_out(images):
+  with pytest.raises(UserError, match=rf"^{images} images .* too few .* 4 or more$"):
+    parts.fit_and_held_out(images, None)

@@ -84,6 +84,11 @@ def test_a_killed_one_comes_to_the_same_and_to_one_line(tmp_path, monkeypatch):
   assert again["value"] == line["value"]
   assert not (workdir / "features").exists()
   assert json.loads((workdir / "summary.json").read_text()) == expected
+  other = tmp_path / "other.jsonl"  # of a complete one
+  knn.run(config_of(results=str(other)), RunDir(workdir))
+  (again,) = results.read(other)
+  told = ("value", "setting", "test_images")
+  assert [again[key] for key in told] == [line[key] for key in told]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +101,10 @@ def test_a_killed_one_comes_to_the_same_and_to_one_line(tmp_path, monkeypatch):
       r"temperature is \(0.1, 0.0\): give numbers, each more",
     ),
     ({"encoder": "nowhere"}, "no checkpoint at .*nowhere"),
+    ({"eval": {"batch_size": 0}}, "eval.batch_size is 0: give 1 or more"),
+    ({"seed": -1}, "seed is -1: give 0 or more"),
+    ({"data": {"test": "test[:1]"}}, r"'test\[:1\]' has one image: give two or more"),
+    ({"data": {"valid": "test[:1]", "held_out": None}}, r"'test\[:1\]' has one image"),
   ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_folder(tmp_path, change, message):

@@ -90,6 +90,16 @@ def test_a_second_start_does_nothing(complete, encoder_file, monkeypatch):
   assert again == summary
 
 
+def test_a_complete_one_is_added_to_another_file_too(complete, encoder_file, tmp_path):
+  folder, _ = complete
+  elsewhere = config(encoder_file, folder)
+  elsewhere.results = str(tmp_path / "other.jsonl")
+  semi_supervised.run(elsewhere, RunDir(folder / "run"))
+  ours, theirs = (results.read(f) for f in (elsewhere.results, folder / results.FILE))
+  told = ("metric", "value", "setting", "test_images")
+  assert [[a[k] for k in told] for a in ours] == [[b[k] for k in told] for b in theirs]
+
+
 def kill_before_step(monkeypatch, run, step):
   """Kills the process before a run of a sweep, or the final one, makes a step."""
   batches = finetune.Finetune.batches
@@ -232,6 +242,11 @@ BAD = {
     TWO,
     "has 0.01 of ImageNet's labels, and data.labels is 0.1: give data.labels=0.01",
   ),
+  "more steps than can be counted": (
+    change(epochs=(1e300,)),
+    TWO,
+    "steps, and no more than 2,147,483,647 can be counted: give fewer",
+  ),
   "no averages": (
     lambda c: c.optimiser.update(statistics_decay=1.0),
     TWO,
@@ -258,6 +273,10 @@ def test_bad_input_is_one_line_and_writes_nothing(
   assert not list(tmp_path.iterdir())
 
 
+def interrupted(_):
+  raise Killed
+
+
 def opened(encoder_file, folder, splits, monkeypatch, **data):
   """Labels of each part that an evaluation of such images has."""
   own = sources.ArrayDataset("own", splits)
@@ -266,6 +285,20 @@ def opened(encoder_file, folder, splits, monkeypatch, **data):
   made = semi_supervised._with_labelled(wanted, RunDir(folder / "run"), True)
   parts = (semi_supervised.LABELLED, frozen.FIT, frozen.HELD_OUT)
   return [labels_of(made.dataset.split(part)) for part in parts], made
+
+
+def test_classes_and_a_collapse_are_said_before_any_training(
+  encoder_file, tmp_path, monkeypatch, caplog
+):
+  splits = {**images([2, 3] * 20), "test": images([0, 1, 2, 3])["train"]}
+  _, made = opened(encoder_file, tmp_path, splits, monkeypatch, labels=1.0)
+  assert "test: 2 of 4 images are of 2 classes that no image to train" in caplog.text
+  monkeypatch.setattr(sweep.Sweep, "_held_out_accuracies", interrupted)
+  trials = [sweep.Trial({"rate": rate}, rate, epochs=1.0) for rate in (0.1, 0.2)]
+  splits = sweep.Splits(frozen.FIT, frozen.HELD_OUT, semi_supervised.LABELLED)
+  with pytest.raises(Killed):
+    sweep.Sweep(made, trials, splits, ["top_1"]).run()
+  assert "with labels: the encoder has collapsed" in caplog.text
 
 
 def test_of_few_labels_one_a_class_is_held_out(encoder_file, tmp_path, monkeypatch):

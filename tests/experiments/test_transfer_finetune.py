@@ -98,6 +98,20 @@ def test_images_without_a_label_are_left_out(encoder_file, tmp_path, monkeypatch
   assert set(labels_of(subject.dataset.split(splits.train))) == {0, 1}
 
 
+def test_classes_that_were_not_trained_on_are_said(
+  encoder_file, tmp_path, monkeypatch, caplog
+):
+  def split(labels):
+    return np.zeros((len(labels), 16, 16, 3), np.uint8), np.array(labels)
+
+  splits = {"train": split([0, 1] * 10), "test": split([0, 2, 3])}
+  own = sources.ArrayDataset("own", splits)
+  monkeypatch.setitem(datasets.DATASETS, "own", lambda data_dir: own)
+  asked = config(encoder_file, tmp_path, name="own", train="train", test="test")
+  transfer_finetune._opened(asked, RunDir(tmp_path / "run"))
+  assert "test: 2 of 3 images are of 2 classes that no image to train" in caplog.text
+
+
 def changed(**settings):
   return lambda config: config.update(settings)
 

@@ -60,6 +60,7 @@ def test_half_a_line_makes_way_and_a_whole_one_without_its_end_stays(tmp_path, c
     b"\xff{}",
     b"[]",
     b"7",
+    b"[" * 100_000,
     {"value": float("nan")},
     {"value": "0.5"},
     {"value": 1.5},
@@ -112,8 +113,9 @@ def test_where_none_can_be_written_it_is_said_before_there_are_any(tmp_path):
   file.write_text("")
   with pytest.raises(UserError, match=r"cannot be written: choose another --config"):
     results.check(file / "results.jsonl")
-  with pytest.raises(UserError, match="cannot read"):
-    results.check(tmp_path)
+  for no_file in (tmp_path, "/dev/null"):
+    with pytest.raises(UserError, match="is no file: choose another --config"):
+      results.check(no_file)
   if os.geteuid():  # whom nothing stops
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot be written"):

@@ -1,9 +1,11 @@
 """What evaluations share: which encoders, which images, and a line of results."""
 
+import dataclasses
 import logging
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -60,6 +62,15 @@ def test_encoders_of_one_name_have_folders_of_their_own(runs, tmp_path):
     config_of(tmp_path / "*" / "a-seed1"), RunDir(tmp_path / "out"), evaluated
   )
   assert list(found) == ["more-a-seed1", "runs-a-seed1"]
+
+
+def test_encoders_whose_folders_would_be_one_are_refused(runs, tmp_path):
+  for name in ("a/b-c", "a-b/c"):
+    shutil.copytree(GOLDEN, tmp_path / "more" / name)
+  with pytest.raises(UserError, match=r"a-b/c and .*a/b-c would both be called a-b-c"):
+    encoders.each(
+      config_of(tmp_path / "more" / "*" / "*"), RunDir(tmp_path / "out"), evaluated
+    )
 
 
 def test_a_single_encoder_has_the_folder_itself(runs, tmp_path):
@@ -149,6 +160,49 @@ def test_a_collapse_is_said_first(tmp_path, monkeypatch, caplog):
   with caplog.at_level(logging.WARNING):
     found.features("test")
   assert "has collapsed, or was not trained: 1.0000" in caplog.text
+
+
+def damaged(tmp_path, factor):
+  encoder = byol_jax.load_encoder(GOLDEN)
+  params = jax.tree.map(lambda x: x * factor, encoder.params)
+  path = tmp_path / "damaged.safetensors"
+  dataclasses.replace(encoder, params=params).save(path)
+  return path
+
+
+def test_an_encoder_that_says_0_of_all_has_collapsed(tmp_path, caplog):
+  config = config_of(damaged(tmp_path, 0.0))
+  frozen.subject(config, RunDir(tmp_path / "out")).look("test[:10]")
+  assert "has collapsed, or was not trained: 1.0000" in caplog.text
+
+
+def test_weights_that_are_no_numbers_are_told_before_anything_is_written(tmp_path):
+  config = config_of(damaged(tmp_path, np.nan))
+  with pytest.raises(UserError, match=r"weights of .* are NaN or infinite"):
+    frozen.subject(config, RunDir(tmp_path / "out"))
+  assert not (tmp_path / "out").exists()
+
+
+def test_one_image_is_no_collapse(tmp_path, caplog):
+  subject(tmp_path).look("test[:10]", images=1)
+  assert "collapsed" not in caplog.text
+
+
+def test_images_to_choose_by_that_are_fitted_to_are_said(tmp_path, caplog):
+  subject(tmp_path, valid="train[15:25]")
+  assert (
+    "5 of the 10 images of 'train[15:25]', to choose settings by, are in 'train[:20]'"
+    " too, which is fitted to: the choice says nothing of new images"
+  ) in caplog.text
+
+
+def test_images_of_classes_that_were_not_trained_on_are_said(caplog):
+  frozen.check_seen("test", np.array([0, 1, -1]), np.array([0, 1, 2]))
+  assert not caplog.records
+  frozen.check_seen("test", np.array([0, 1, 2, 2, 3, -1]), np.array([0, 1]))
+  assert "test: 3 of 5 images are of 2 classes that no image" in caplog.text
+  with pytest.raises(UserError, match="all images to train on are of one class"):
+    frozen.check_seen("test", np.array([0, 1]), np.array([1, 1]))
 
 
 def test_a_result_says_what_it_is_of(tmp_path):
