@@ -18,6 +18,7 @@ from byol_jax import description
 from byol_jax.errors import Diverged
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
+from experiments import settings
 from experiments.downstream import outcomes
 from experiments.downstream.encoders import Summary
 from experiments.downstream.finetune import Finetune
@@ -103,8 +104,9 @@ class Sweep:
     self._trials = trials
     self._splits = splits
     self._metrics = tuple(metrics)
-    first, *_ = [self._final_config(trial) for trial in trials]
-    self._experiment(first)
+    for trial in trials:
+      settings.check_ranges(self._final_config(trial))
+    self._experiment(self._final_config(trials[0]))
 
   def run(self) -> Found:
     """Carries out all runs, or goes on with them.

@@ -250,7 +250,7 @@ def test_another_encoder_in_its_place_is_noticed(encoder, config, tmp_path, comp
     ),
     ({"data.held_out": 64}, "data.held_out is 64 of 64 images to train on: give 2 to"),
     ({"data.train": "train[:1]"}, "1 images to train on are too few to hold some out"),
-    ({"train.steps": 0}, "train.steps is 0: give 1 or more"),
+    ({"train.steps": 0}, "train.steps is 0: give 1 to"),
     ({"logits.penalty": -1.0}, "logits.penalty is -1.0: give 0 or more"),
   ],
 )

@@ -245,7 +245,7 @@ BAD = {
   "more steps than can be counted": (
     change(epochs=(1e300,)),
     TWO,
-    "steps, and no more than 2,147,483,647 can be counted: give fewer",
+    r"train.steps is \d+: give 1 to 2,147,483,647",
   ),
   "no averages": (
     lambda c: c.optimiser.update(statistics_decay=1.0),

@@ -154,7 +154,7 @@ def set_to(name, value):
     ("checkpoint.every_minutes", math.inf, "0 or more"),
     ("checkpoint.keep", 0, "1 or more"),
     ("eval.batch_size", 10**9, "1 to 65,536"),
-    ("train.steps", 0, "1 or more"),
+    ("train.steps", 0, "1 to 2,147,483,647"),
     ("views.view2.hue", 0.6, "0 to 0.5"),
     ("views.view1.crop_area", (0.5, 0.2), "(low, high), 0 < low <= high <= 1.0"),
     ("views.view1.blur_sigma", (0.1,), "(low, high), 0 < low <= high"),
