@@ -34,7 +34,18 @@ def few_steps(config, steps=3, change=lambda state: state):
   return start, state, np.array(losses)
 
 
-@pytest.mark.parametrize("system", [s for s in tiny.SYSTEMS if s != "byol"])
+# Of the same parts as others, put together otherwise.
+ALIKE = ("norm_ablation:bn-none-none", *(s for s in tiny.SYSTEMS if "simclr_norm" in s))
+
+
+@pytest.mark.parametrize(
+  "system",
+  [
+    pytest.param(system, marks=[pytest.mark.slow] if system in ALIKE else [])
+    for system in tiny.SYSTEMS
+    if system != "byol"
+  ],
+)
 def test_every_system_trains_from_end_to_end(system, tmp_path):
   config = tiny.config(system, steps=2)
   run_dir = RunDir(tmp_path / system)

@@ -138,16 +138,48 @@ def test_there_is_a_report_before_any_run(tmp_path):
   assert "raw pixels: not measured" in text
 
 
-def test_the_readme_has_the_numbers_of_the_first_edition():
-  folder = ROOT / "docs" / "reproduction" / "first" / "runs"
-  row = r"^\| `([\w-]+)` \| [^|]+ \| ([\d.]+) ± ([\d.]+) \| ([+-][\d.]+) \|$"
-  rows = re.findall(row, (ROOT / "README.md").read_text(), re.MULTILINE)
-  assert rows
+def _percent(records, probe, features="encoder"):
+  return [100 * record[probe][features] for record in records]
+
+
+def test_the_readme_has_the_numbers_of_the_records():
+  readme = (ROOT / "README.md").read_text()
+  folder = ROOT / "docs" / "reproduction"
+  arms = {"BYOL, batch norm": "bn", "SimCLR, batch norm": "simclr-bn"}
+  arms["BYOL, group norm and standardised weights"] = "gn-ws"
+  rows = re.findall(
+    r"^\| ([^|]+) \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) ± ([\d.]+) \|",
+    readme,
+    re.MULTILINE,
+  )
+  assert {name for name, *_ in rows} == set(arms)
   for name, *numbers in rows:
-    paths = [folder / f"{name}-seed{seed}.json" for seed in (1, 2, 3)]
-    linear = [read_json(path)["summary"]["linear"] for path in paths]
-    trained = [100 * one["encoder"] for one in linear]
-    gains = [100 * (one["encoder"] - one["untrained"]) for one in linear]
-    mean, deviation = statistics.mean(trained), statistics.stdev(trained)
-    expected = [f"{mean:.1f}", f"{deviation:.1f}", f"{statistics.mean(gains):+.1f}"]
+    paths = [folder / "runs" / f"{arms[name]}-seed{seed}.json" for seed in (1, 2, 3)]
+    found = [read_json(path)["summary"] for path in paths]
+    expected = [
+      f"{f(_percent(found, probe)):.1f}"
+      for probe in ("knn", "linear")
+      for f in (statistics.mean, statistics.stdev)
+    ]
     assert numbers == expected, name
+
+
+def test_the_readme_has_the_numbers_of_the_accelerator():
+  stages = {"BYOL, batch norm": "bn", "BYOL, no norm": "none"}
+  stages["**BYOL, group norm and standardised weights**"] = "gn-ws"
+  stages["the same, target never moves"] = "gn-ws-tau-1"
+  rows = re.findall(
+    r"^\| ([^|]+) \| (\**[\d.]+\**) \| (\**[\d.]+\**) \| ([\d.]+) \| ([\d.]+) \|$",
+    (ROOT / "README.md").read_text(),
+    re.MULTILINE,
+  )
+  assert {name for name, *_ in rows} == set(stages)
+  folder = ROOT / "docs" / "reproduction" / "accelerator"
+  for name, *numbers in rows:
+    found = [read_json(folder / f"{stages[name]}.json")["found"]]
+    expected = [
+      f"{_percent(found, probe, features)[0]:.1f}"
+      for features in ("encoder", "untrained")
+      for probe in ("knn", "linear")
+    ]
+    assert [number.strip("*") for number in numbers] == expected, name
