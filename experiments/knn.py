@@ -1,6 +1,7 @@
 """Weighted nearest neighbours on a frozen encoder: see configs/knn.py."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,23 +45,23 @@ def _summary(subject: Subject) -> dict[str, Any]:
   )
   train = frozen.together(fit, held_out)
   frozen.check_seen(config.data.test, test.label, train.label)
-  chosen = _best(_accuracies(fit, held_out, config))
-  found = _accuracies(train, test, config)
-  k, temperature = chosen
+  grid = list(itertools.product(config.k, config.temperature))
+  found = _accuracies(fit, held_out, grid)
+  k, temperature = chosen = _best(found)
   return {
-    "knn": {"encoder": found[chosen]},
+    "knn": {"encoder": _accuracies(train, test, [chosen])[chosen]},
     "k": k,
     "temperature": temperature,
     "test_images": len(test.label),
     "of_all": [
-      {"k": k, "temperature": temperature, "knn": value}
+      {"k": k, "temperature": temperature, "held_out": value}
       for (k, temperature), value in found.items()
     ],
   }
 
 
 def _accuracies(
-  train: Features, test: Features, config: ConfigDict
+  train: Features, test: Features, grid: Sequence[Setting]
 ) -> dict[Setting, float]:
   """Of each k with each temperature; each host takes its share of the images."""
   rows = slice(*parallel.rows_of_host(len(test.label)))
@@ -69,10 +70,8 @@ def _accuracies(
     train.label,
     test.embedding[rows],
     test.label[rows],
-    config.k,
-    config.temperature,
+    *(list(dict.fromkeys(each)) for each in zip(*grid, strict=True)),
   )
-  grid = list(itertools.product(config.k, config.temperature))
   counts = parallel.sum_over_hosts(np.array([hits[each].sum() for each in grid]))
   return {each: int(n) / len(test.label) for each, n in zip(grid, counts, strict=True)}
 

@@ -101,7 +101,10 @@ def _choose(
   for strength, weights in problem.only(first).path(config.strengths):
     value = metric(problem.own_scores(weights, ~first), truth[~first])
     tried.append(Choice(strength, value))
-    logging.info("strength %.3g: %s %.4f held out", strength, config.metric, value)
+    logging.info(
+      "strength %d of %d, %.3g: %s %.4f held out",
+      *(len(tried), len(config.strengths), strength, config.metric, value),
+    )
     if best is None or value > best.value:
       best, best_weights = tried[-1], weights
   assert best is not None

@@ -21,6 +21,8 @@ class Protocol(NamedTuple):
   shown: dict[str, str] = {}  # noqa: RUF012 (never changed)
 
 
+_LENGTH = {"train.epochs": "epochs", "train.batch_size": "batch"}
+
 PROTOCOLS = {
   "knn": Protocol(
     "kNN",
@@ -35,12 +37,14 @@ PROTOCOLS = {
     "A linear classifier on the frozen encoder, trained by SGD on augmented images"
     " (BYOL, App. C.1). Its learning rate was chosen on held-out training images, and"
     " it was trained again on all of them.",
+    _LENGTH,
   ),
   "linear_cached": Protocol(
     "linear, cached features",
     "A linear classifier by SGD on features that were computed once, of images that are"
     " not augmented: not the papers' protocol, and not to be held against it. Its"
     " learning rate was chosen on held-out training images.",
+    _LENGTH,
   ),
   "semi_supervised": Protocol(
     "fine-tuned",
@@ -60,6 +64,7 @@ PROTOCOLS = {
     "Encoder and a linear classifier, trained together on the set (BYOL, App. D.3)."
     " Learning rate and weight decay were chosen on held-out images, and all was"
     " trained again on these too.",
+    {"train.steps": "steps"},
   ),
 }
 _UNKNOWN = "This version of byol_jax does not know it: see `config` in its lines."

@@ -109,10 +109,14 @@ def _chosen(row: Row, cell: Cell, system: System) -> str:
   """The settings of each encoder, once where they are the same."""
   del row, system
   found = [
-    ", ".join(f"{k} {v}" for k, v in flat(each["setting"]).items())
+    ", ".join(f"{k} {_rounded(v)}" for k, v in flat(each["setting"]).items())
     for each in cell.lines
   ]
   return "; ".join(dict.fromkeys(found))
+
+
+def _rounded(value: object) -> str:
+  return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _reading(found: Sequence[Row]) -> list[str]:
@@ -125,7 +129,8 @@ def _reading(found: Sequence[Row]) -> list[str]:
   if any(row.can_have_best for row in found):
     texts.append(
       '"Best" is above each other system by more than chance between seeds'
-      f" (Welch's t-test, p < {chance.LEVEL:g}). Where there is no best, none is so."
+      f" (Welch's t-test, p < {chance.LEVEL:g}). Where none is marked, none is, or a"
+      " system in the row has one seed."
     )
   else:
     texts.append(

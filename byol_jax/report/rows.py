@@ -119,7 +119,11 @@ def _titles(lines: Sequence[Line]) -> list[str]:
   for line in lines:
     protocol, settings = evaluations.protocol(line), evaluations.settings(line)
     words = [protocol.title, evaluations.metric(line)]
-    words += [f"{says} {settings.get(name)}" for name, says in protocol.shown.items()]
+    words += [
+      f"{says} {settings[name]:g}"
+      for name, says in protocol.shown.items()
+      if name in settings
+    ]
     how, others = _how(line), alike[json.dumps(_what(line))]
     words += [
       f"{name} = {how.get(name)}"

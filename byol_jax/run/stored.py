@@ -75,9 +75,10 @@ def choose(path: str | Path, which: str | int = "newest") -> list[Path]:
   if not folders and (path / STATE).is_dir():
     raise UserError(f"{path} is a checkpoint: rename it to its step, such as 1000")
   if not folders:
+    where = str(path) if path.exists() else f"{path}, where nothing is"
     raise UserError(
-      f"no checkpoint at {path}: give the folder of a run, its checkpoints "
-      "folder or the folder of one step"
+      f"no checkpoint at {where}: give the folder of a run, its checkpoints folder, the"
+      " folder of one step, or a file of an encoder"
     )
   if which == "newest":
     return folders

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from absl import logging
+
 from byol_jax import parallel
 from byol_jax.disk import absolute, read_json
 from byol_jax.formats import saved
@@ -61,6 +63,11 @@ def record(
   if not found.run_dir.writes:
     return
   config, about = found.config, found.encoder.description
+  chosen = ", ".join(f"{name} {value:.4g}" for name, value in setting.items())
+  logging.info(
+    "%s: %s %.2f %% of %d images (%s); added to %s",
+    *(config.encoder, metric, 100 * value, test_images, chosen, config.results),
+  )
   listing = sorted(found.dataset.listing())
   results.append(
     config.results,

@@ -132,7 +132,7 @@ def test_what_was_chosen_is_there_once_where_all_agree():
   lines = systems(bn=(0.5, 0.6, 0.7))
   lines[2]["setting"] = {"k": 5, "logits": {"clip": 20.0}}
   (row,) = results.page(lines)["chosen"].rows
-  assert row[2] == "k 20, temperature 0.1; k 5, logits.clip 20.0"
+  assert row[2] == "k 20, temperature 0.1; k 5, logits.clip 20"
 
 
 def test_what_an_evaluation_leaves_is_a_row(tmp_path):

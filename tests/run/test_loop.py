@@ -144,8 +144,18 @@ def test_a_complete_run_is_not_run_again(tmp_path):
   assert experiment.evaluated == []
 
 
+@pytest.fixture
+def heard():
+  """Signals are heard, also where the tests were started to ignore one (nohup)."""
+  before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  yield
+  signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(tmp_path, number):
+def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(
+  tmp_path, number, heard
+):
   def interrupt(step):
     if step == 6:
       os.kill(os.getpid(), number)
