@@ -66,12 +66,15 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def replace(path: Path, content: str | bytes) -> None:
   """Writes a file under another name first, so that it is there as a whole or not."""
   temporary = cleared(path.with_suffix(path.suffix + ".tmp"))
-  with temporary.open("xb") as file:
-    # Names of files in a text have any bytes.
-    file.write(os.fsencode(content))
-    file.flush()
-    os.fsync(file.fileno())  # or the name could survive a power failure without it
-  temporary.replace(path)
+  try:
+    with temporary.open("xb") as file:
+      # Names of files in a text have any bytes.
+      file.write(os.fsencode(content))
+      file.flush()
+      os.fsync(file.fileno())  # or the name could survive a power failure without it
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def cleared(path: Path) -> Path:

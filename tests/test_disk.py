@@ -20,8 +20,9 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
   with pytest.raises(OSError, match="No space"):
     disk.write_json(path, {"seed": 2})
   assert disk.read_json(path) == {"seed": 1}
+  assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
   monkeypatch.undo()
-  disk.write_json(path, {"seed": 3})  # over what was left
+  disk.write_json(path, {"seed": 3})
   assert disk.read_json(path) == {"seed": 3}
   assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
 

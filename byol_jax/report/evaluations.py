@@ -101,3 +101,8 @@ def settings(line: Line) -> dict[str, Any]:
     for name, value in flat(line["config"]).items()
     if value is not None and not is_one_of(name, _NOT_OF_PROTOCOL)
   }
+
+
+def shown(value: object) -> str:
+  """A setting as a table has it, also one that is not what it should be."""
+  return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -109,14 +109,10 @@ def _chosen(row: Row, cell: Cell, system: System) -> str:
   """The settings of each encoder, once where they are the same."""
   del row, system
   found = [
-    ", ".join(f"{k} {_rounded(v)}" for k, v in flat(each["setting"]).items())
+    ", ".join(f"{k} {evaluations.shown(v)}" for k, v in flat(each["setting"]).items())
     for each in cell.lines
   ]
   return "; ".join(dict.fromkeys(found))
-
-
-def _rounded(value: object) -> str:
-  return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _reading(found: Sequence[Row]) -> list[str]:

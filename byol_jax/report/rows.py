@@ -120,7 +120,7 @@ def _titles(lines: Sequence[Line]) -> list[str]:
     protocol, settings = evaluations.protocol(line), evaluations.settings(line)
     words = [protocol.title, evaluations.metric(line)]
     words += [
-      f"{says} {settings[name]:g}"
+      f"{says} {evaluations.shown(settings[name])}"
       for name, says in protocol.shown.items()
       if name in settings
     ]

@@ -217,7 +217,7 @@ class RunDir:
     Returns:
       The last record that is left, {} if none is.
     """
-    if step > 0 and not self._metrics.exists():
+    if self._writes and step > 0 and not self._metrics.exists():
       logging.warning("%s is gone: curves begin after step %d", self._metrics, step)
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():

@@ -190,6 +190,12 @@ def test_a_line_that_is_no_record_is_named(run_dir, line):
     run_dir.records()
 
 
+def test_a_host_that_writes_nothing_misses_nothing(tmp_path, caplog):
+  with caplog.at_level("WARNING"):
+    RunDir(tmp_path / "elsewhere", writes=False).rewind(5)
+  assert "is gone" not in caplog.text
+
+
 def test_the_images_that_a_run_began_with(tmp_path):
   listing = ["a.png\t10", "b%20c.png\t20"]
   with RunDir(tmp_path / "run") as run_dir:
