@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from byol_jax import cache
+from byol_jax import cache, witness
 from byol_jax.errors import Stopped, UserError
 
 _FILES = 2**16
@@ -102,25 +102,39 @@ def run(
     sys.stdout.reconfigure(errors="surrogateescape")
   try:
     app.run(lambda _: main(), argv, flags_parser=flags_parser)
-  except UserError as error:
-    sys.exit(f"byol_jax: {error}")
-  except Stopped as stopped:
-    print(f"byol_jax: {stopped}", file=sys.stderr)
-    sys.exit(128 + stopped.signal_number)
-  except KeyboardInterrupt:
-    print("byol_jax: interrupted; the same command goes on", file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
-  except OSError as error:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-      way_out = "free some space, and the same command goes on"
-      sys.exit(f"byol_jax: {error.strerror}; {way_out}")
-    sys.exit(f"byol_jax: {_unforeseen(error, folder())}")
-  except Exception as error:
-    sys.exit(f"byol_jax: {_unforeseen(error, folder())}")
+  except (Exception, KeyboardInterrupt) as error:
+    line, status = _last_word(error, folder)
+    # At once, or what others print could get between.
+    sys.stderr.write(f"{witness.ANSWER}{line}\n")
+    if "jax" in sys.modules:
+      from byol_jax import cluster
+
+      cluster.leave(status)
+    sys.exit(status)
+
+
+def _last_word(
+  error: Exception | KeyboardInterrupt, folder: Callable[[], Path | None]
+) -> tuple[str, int]:
+  """What a command that has failed says, and its status."""
+  match error:
+    case UserError():
+      return str(error), 1
+    case Stopped():
+      return str(error), 128 + error.signal_number
+    case KeyboardInterrupt():
+      return "interrupted; the same command goes on", 128 + signal.SIGINT
+    case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+      return f"{error.strerror}; free some space, and the same command goes on", 1
+  return _unforeseen(error, folder()), 1
 
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:
   """A line about an error of which the stack trace is put into a file."""
+  from byol_jax import cluster
+
+  if cluster.is_of_other_host(error):
+    return witness.OTHER_HOST
   text = " ".join(str(error).split())
   if "Unable to initialize backend" in text:
     return (

@@ -1,16 +1,14 @@
-"""Devices and hosts: the one place that knows of pmap and jax.distributed."""
+"""Devices and hosts: the one place that knows of pmap and collectives."""
 
 import collections
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import chex
 import jax
 import numpy as np
-from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -20,33 +18,9 @@ AXIS = "devices"
 FIRST_HOST = 0  # the one that reads and writes files
 
 _NONE, _FAILED = -1, -2  # in place of a step
-_SILENCE = 30  # seconds after which a host that says nothing counts as dead
 _LINE = 400  # bytes of a message between hosts
 
 State = TypeVar("State")
-
-
-def join_cluster() -> None:
-  """Joins the other hosts; comes before anything else that touches devices.
-
-  TPU pods, SLURM and the like say themselves who belongs together; elsewhere
-  JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do.
-  """
-  count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
-  address = os.environ.get("JAX_COORDINATOR_ADDRESS", "the cluster's address")
-  logging.info("waiting for %s hosts at %s", count or "all", address)
-  try:
-    jax.distributed.initialize(
-      num_processes=int(count) if count else None,
-      process_id=int(number) if number else None,
-      heartbeat_timeout_seconds=_SILENCE,
-    )
-  except (ValueError, RuntimeError) as error:
-    raise UserError(
-      f"cannot join the other hosts ({str(error).splitlines()[0]}); set"
-      " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
-      " each, or leave out --distributed on a single host"
-    ) from error
 
 
 def check_batch_size(name: str, batch_size: int, microbatches: int = 1) -> None:

@@ -21,9 +21,9 @@ ROOT = Path(__file__).parents[2]
 # Each case is what the two hosts have.
 PROGRAM = """
 import json, sys
-from byol_jax import commands, parallel
+from byol_jax import cluster, commands, parallel
 commands.set_up()
-parallel.join_cluster()
+cluster.join()
 import jax
 from byol_jax.errors import UserError
 from byol_jax.run import hosts
