@@ -1,0 +1,94 @@
+"""A fault, and what came of it."""
+
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.devices import xla_flags
+
+ROOT = Path(__file__).parents[2]
+
+
+class Trial(NamedTuple):
+  """One of them.
+
+  Attributes:
+    name: what was done, so that it can be done again.
+    wrong: what should not have happened; empty if all is well.
+    figures: numbers of it, such as "seconds"; of all trials the largest are told.
+  """
+
+  name: str
+  wrong: str = ""
+  figures: Mapping[str, float] = {}
+
+
+# (how many, seed, an empty folder) -> trials, each yielded once it is over.
+Kind = Callable[[int, int, Path], Iterator[Trial]]
+
+
+class Ended(NamedTuple):
+  """How a command has ended."""
+
+  code: int
+  lines: list[str]  # of stderr
+  seconds: float
+
+
+def run(*arguments: object, timeout: float = 300, **env: str) -> Ended:
+  """Runs `python ARGUMENTS` on one simulated device."""
+  began = time.monotonic()
+  done = subprocess.run(
+    [sys.executable, *map(str, arguments)],
+    cwd=ROOT,
+    env=os.environ | {"XLA_FLAGS": xla_flags(1)} | env,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+    errors="surrogateescape",
+    timeout=timeout,
+    check=False,
+  )
+  lines = done.stderr.splitlines()
+  return Ended(done.returncode, lines, time.monotonic() - began)
+
+
+def not_one_line(ended: Ended) -> str:
+  """What is wrong with how a command refuses: it should say one line, the last."""
+  if ended.code != 1:
+    return f"status {ended.code}: {' | '.join(ended.lines[-3:])}"
+  if not ended.lines or not ended.lines[-1].startswith("byol_jax: "):
+    return f"no line of ours: {' | '.join(ended.lines[-3:])}"
+  if "not foreseen" in ended.lines[-1]:
+    return ended.lines[-1]
+  if any(line.startswith(("Traceback", "  File ")) for line in ended.lines):
+    return "a stack trace"
+  return ""
+
+
+def peak_mib() -> float:
+  """The most memory that this process has held, in MiB."""
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+  """Path -> bytes of each file of a folder."""
+  return {
+    str(path.relative_to(folder)): path.read_bytes()
+    for path in sorted(folder.rglob("*"))
+    if path.is_file()
+  }
+
+
+def lost(before: Mapping[str, bytes], folder: Path) -> Sequence[str]:
+  """The files that are gone, or are others than before."""
+  with contextlib.suppress(FileNotFoundError):
+    after = contents(folder)
+    return [name for name, data in before.items() if after.get(name) != data]
+  return list(before)
