@@ -8,22 +8,26 @@ needs no TensorFlow; one that is absent is downloaded, which needs TensorFlow.
 The images of a folder are reduced once: see `prepare_folder`.
 """
 
+from byol_jax import interrupts
+
+if __name__ == "__main__":
+  interrupts.importing()
+
 import importlib.util
 import logging as python_logging
 import os
 import pathlib
-import signal
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import cv2
 import google_crc32c
 import tensorflow_datasets as tfds
-from absl import app, flags, logging
+from absl import flags, logging
 from array_record.python import array_record_module
 
-from byol_jax import disk
+from byol_jax import commands, disk
 from byol_jax.data import datasets, prepare_folder, tfds_sets
 from byol_jax.errors import UserError
 
@@ -130,8 +134,10 @@ def _convert_shard(path: os.PathLike[str], target: pathlib.Path, length: int) ->
 
 def _download(name: str, data_dir: str | None) -> str:
   if importlib.util.find_spec("tensorflow") is None:
+    there = tfds_sets.prepared(name, data_dir)
+    beside = f"there is {', '.join(there)}, and " if there else ""
     raise UserError(
-      f"downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
+      f"{beside}downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
     )
   builder = tfds.builder(name, data_dir=data_dir)
   try:
@@ -144,19 +150,11 @@ def _download(name: str, data_dir: str | None) -> str:
   return f"Prepared {name} in {builder.data_dir}."
 
 
-def _main(argv: Sequence[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+def _main() -> None:
   logging.set_verbosity(logging.INFO)
   line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
   logging.get_absl_handler().setFormatter(line)
-  try:
-    print(_prepare(flags.FLAGS))
-  except UserError as error:
-    sys.exit(str(error))
-  except KeyboardInterrupt:
-    print("interrupted; the same command goes on", file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
+  commands.say(_prepare(flags.FLAGS), "the folder of the data sets")
 
 
 def _prepare(given: flags.FlagValues) -> str:
@@ -181,4 +179,4 @@ if __name__ == "__main__":
   flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets.")
   flags.DEFINE_string("folder", None, "Folder of images to make a data set of.")
   flags.DEFINE_integer("side", None, "Pixels of the shorter side, for a folder.")
-  app.run(_main)
+  commands.run(_main, sys.argv)

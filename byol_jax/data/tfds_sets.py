@@ -25,6 +25,7 @@ from google.protobuf import json_format
 # `tfds.builder` would import the code of a set that is registered, and with it
 # TensorFlow or worse; this reads the files alone, registered or not.
 from tensorflow_datasets.core.read_only_builder import builder_from_files
+from tensorflow_datasets.core.utils import file_utils
 
 from byol_jax import disk
 from byol_jax.data import images, splits
@@ -32,6 +33,7 @@ from byol_jax.data.sources import NO_LABEL, ArraySource, Source
 from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
+_INFO = "dataset_info.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
@@ -228,8 +230,10 @@ def open_dataset(
   """
   builder = find_builder(name, data_dir, known)
   if builder is None:
+    there = prepared(name, data_dir)
+    beside = f" name what is there, {', '.join(there)}; or" if there else ""
     raise UserError(
-      f"{name} is not prepared in {data_dir or 'the default data_dir'}: run"
+      f"{name} is not prepared in {_where(data_dir)}:{beside} run"
       f" {prepare_command(name, data_dir)}"
     )
   if not has_array_record(builder):
@@ -265,21 +269,49 @@ def find_builder(
   except (tfds.core.DatasetNotFoundError, FileNotFoundError):
     registered = tfds.list_builders(with_community_datasets=False)
   except (json.JSONDecodeError, json_format.ParseError, OSError, TypeError) as error:
-    where = f"{name} in {data_dir or 'the default data_dir'}"
-    raise _damaged(f"{where}: {textwrap.shorten(str(error), 200)}") from error
+    raise _damaged_set(name, data_dir, error) from error
   except ValueError as error:
     if _NAME.fullmatch(name):
-      where = f"{name} in {data_dir or 'the default data_dir'}"
-      raise _damaged(f"{where}: {textwrap.shorten(str(error), 200)}") from error
+      raise _damaged_set(name, data_dir, error) from error
     raise UserError(
       f"{name!r} is no data set's name: write name[/config][:version]"
     ) from error
   base_name = name.split("/")[0].split(":")[0]
   if base_name in registered:
     return None
+  if there := prepared(name, data_dir):
+    raise UserError(
+      f"there is no {name} in {_where(data_dir)}: name what is there,"
+      f" {', '.join(there)}"
+    )
   close = difflib.get_close_matches(base_name, [*known, *registered])
   advice = f"did you mean {' or '.join(close)}?" if close else "check its name"
   raise UserError(f"there is no data set {name}: {advice}")
+
+
+def prepared(name: str, data_dir: str | None) -> list[str]:
+  """Names of the configs and versions of a set that are prepared.
+
+  Args:
+    name: of the set; a config and a version in it are passed over.
+    data_dir: folder of the prepared sets; None for TFDS's own default.
+  """
+  base_name = re.split("[/:]", name)[0]
+  found = []
+  for root in file_utils.list_data_dirs(given_data_dir=data_dir):
+    folder = pathlib.Path(root, base_name)
+    for info in sorted([*folder.glob(f"*/{_INFO}"), *folder.glob(f"*/*/{_INFO}")]):
+      *config, version = info.parent.relative_to(folder).parts
+      found.append(f"{'/'.join([base_name, *config])}:{version}")
+  return found
+
+
+def _where(data_dir: str | None) -> str:
+  return data_dir or "the default data_dir"
+
+
+def _damaged_set(name: str, data_dir: str | None, error: Exception) -> UserError:
+  return _damaged(f"{name} in {_where(data_dir)}: {textwrap.shorten(str(error), 200)}")
 
 
 @contextlib.contextmanager
@@ -343,7 +375,7 @@ def shards(
 
 def list_array_record(builder: tfds.core.DatasetBuilder) -> None:
   """Notes array_record as a further format, as TFDS's own converter does."""
-  path = pathlib.Path(builder.data_dir) / "dataset_info.json"
+  path = pathlib.Path(builder.data_dir) / _INFO
   info = json.loads(path.read_text())
   info.setdefault("alternativeFileFormats", []).append(ARRAY_RECORD)
   partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
