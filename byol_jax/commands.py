@@ -184,10 +184,11 @@ def _last_word(
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:
   """A line about an error of which the stack trace is put into a file."""
-  from byol_jax import cluster
+  if "jax" in sys.modules:  # else it may be the import of JAX that has failed
+    from byol_jax import cluster
 
-  if cluster.is_of_other_host(error):
-    return witness.OTHER_HOST
+    if cluster.is_of_other_host(error):
+      return witness.OTHER_HOST
   text = " ".join(str(error).split())
   if _is_of_devices(error):
     chosen = os.environ.get("JAX_PLATFORMS", "")

@@ -87,6 +87,8 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
   if not given.config.present:
     raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
+  if given.workdir.value == "":
+    raise UserError("--workdir is empty: name a folder, or leave it out")
   return rest
 
 
@@ -196,6 +198,11 @@ def _experiment(config: ConfigDict) -> ModuleType:
 def _show_views(experiment: ModuleType, config: ConfigDict, folder: Path) -> Path:
   if not hasattr(experiment, "show_views"):
     raise UserError(f"{config.experiment} augments no images: leave out --show_views")
+  if (folder.parent / "config.json").exists():
+    raise UserError(
+      f"{folder.parent} holds a run, whose views are {folder / 'views.png'}: choose"
+      " another --workdir"
+    )
   try:
     return experiment.show_views(config, folder)
   except OSError as error:

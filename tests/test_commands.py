@@ -99,9 +99,9 @@ def test_a_full_disk(outcome, number):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
 def test_a_file_that_the_system_refuses(outcome, number):
-  line = outcome(OSError(number, "It is not yours", b"/a/b\xff"))
+  line = outcome(OSError(number, "It is not yours", b"/a/b"))
   assert line == (
-    "byol_jax: cannot use /a/b\udcff: It is not yours; once it can be, the same command"
+    "byol_jax: cannot use /a/b: It is not yours; once it can be, the same command"
     " goes on"
   )
 
@@ -120,7 +120,7 @@ def test_a_lack_of_memory(outcome):
     ("integer", "many", "--n=many: give a whole number"),
     ("float", "many", "--n=many: give a number"),
     ("bool", "many", "--n=many: give True or False"),
-    ("integer", "9", "flag --n=9: 9 is not in the range [0, 5]"),
+    ("integer", "9", "flag --n=9: 9 is not an integer in the range [0, 5]"),
   ],
 )
 def test_a_flag_of_another_type(flag, value, line):

@@ -117,7 +117,7 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
 def _read(folder: Path, name: str) -> Run:
   run_dir = RunDir(folder, writes=False)
   try:
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json", "restore it")
     if not isinstance(config.get("experiment"), str):
       raise UserError(
         f"{folder / 'config.json'} names no experiment; is that the folder of a run?"

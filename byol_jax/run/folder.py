@@ -51,6 +51,11 @@ ADDED = {
 }
 
 
+CONFIG = "config.json"
+# A folder without its config holds no run, and a run cannot go on.
+_RESTORE = "restore it, or choose another folder"
+
+
 class RunDir:
   """Writes a run's folder; on all hosts but the first it writes nothing.
 
@@ -102,8 +107,8 @@ class RunDir:
 
   def read_config(self) -> dict[str, Any] | None:
     """The config of the run that is there, None if there is none."""
-    path = self.path / "config.json"
-    return read_json(path) if path.exists() else None
+    path = self.path / CONFIG
+    return read_json(path, _RESTORE) if path.exists() else None
 
   def check_images(self, listing: Sequence[str]) -> None:
     """Looks whether a run that is there began with the same images.
@@ -169,12 +174,13 @@ class RunDir:
       ) from error
 
   def _claim(self, config: dict[str, Any], listing: Sequence[str]) -> bool:
-    saved = self.path / "config.json"
-    new = not saved.exists()
-    if not new and (differing := differences(read_json(saved), config)):
+    saved = self.path / CONFIG
+    before = self.read_config()
+    new = before is None
+    if before is not None and (differing := differences(before, config)):
       raise UserError(
         f"{self.path} holds the run of another config (it differs in"
-        f" {', '.join(differing)}); choose another --workdir, or delete that one"
+        f" {', '.join(differing)}); choose another --workdir"
       )
     # A start that was cut short, or that only drew the views, leaves figures/.
     ours = {self.figures.name, f"{saved.name}.tmp"}

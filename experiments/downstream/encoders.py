@@ -83,4 +83,6 @@ def _is_encoder(path: str) -> bool:
   if os.path.isfile(path):
     return path.endswith(saved.SUFFIX)
   config = Path(path) / "config.json"
-  return config.exists() and read_json(config).get("experiment") == "pretrain"
+  return (
+    config.exists() and read_json(config, "restore it").get("experiment") == "pretrain"
+  )

@@ -104,5 +104,8 @@ def _pretrained(path: str) -> dict[str, Any] | None:
     return None
   for place in (folder, *folder.parents[:2]):
     if (place / "config.json").exists():
-      return {"run": str(place), "config": read_json(place / "config.json")}
+      return {
+        "run": str(place),
+        "config": read_json(place / "config.json", "restore it"),
+      }
   return None

@@ -80,8 +80,10 @@ def _wrong(ended: Ended, says: str) -> str:
   return wrong
 
 
-def _failed(ended: Ended) -> str:
-  return (ended.code and f"status {ended.code}: {' | '.join(ended.lines[-3:])}") or ""
+def _failed(ended: Ended, leads_to: str) -> str:
+  if ended.code and leads_to:
+    return _wrong(ended, leads_to)
+  return f"status {ended.code}: {ended.lines[-1]}" if ended.code else ""
 
 
 def _everything(folder: Path) -> dict[str, bytes | None]:

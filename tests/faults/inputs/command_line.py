@@ -178,7 +178,6 @@ def _of_embed(place: Place) -> Iterator[Bad]:
     "--batch_size=0": "batch_size is 0: give 1 or more",
     "--batch_size=-1": "give 1 or more",
     "--batch_size=1.5": "give a whole number",
-    "--batch_size=18446744073709551616": "give",
     "--which=best best": "choose",
     "--which=99": "choose",
     "--split=trian": "has nothing for the split 'trian'",

@@ -117,6 +117,7 @@ def _of_setting(
       command(f"--config.{name}={value}"),
       f"{of_name}.*: give |{of_name}.*(cannot|would|are fewer)",
       None if number else lambda line: command(f"--config.{name}={_named(line)}"),
+      leads_to=f"^byol_jax: (?!{of_name} )",  # to what goes with it
     )
 
 
