@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -41,10 +42,9 @@ class Ended(NamedTuple):
   seconds: float
 
 
-def run(*arguments: object, timeout: float = 300, **env: str) -> Ended:
-  """Runs `python ARGUMENTS` on one simulated device."""
-  began = time.monotonic()
-  done = subprocess.run(
+def start(*arguments: object, **env: str) -> subprocess.Popen[str]:
+  """Starts `python ARGUMENTS`, on one simulated device unless XLA_FLAGS say another."""
+  return subprocess.Popen(
     [sys.executable, *map(str, arguments)],
     cwd=ROOT,
     env=os.environ | {"XLA_FLAGS": xla_flags(1)} | env,
@@ -52,11 +52,26 @@ def run(*arguments: object, timeout: float = 300, **env: str) -> Ended:
     stderr=subprocess.PIPE,
     text=True,
     errors="surrogateescape",
-    timeout=timeout,
-    check=False,
   )
-  lines = done.stderr.splitlines()
-  return Ended(done.returncode, lines, time.monotonic() - began)
+
+
+def run(*arguments: object, timeout: float = 300, **env: str) -> Ended:
+  """`start`, to the end."""
+  began = time.monotonic()
+  process = start(*arguments, **env)
+  lines = process.communicate(timeout=timeout)[1].splitlines()
+  return Ended(process.returncode, lines, time.monotonic() - began)
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> list[str]:
+  """What a command prints, until a line has that pattern or it ends."""
+  assert process.stderr
+  lines = []
+  for line in process.stderr:
+    lines.append(line.rstrip("\n"))
+    if re.search(pattern, line):
+      break
+  return lines
 
 
 def not_one_line(ended: Ended) -> str:
