@@ -3,11 +3,9 @@
 import contextlib
 import random
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from byol_jax.witness import ANSWER, OTHER_HOST
 from tests.faults import jobs, trial
@@ -30,31 +28,14 @@ def trials(count: int, seed: int, folder: Path) -> Iterator[Trial]:
     yield Trial(str(fault.__doc__), wrong, {"seconds of a trial": seconds})
 
 
-def _start(*commands: Sequence[str], hosts: int = 2) -> list[Any]:
-  """Starts a host for each command."""
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    address = f"localhost:{free.getsockname()[1]}"
-  return [
-    trial.start(
-      *command,
-      "--distributed",
-      JAX_COORDINATOR_ADDRESS=address,
-      JAX_NUM_PROCESSES=str(hosts),
-      JAX_PROCESS_ID=str(host),
-    )
-    for host, command in enumerate(commands)
-  ]
-
-
-def _at_work(place: Path) -> list[Any]:
+def _at_work(place: Path) -> list[trial.Process]:
   """Two hosts that have begun to train."""
-  hosts = _start(_ENDLESS.command(place), _ENDLESS.command(place))
+  hosts = trial.start_hosts(_ENDLESS.command(place), _ENDLESS.command(place))
   trial.read_until(hosts[0], _TRAINING)
   return hosts
 
 
-def _ends(host: Any, line: str, code: int | None = None) -> str:
+def _ends(host: trial.Process, line: str, code: int | None = None) -> str:
   """Waits until a host ends; what is wrong with how it does."""
   began = time.monotonic()
   try:
@@ -104,12 +85,12 @@ def killed_and_started_again(place: Path, rng: random.Random) -> str:
     folder = place / name
     folder.mkdir()
     if name == "killed":
-      hosts = _start(short.command(folder), short.command(folder))
+      hosts = trial.start_hosts(short.command(folder), short.command(folder))
       trial.read_until(hosts[0], _TRAINING)
       for host in hosts:
         host.kill()
         host.communicate()
-    hosts = _start(short.command(folder), short.command(folder))
+    hosts = trial.start_hosts(short.command(folder), short.command(folder))
     for host in hosts:
       host.communicate(timeout=300)
     with contextlib.suppress(OSError):
@@ -120,7 +101,7 @@ def killed_and_started_again(place: Path, rng: random.Random) -> str:
 def _refused(place: Path, line: str, *flags: str) -> str:
   """What is wrong where the second host has more flags, or the folder is in the way."""
   command = _ENDLESS.command(place)
-  hosts = _start(command, [*command, *flags])
+  hosts = trial.start_hosts(command, [*command, *flags])
   wrong = [_ends(host, line, 1) for host in hosts]
   return next(filter(None, wrong), "")
 
@@ -154,7 +135,7 @@ def folder_in_the_way(place: Path, rng: random.Random) -> str:
 
 def one_missing(place: Path, rng: random.Random) -> str:
   """the second host does not come"""
-  (host,) = _start(_ENDLESS.command(place))
+  (host,) = trial.start_hosts(_ENDLESS.command(place), hosts=2)
   began = time.monotonic()
   lines = trial.read_until(host, "still waiting for 2 hosts at localhost")
   waited = time.monotonic() - began

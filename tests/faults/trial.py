@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.devices import xla_flags
+
+Process = subprocess.Popen[str]
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +45,29 @@ class Ended(NamedTuple):
   seconds: float
 
 
-def start(*arguments: object, **env: str) -> subprocess.Popen[str]:
+def start_hosts(*commands: Sequence[str], hosts: int | None = None) -> list[Process]:
+  """`start` for each of several hosts on this machine.
+
+  Args:
+    commands: of each.
+    hosts: how many they are to be; as many as commands, if it is left out.
+  """
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    address = f"localhost:{free.getsockname()[1]}"
+  return [
+    start(
+      *command,
+      "--distributed",
+      JAX_COORDINATOR_ADDRESS=address,
+      JAX_NUM_PROCESSES=str(hosts or len(commands)),
+      JAX_PROCESS_ID=str(host),
+    )
+    for host, command in enumerate(commands)
+  ]
+
+
+def start(*arguments: object, **env: str) -> Process:
   """Starts `python ARGUMENTS`, on one simulated device unless XLA_FLAGS say another."""
   return subprocess.Popen(
     [sys.executable, *map(str, arguments)],
@@ -63,7 +88,7 @@ def run(*arguments: object, timeout: float = 300, **env: str) -> Ended:
   return Ended(process.returncode, lines, time.monotonic() - began)
 
 
-def read_until(process: subprocess.Popen[str], pattern: str) -> list[str]:
+def read_until(process: Process, pattern: str) -> list[str]:
   """What a command prints, until a line has that pattern or it ends."""
   assert process.stderr
   lines = []
