@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -73,10 +74,17 @@ def _set_up_compilation_cache() -> None:
   """Keeps compiled programs between runs, small ones too: they are hundreds."""
   import jax
 
-  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    jax.config.update("jax_compilation_cache_dir", str(cache.folder()))
+  programs = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache.folder())
+  jax.config.update("jax_compilation_cache_dir", programs)
   if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  show = warnings.showwarning
+
+  def heal(message: Warning | str, *where: Any) -> None:
+    if not cache.heal(str(message), Path(programs)):
+      show(message, *where)
+
+  warnings.showwarning = heal  # type: ignore[assignment]
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -134,11 +142,19 @@ def run(
     line, status = _last_word(error, folder)
     # At once, or what others print could get between.
     sys.stderr.write(f"{witness.ANSWER}{line}\n")
-    if "jax" in sys.modules:
-      from byol_jax import cluster
+    _end(status)
 
-      cluster.leave(status)
-    sys.exit(status)
+
+def _end(status: int) -> None:
+  """Ends this process before JAX, Orbax or TensorStore bury its line under theirs."""
+  if "jax" in sys.modules:
+    from byol_jax import cluster
+
+    cluster.leave()
+  with contextlib.suppress(OSError):
+    sys.stdout.flush()
+    sys.stderr.flush()
+  os._exit(status)
 
 
 def _set_up_streams() -> None:
@@ -197,7 +213,7 @@ def _unforeseen(error: Exception, folder: Path | None) -> str:
       " install JAX for it, or unset JAX_PLATFORMS"
     )
   line = textwrap.shorten(f"{type(error).__name__}: {text}", 300)
-  name = time.strftime("error-%Y%m%d-%H%M%S.txt")
+  name = time.strftime(f"error-%Y%m%d-%H%M%S-{os.getpid()}.txt")
   for place in filter(None, (folder, Path(tempfile.gettempdir()))):
     with contextlib.suppress(OSError):
       path = place / name

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from byol_jax import witness
+from byol_jax import cluster, witness
 
 ROOT = Path(__file__).parents[1]
 # A host that works together with another until it is told to do something else.
@@ -97,3 +97,17 @@ def test_hosts_that_fail_together_all_say_why():
   hosts = start("both", "both")
   assert [answers(host) for host in hosts] == [["byol_jax: it is everyone's"]] * 2
   assert [host.returncode for host in hosts] == [1, 1]
+
+
+def test_hosts_that_do_not_come_are_waited_for_aloud(monkeypatch, caplog):
+  monkeypatch.setattr(cluster, "_PATIENCE", 0.02)
+  with caplog.at_level("INFO"), cluster.waiting("2 hosts at there:1"):
+    time.sleep(0.1)
+  said = [record.getMessage() for record in caplog.records]
+  assert said[:2] == [
+    "waiting for 2 hosts at there:1",
+    "still waiting for 2 hosts at there:1: start the same command on each",
+  ]
+  assert len(said) > 2
+  time.sleep(0.05)
+  assert len(caplog.records) == len(said)  # they have come
