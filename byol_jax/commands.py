@@ -212,6 +212,8 @@ def _unforeseen(error: Exception, folder: Path | None) -> str:
       f"JAX finds no device of JAX_PLATFORMS={chosen} ({text or 'there is none'});"
       " install JAX for it, or unset JAX_PLATFORMS"
     )
+  if "for environment" in text:  # as JAX says of its variables
+    return f"{text}: correct it, or unset it"
   line = textwrap.shorten(f"{type(error).__name__}: {text}", 300)
   name = time.strftime(f"error-%Y%m%d-%H%M%S-{os.getpid()}.txt")
   for place in filter(None, (folder, Path(tempfile.gettempdir()))):

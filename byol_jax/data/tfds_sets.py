@@ -4,9 +4,7 @@ They are read at random by index from their array_record files, and OpenCV decod
 the images. What this project needs of TFDS's insides is in this file alone.
 """
 
-import concurrent.futures
 import contextlib
-import dataclasses
 import difflib
 import functools
 import hashlib
@@ -14,12 +12,12 @@ import json
 import os
 import pathlib
 import re
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 from google.protobuf import json_format
 
 # `tfds.builder` would import the code of a set that is registered, and with it
@@ -28,8 +26,9 @@ from tensorflow_datasets.core.read_only_builder import builder_from_files
 from tensorflow_datasets.core.utils import file_utils
 
 from byol_jax import disk
-from byol_jax.data import images, splits
-from byol_jax.data.sources import NO_LABEL, ArraySource, Source
+from byol_jax.data import records, splits
+from byol_jax.data.records import Place, RecordSource, decode_all
+from byol_jax.data.sources import Source
 from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
@@ -37,76 +36,6 @@ _INFO = "dataset_info.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
-_BLOCK = 512  # records read and decoded together on the way to memory
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordSource:
-  """Encoded images in record files, decoded as they are read; picklable."""
-
-  records: Any  # tfds data source: [i] and __getitems__ give dicts of features
-  image_key: str
-  label_key: str | None
-  num_classes: int | None
-  channels: int
-  path_key: str | None = None
-
-  def __len__(self) -> int:
-    return len(self.records)
-
-  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    with _reading():
-      example = self.records[index]
-    return self._decode(example)
-
-  def name(self, index: int) -> str:
-    """The path of the file that the image was made of, or its number in the split."""
-    if self.path_key is None:
-      return str(index)
-    with _reading():
-      return os.fsdecode(self.records[index][self.path_key])
-
-  @functools.cached_property
-  def labels(self) -> np.ndarray:
-    """Of all images, int32[N], -1 where there is none; reads all, and decodes none."""
-    found = np.full(len(self), NO_LABEL, np.int32)
-
-    def read_block(indices: range) -> None:
-      with _reading():
-        examples = self.records.__getitems__(indices)
-      found[indices] = [example[self.label_key] for example in examples]
-
-    if self.label_key:
-      _in_threads(read_block, len(self))
-    return found
-
-  def read(self, indices: range) -> Iterator[tuple[np.ndarray, int]]:
-    """Several images, read together."""
-    with _reading():
-      examples = self.records.__getitems__(indices)
-    return map(self._decode, examples)
-
-  def _decode(self, example: dict[str, Any]) -> tuple[np.ndarray, int]:
-    encoded = example[self.image_key]
-    if encoded is None:  # What TFDS makes of a file that has become too short.
-      raise _damaged("an image is missing")
-    label = int(example[self.label_key]) if self.label_key else NO_LABEL
-    return images.decode(encoded, self.channels), label
-
-
-@contextlib.contextmanager
-def _reading() -> Iterator[None]:
-  """Turns what readers say of files that are damaged or gone into one line."""
-  try:
-    yield
-  except (OSError, RuntimeError, ValueError) as error:
-    raise _damaged(textwrap.shorten(str(error), 200)) from error
-
-
-def _damaged(cause: str) -> UserError:
-  return UserError(
-    f"the data set's files are damaged or incomplete ({cause}): prepare it again"
-  )
 
 
 class RecordDataset:
@@ -123,9 +52,16 @@ class RecordDataset:
     self._features = builder.info.features
     image_key = self._find("image", place=0, kind=tfds.features.Image)
     if image_key is None or self._features[image_key].np_dtype != np.uint8:
-      raise UserError(f"{name} has no 8-bit image feature: choose another set")
+      raise UserError(
+        f"{name} has no 8-bit image feature called image, or declared as its input: it"
+        f" has {self._kinds()}; choose another set, or write it so"
+      )
     self._image_key = image_key
     self._label_key = self._find("label", place=1, kind=tfds.features.ClassLabel)
+    if self._label_key is None and "label" in self._features:
+      logging.warning(
+        "%s has %s: a label that is no ClassLabel is passed over", name, self._kinds()
+      )
     self._path_key = self._find("path", place=None, kind=tfds.features.Text)
     self._classes_key = None if self._label_key else self._several_classes()
 
@@ -174,21 +110,22 @@ class RecordDataset:
       num_classes=self._features[label_key].num_classes if label_key else None,
       channels=shape[-1] or 3,
       path_key=self._path_key,
+      place=self._place(spec),
     )
     if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
       return source
-    return _decode_all(source, shape)
+    return decode_all(source, shape)
 
   def truth(self, spec: str) -> np.ndarray | None:
     """Of which classes each image of a split is; see `sources.SeveralClasses`."""
     if (key := self._classes_key) is None:
       return None
-    records = self._records(spec)
-    found = np.zeros((len(records), self._features[key].feature.num_classes), bool)
-    for start in range(0, len(records), _BLOCK):
-      rows = range(start, min(start + _BLOCK, len(records)))
-      with _reading():
-        examples = records.__getitems__(rows)
+    examples_of = self._records(spec)
+    found = np.zeros((len(examples_of), self._features[key].feature.num_classes), bool)
+    for start in range(0, len(examples_of), records.BLOCK):
+      rows = range(start, min(start + records.BLOCK, len(examples_of)))
+      with self._place(spec).reading():
+        examples = examples_of.__getitems__(rows)
       for row, example in zip(rows, examples, strict=True):
         found[row, example[key]] = True
     return found
@@ -197,8 +134,17 @@ class RecordDataset:
     """The examples of a split, with images as they lie in the files."""
     self.check(spec)
     decoders = {self._image_key: tfds.decode.SkipDecoding()}
-    with _reading():
+    with self._place(spec).reading():
       return self._builder.as_data_source(spec, decoders=decoders)
+
+  def _place(self, spec: str) -> Place:
+    parts = splits.resolve(self.name, spec, self._shards)
+    bounds = [(s, *part.indices(self.sizes[s])[:2]) for s, part in parts]
+    return Place(f"data set {self.name} in {self._builder.data_dir}", tuple(bounds))
+
+  def _kinds(self) -> str:
+    """All features with their kinds."""
+    return ", ".join(f"{key}: {type(f).__name__}" for key, f in self._features.items())
 
   def _several_classes(self) -> str | None:
     """Name of the feature that has the classes of an image, where it may be several."""
@@ -269,10 +215,10 @@ def find_builder(
   except (tfds.core.DatasetNotFoundError, FileNotFoundError):
     registered = tfds.list_builders(with_community_datasets=False)
   except (json.JSONDecodeError, json_format.ParseError, OSError, TypeError) as error:
-    raise _damaged_set(name, data_dir, error) from error
+    raise _damaged(name, data_dir, error) from error
   except ValueError as error:
     if _NAME.fullmatch(name):
-      raise _damaged_set(name, data_dir, error) from error
+      raise _damaged(name, data_dir, error) from error
     raise UserError(
       f"{name!r} is no data set's name: write name[/config][:version]"
     ) from error
@@ -310,8 +256,8 @@ def _where(data_dir: str | None) -> str:
   return data_dir or "the default data_dir"
 
 
-def _damaged_set(name: str, data_dir: str | None, error: Exception) -> UserError:
-  return _damaged(f"{name} in {_where(data_dir)}: {textwrap.shorten(str(error), 200)}")
+def _damaged(name: str, data_dir: str | None, error: Exception) -> UserError:
+  return Place(f"data set {name} in {_where(data_dir)}", ()).damaged(error)
 
 
 @contextlib.contextmanager
@@ -350,7 +296,8 @@ def _check_files(builder: tfds.core.DatasetBuilder) -> None:
         )
     for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
       if os.path.exists(path) and length > os.path.getsize(path):
-        raise _damaged(
+        place = Place(f"data set in {folder}", ())
+        raise place.damaged(
           f"{length} examples in the {os.path.getsize(path)} bytes of {path}"
         )
 
@@ -387,25 +334,3 @@ def prepare_command(name: str, data_dir: str | None) -> str:
   """The command line that prepares or converts a data set."""
   where = f" --data_dir={data_dir}" if data_dir else ""
   return f"python -m byol_jax.data.prepare --name={name}{where}"
-
-
-def _decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
-  """Decodes every image, in threads: OpenCV releases the interpreter's lock."""
-  pixels = np.empty((len(source), *shape), np.uint8)
-  labels = np.empty(len(source), np.int32)
-
-  def decode_block(indices: range) -> None:
-    for i, (image, label) in zip(indices, source.read(indices), strict=True):
-      if image.shape != shape:  # numpy would spread a row or a pixel over all
-        raise _damaged(f"image {i} is {image.shape}, and all are to be {shape}")
-      pixels[i], labels[i] = image, label
-
-  _in_threads(decode_block, len(source))
-  return ArraySource(pixels, labels, source.num_classes)
-
-
-def _in_threads(read: Callable[[range], None], count: int) -> None:
-  """Calls it for blocks of 0..count - 1."""
-  blocks = [range(i, min(i + _BLOCK, count)) for i in range(0, count, _BLOCK)]
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    list(threads.map(read, blocks))

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 
 from byol_jax.data import images
-from byol_jax.errors import UserError
+from byol_jax.data.sources import Unreadable
 from tests.prepared import encode
 
 # Photographs as others have compressed them, where they lie beside the clone.
@@ -92,7 +92,7 @@ def test_a_palette_becomes_its_colours(colours):
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
 def test_without_alpha_there_are_not_four_channels(mode):
-  with pytest.raises(UserError, match=r"has \d channels of uint8, .* says 4 of uint8"):
+  with pytest.raises(Unreadable, match=r"has \d channels of uint8, .* says 4 of uint8"):
     images.decode(_encode_as(mode, _noise(9, 14, 3), "PNG"), 4)
 
 
@@ -100,7 +100,7 @@ def test_without_alpha_there_are_not_four_channels(mode):
 @pytest.mark.parametrize("shape", [(9, 14), (9, 14, 3), (9, 14, 4)])
 def test_16_bits_are_refused_and_not_cut_to_8(shape, channels):
   encoded = cv2.imencode(".png", _noise(*shape, dtype=np.uint16))[1].tobytes()
-  with pytest.raises(UserError, match=f"of uint16, .* says {channels} of uint8"):
+  with pytest.raises(Unreadable, match=f"of uint16, .* says {channels} of uint8"):
     images.decode(encoded, channels)
 
 
@@ -114,7 +114,7 @@ def test_exif_orientation_is_ignored():
 
 @pytest.mark.parametrize("encoded", [b"", b"no image at all"])
 def test_bytes_that_are_no_image(encoded):
-  with pytest.raises(UserError, match=rf"of {len(encoded)} bytes cannot be decoded"):
+  with pytest.raises(Unreadable, match=rf"its {len(encoded)} bytes cannot be decoded"):
     images.decode(encoded, 3)
 
 
@@ -122,7 +122,7 @@ def test_bytes_that_are_no_image(encoded):
 @pytest.mark.parametrize("missing", [1, 500])
 def test_a_truncated_file_is_no_image(kind, missing):
   encoded = encode(skimage.data.coffee(), kind)
-  with pytest.raises(UserError, match="cannot be decoded"):
+  with pytest.raises(Unreadable, match="cannot be decoded"):
     images.decode(encoded[:-missing], 3)
 
 
@@ -232,7 +232,7 @@ def _claiming(encoded, height, width):
 def test_an_image_that_claims_to_be_huge_is_not_decoded(kind):
   encoded = _encode_as("RGB", _noise(9, 8, 3), kind)
   assert images.decode(_claiming(encoded, 9, 8), 3).shape == (9, 8, 3)
-  with pytest.raises(UserError, match=r"bytes claims \d+ pixels, more than 178956970"):
+  with pytest.raises(Unreadable, match=r"bytes claim \d+ pixels, more than 178956970"):
     images.decode(_claiming(encoded, 32767, 32767), 3)
 
 

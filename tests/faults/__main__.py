@@ -24,6 +24,7 @@ COUNTS = {
   "disks": 40,
   "soak": 20_000,
   "inputs": 999,
+  "interrupts": 60,
 }
 
 

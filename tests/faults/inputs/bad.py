@@ -24,6 +24,7 @@ class Bad(NamedTuple):
       None where the line names nothing to try.
     leads_to: words of the line that comes then; none where the command succeeds.
     start: what starts the command, where it needs surroundings of its own.
+    then_start: the same of the command that follows.
     writes: whether the command is refused so late that its run has begun.
   """
 
@@ -33,6 +34,7 @@ class Bad(NamedTuple):
   way_out: Callable[[str], Command] | None = None
   leads_to: str = ""
   start: Callable[[Command], Ended] | None = None
+  then_start: Callable[[Command], Ended] | None = None
   writes: bool = False
 
 
@@ -59,9 +61,8 @@ def tried(bad: Bad, forked: Forked, folder: Path) -> Trial:
       wrong = wrong or f"it changed {', '.join(changed)}"
     if bad.way_out and not wrong:
       *_, line = ended.lines
-      module, *arguments = bad.way_out(line)
-      then = forked.start(str(module), *arguments).wait(300)
-      wrong = _wrong(then, bad.leads_to) if bad.leads_to else _failed(then)
+      then = (bad.then_start or _starter(forked))(bad.way_out(line))
+      wrong = _failed(then, bad.leads_to)
       wrong = wrong and f"after {line!r}: {wrong}"
   except TimeoutError as error:
     return Trial(bad.name, str(error))

@@ -75,7 +75,7 @@ def _names(place: Place) -> Iterator[Bad]:
       place.views(*_of_set(place.sets, name)),
       "cifar10:3.0.2|no data set's name",
     )
-  for name in ("cifra10", "photo", "Cifar10", "fodler", "", "a b", "../cifar10"):
+  for name in ("cifra10", "photo", "fodler", "", "a b", "../cifar10"):
     yield Bad(
       f"data.name={name!r}",
       place.views(*_of_set(place.sets, name)),
@@ -140,7 +140,7 @@ def _shard(change: Callable[[Path], object]) -> Callable[[Path], None]:
   return lambda folder: [*map(change, sorted(folder.glob("*train*")))] and None
 
 
-_PREPARE = "prepare it again|prepare --name"
+_PREPARE = "move it away, and fetch or prepare it again"
 _DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
   "info that is no JSON": (_text("dataset_info.json", "{"), _PREPARE),
   "info that is a list": (_text("dataset_info.json", "[]"), _PREPARE),
@@ -173,7 +173,7 @@ def _features(place: Place) -> Iterator[Bad]:
     "a label that is a number": (
       {"image": image, "label": tfds.features.Scalar(np.int64)},
       {"image": None, "label": 1},
-      "ClassLabel",
+      "no labels",
     ),
     "labels of -1": (
       {"image": image, "label": label(num_classes=3)},
@@ -185,11 +185,15 @@ def _features(place: Place) -> Iterator[Bad]:
       {"image": None, "label": 1},
       "one class",
     ),
-    "an image that is none": ({"image": image}, {"image": b"no image"}, "image 0 of"),
+    "an image that is none": (
+      {"image": image, "label": label(num_classes=3)},
+      {"image": b"no image", "label": 1},
+      "image 0 of 'train' of .*leave it out, as train.:0.[+]train.1:.",
+    ),
     "an image of another size": (
-      {"image": image},
-      {"image": prepared.encode(pixels[0, :4])},
-      "image 0 of",
+      {"image": image, "label": label(num_classes=3)},
+      {"image": prepared.encode(pixels[0, :4]), "label": 1},
+      "image 0 of 'train' of .*leave it out, as train.:0.[+]train.1:.",
     ),
   }.items():
     sets = place.new()
