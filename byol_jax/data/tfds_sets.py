@@ -32,7 +32,7 @@ from byol_jax.data.sources import Source
 from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
-_INFO = "dataset_info.json"
+_INFO, _FEATURES = "dataset_info.json", "features.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
@@ -223,9 +223,12 @@ def find_builder(
       f"{name!r} is no data set's name: write name[/config][:version]"
     ) from error
   base_name = name.split("/")[0].split(":")[0]
+  there = prepared(name, data_dir)
+  if not there and _folders(name, data_dir):
+    raise _damaged(name, data_dir, FileNotFoundError(f"no {_FEATURES}"))
   if base_name in registered:
     return None
-  if there := prepared(name, data_dir):
+  if there:
     raise UserError(
       f"there is no {name} in {_where(data_dir)}: name what is there,"
       f" {', '.join(there)}"
@@ -236,19 +239,25 @@ def find_builder(
 
 
 def prepared(name: str, data_dir: str | None) -> list[str]:
-  """Names of the configs and versions of a set that are prepared.
+  """Names of the configs and versions of a set that are prepared, as far as is seen.
 
   Args:
     name: of the set; a config and a version in it are passed over.
     data_dir: folder of the prepared sets; None for TFDS's own default.
   """
+  folders = _folders(name, data_dir)
+  return [known for known, path in folders.items() if (path / _FEATURES).exists()]
+
+
+def _folders(name: str, data_dir: str | None) -> dict[str, pathlib.Path]:
+  """Name -> folder of each config and version of a set."""
   base_name = re.split("[/:]", name)[0]
-  found = []
+  found = {}
   for root in file_utils.list_data_dirs(given_data_dir=data_dir):
     folder = pathlib.Path(root, base_name)
     for info in sorted([*folder.glob(f"*/{_INFO}"), *folder.glob(f"*/*/{_INFO}")]):
       *config, version = info.parent.relative_to(folder).parts
-      found.append(f"{'/'.join([base_name, *config])}:{version}")
+      found[f"{'/'.join([base_name, *config])}:{version}"] = info.parent
   return found
 
 

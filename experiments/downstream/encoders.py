@@ -94,6 +94,7 @@ def _is_encoder(path: str) -> bool:
   if os.path.isfile(path):
     return path.endswith(saved.SUFFIX)
   config = Path(path) / "config.json"
-  return (
-    config.exists() and read_json(config, "restore it").get("experiment") == "pretrain"
-  )
+  try:
+    return config.exists() and read_json(config).get("experiment") == "pretrain"
+  except UserError:
+    return True  # its own evaluation will say so, and no other's

@@ -356,6 +356,14 @@ def test_a_damaged_description_is_one_line(tmp_path, file):
     _open(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+def test_an_absent_description_is_damage(tmp_path, file):
+  prepared.write_cifar10(tmp_path)
+  (tmp_path / prepared.CIFAR10_VERSION / file).unlink()
+  with pytest.raises(UserError, match=r"is damaged or incomplete .*move it away"):
+    _open(tmp_path)
+
+
 @pytest.mark.parametrize("file_format", ["riegeli", "parquet"])
 def test_formats_that_cannot_be_read_are_not_said_to_be_convertible(
   tmp_path, file_format

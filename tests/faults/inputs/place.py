@@ -1,5 +1,6 @@
 """Runs, encoders and images for bad inputs to be tried on."""
 
+import functools
 import itertools
 import shutil
 from collections.abc import Sequence
@@ -37,32 +38,45 @@ _SHORT: dict[str, Sequence[str]] = {
 
 
 class Place:
-  """A folder with a finished run, a folder of photos and a prepared set.
-
-  Attributes:
-    folder: all of it.
-    run: a finished pretraining run.
-    features: what `embed` made of it.
-    photos: images in two classes, both splits.
-    sets: where cifar10 is prepared.
-  """
+  """A folder with a run, images and more; each is made when it is first used."""
 
   def __init__(self, folder: Path, forked: Forked):
     self.folder = folder
-    self.run = folder / "run"
-    self.photos = folder / "photos"
-    self.sets = folder / "sets"
-    self.features = folder / "features.npz"
+    self._forked = forked
     self._numbers = itertools.count()
-    _write_photos(self.photos)
-    prepared.write_cifar10(self.sets)
-    self._do(forked, self.pretrain(workdir=self.run))
-    of_run = (f"--encoder={self.run}", f"--images={self.photos}")
-    self._do(forked, ("byol_jax.embed", *of_run, f"--out={self.features}"))
 
-  def _do(self, forked: Forked, command: Command) -> None:
+  @functools.cached_property
+  def run(self) -> Path:
+    """A finished pretraining run."""
+    path = self.folder / "run"
+    self._do(self.pretrain(workdir=path))
+    return path
+
+  @functools.cached_property
+  def features(self) -> Path:
+    """What `embed` has made of its encoder and `photos`."""
+    path = self.folder / "features.npz"
+    given = (f"--encoder={self.run}", f"--images={self.photos}")
+    self._do(("byol_jax.embed", *given, f"--out={path}"))
+    return path
+
+  @functools.cached_property
+  def photos(self) -> Path:
+    """Images in two classes, in both splits."""
+    path = self.folder / "photos"
+    _write_photos(path)
+    return path
+
+  @functools.cached_property
+  def sets(self) -> Path:
+    """Where cifar10 is prepared."""
+    path = self.folder / "sets"
+    prepared.write_cifar10(path)
+    return path
+
+  def _do(self, command: Command) -> None:
     module, *arguments = command
-    ended = forked.start(str(module), *arguments).wait(300)
+    ended = self._forked.start(str(module), *arguments).wait(300)
     assert ended.code == 0, ended.lines
 
   def new(self, suffix: str = "") -> Path:
