@@ -140,6 +140,7 @@ def run(
   except (Exception, KeyboardInterrupt) as error:
     interrupts.importing()  # a second Ctrl-C waits for nothing any more
     line, status = _last_word(error, folder)
+    line = line.replace("\n", "\\n").replace("\r", "\\r")  # of the names of files
     # At once, or what others print could get between.
     sys.stderr.write(f"{witness.ANSWER}{line}\n")
     _end(status)

@@ -107,7 +107,7 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
   """
   folders = [absolute(path) for path in paths]
   for number_, folder in enumerate(folders):
-    if folder.resolve() in [other.resolve() for other in folders[:number_]]:
+    if os.path.realpath(folder) in map(os.path.realpath, folders[:number_]):
       raise UserError(f"{folder} is given twice: name each run once")
   ends = [folder.name for folder in folders]
   names = ends if len(set(ends)) == len(ends) else [os.fspath(path) for path in paths]

@@ -20,12 +20,13 @@ from tests.faults.trial import ROOT, Ended
 
 # No device is chosen by importing these.
 _IMPORTED = [
-  "byol_jax.main",
-  "byol_jax.export",
   "byol_jax.embed.job",
+  "byol_jax.formats.deepmind",
+  "byol_jax.formats.torch_folder",
   "byol_jax.report.page",
   "byol_jax.report.results",
-  "byol_jax.data.prepare",
+  "byol_jax.data.prepare_folder",
+  "ml_collections.config_flags",
   "experiments.pretrain",
   "experiments.knn",
   "experiments.linear_eval",

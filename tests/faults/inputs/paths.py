@@ -1,6 +1,7 @@
 """Paths: where nothing is, of another kind, read-only, with any letters."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -24,8 +25,10 @@ def rows(place: Place) -> Iterator[Bad]:
   ):
     for use, command in uses.items():
       for kind, path in paths.items():
-        yield Bad(f"{use}: {kind}", command(path), _OF_A_PATH)
+        says = f"{re.escape(path)}|{_OF_A_PATH}" if path else _OF_A_PATH
+        yield Bad(f"{use}: {kind}", command(path), says)
   yield from _read_only(place)
+  yield from _full(place)
   yield from _with_any_letters(place)
 
 
@@ -111,6 +114,30 @@ def _read_only(place: Place) -> Iterator[Bad]:
       yield Bad(f"{use}: read-only", command(f"{closed}/x"), says)
   finally:
     subprocess.run(["umount", closed], check=True)
+
+
+def _full(place: Place) -> Iterator[Bad]:
+  """A disk without space: once there is some, the same command goes on."""
+  if os.geteuid() != 0:
+    return
+  disk = place.folder.parent / f"{place.folder.name}-full"
+  disk.mkdir()
+  for use, command in _writers(place).items():
+    # Of pages of 4 kB: the folder itself, and what a command tries to begin with.
+    size = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", disk]
+    subprocess.run(size, check=True)
+    try:
+      wanted = command(f"{disk}/x")
+
+      def freed(line: str, wanted: Command = wanted) -> Command:
+        assert "space" in line
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        return wanted
+
+      yield Bad(f"{use}: full", wanted, "[Nn]o space left", freed, writes=True)
+    finally:
+      subprocess.run(["umount", disk], check=True)
+  disk.rmdir()
 
 
 def _with_any_letters(place: Place) -> Iterator[Bad]:
