@@ -18,10 +18,15 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from byol_jax import cache, witness
+from byol_jax import cache, progress, witness
 from byol_jax.errors import Stopped, UserError
 
 _FILES = 2**16
+
+
+def define_flags() -> None:
+  """Those of every command."""
+  flags.DEFINE_bool("quiet", False, "Say results and warnings only.")
 
 
 def set_up() -> None:
@@ -29,7 +34,7 @@ def set_up() -> None:
 
   Comes before JAX's first device is asked for, on the main thread.
   """
-  _set_up_logging()
+  set_up_logging()
   _set_up_files()
   from byol_jax.run import host  # a second that mistakes in flags need not wait for
 
@@ -38,11 +43,16 @@ def set_up() -> None:
   _set_up_compilation_cache()
 
 
-def _set_up_logging() -> None:
-  logging.set_verbosity(logging.INFO)
+def set_up_logging() -> None:
+  """What is said on stderr, and in what form."""
+  quiet = flags.FLAGS.quiet
+  logging.set_verbosity(logging.WARNING if quiet else logging.INFO)
+  if quiet:
+    progress.hide()
   line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
   handler = logging.get_absl_handler()
   handler.setFormatter(line)
+  handler.python_handler.setStream(progress.AboveBar())
   handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
   python_logging.getLogger("jax").setLevel(python_logging.ERROR)
 

@@ -150,6 +150,7 @@ def _to_numpy(tensor: Any) -> np.ndarray:
 
 
 def _define_flags() -> None:
+  commands.define_flags()
   flags.DEFINE_string("encoder", None, "Run, folder or file to read.", required=True)
   flags.DEFINE_enum("to", None, list(FORMS), "What to write.", required=True)
   flags.DEFINE_string("out", None, "New file, or folder for torch.", required=True)

@@ -33,6 +33,7 @@ class _Flags(NamedTuple):
 
 
 def _define_flags() -> _Flags:
+  commands.define_flags()
   return _Flags(
     config_flags.DEFINE_config_file(
       "config", None, "Config file: FILE.py or FILE.py:PRESET.", lock_config=True
