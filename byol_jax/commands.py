@@ -29,12 +29,15 @@ def define_flags() -> None:
   flags.DEFINE_bool("quiet", False, "Say results and warnings only.")
 
 
-def set_up() -> None:
+def set_up(quiet: bool = False) -> None:
   """Logging, the cache of compiled programs, and XLA for this host.
 
   Comes before JAX's first device is asked for, on the main thread.
+
+  Args:
+    quiet: whether to say warnings only, and show no progress.
   """
-  set_up_logging()
+  set_up_logging(quiet)
   _set_up_files()
   from byol_jax.run import host  # a second that mistakes in flags need not wait for
 
@@ -43,9 +46,8 @@ def set_up() -> None:
   _set_up_compilation_cache()
 
 
-def set_up_logging() -> None:
+def set_up_logging(quiet: bool) -> None:
   """What is said on stderr, and in what form."""
-  quiet = flags.FLAGS.quiet
   logging.set_verbosity(logging.WARNING if quiet else logging.INFO)
   if quiet:
     progress.hide()

@@ -158,7 +158,7 @@ def _define_flags() -> None:
 
 
 def _main() -> None:
-  commands.set_up()
+  commands.set_up(flags.FLAGS.quiet)
   given = flags.FLAGS
   encoder = export(given.encoder, given.to, given.out, given.which)
   print(f"{given.out}: {_summary(encoder)}")

@@ -105,7 +105,7 @@ def _hint(error: AttributeError | KeyError) -> str:
 
 
 def _main(given: _Flags) -> None:
-  commands.set_up()
+  commands.set_up(flags.FLAGS.quiet)
   from byol_jax import cluster, parallel
   from byol_jax.run import provenance
   from byol_jax.run.folder import RunDir

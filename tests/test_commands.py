@@ -123,7 +123,7 @@ from absl import app, flags, logging
 from byol_jax import commands, progress
 commands.define_flags()
 def main():
-  commands.set_up_logging()
+  commands.set_up_logging(flags.FLAGS.quiet)
   logging.info("on the way")
   logging.warning("beware")
   sys.stderr.isatty = lambda: True

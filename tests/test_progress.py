@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import subprocess
 import sys
 import termios
 import time
@@ -27,7 +28,7 @@ class Terminal:
     os.set_blocking(self._master, False)
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    self._text = ""
+    self.text = ""
 
   def resize(self, columns):
     termios.tcsetwinsize(self._master, (24, columns))
@@ -36,11 +37,11 @@ class Terminal:
     sys.stderr.flush()
     while True:
       try:
-        self._text += os.read(self._master, 2**16).decode(errors="ignore")
+        self.text += os.read(self._master, 2**16).decode(errors="ignore")
       except (BlockingIOError, OSError):
         break
     lines, column = [""], 0
-    for letter in self._text:
+    for letter in self.text:
       assert letter != "\x1b", "a bar needs no escape codes"
       if letter == "\n":
         lines.append("")
@@ -174,15 +175,16 @@ def test_an_error_leaves_a_clean_terminal(monkeypatch, error):
 
 def test_sigterm_ends_the_process_and_leaves_a_clean_terminal(monkeypatch):
   terminal = Terminal(monkeypatch)
-  child = os.fork()
-  if not child:
-    with progress.shown("outer", 2), progress.shown("inner", 4):
-      os.kill(os.getpid(), signal.SIGTERM)
-    os._exit(0)
-  _, status = os.waitpid(child, 0)
-  assert os.WTERMSIG(status) == signal.SIGTERM
+  code = """
+import os, signal
+from byol_jax import progress
+with progress.shown("outer", 2), progress.shown("inner", 4):
+  os.kill(os.getpid(), signal.SIGTERM)
+"""
+  ended = subprocess.run([sys.executable, "-c", code], stderr=sys.stderr)
+  assert ended.returncode == -signal.SIGTERM
   assert terminal.screen() == [""]
-  assert "inner" in terminal._text
+  assert "inner" in terminal.text
 
 
 def test_a_handler_of_someone_else_is_left_alone(monkeypatch):

@@ -155,7 +155,7 @@ def _download(name: str, data_dir: str | None) -> str:
 def _main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-  commands.set_up_logging()
+  commands.set_up_logging(flags.FLAGS.quiet)
   try:
     print(_prepare(flags.FLAGS))
   except UserError as error:

@@ -41,7 +41,7 @@ def _define_flags() -> None:
 
 
 def _main() -> None:
-  commands.set_up()
+  commands.set_up(flags.FLAGS.quiet)
   from byol_jax import cluster
   from byol_jax.embed import job
 

@@ -1,9 +1,16 @@
 """What a run says of itself while it trains."""
 
+import contextlib
+import os
+import signal
+
+import jax
 import pytest
 
 from byol_jax import progress
+from byol_jax.errors import Stopped
 from byol_jax.run import live
+from tests.run import test_loop
 from tests.test_progress import Terminal
 
 REPORT = {
@@ -78,3 +85,40 @@ def test_other_experiments_have_no_spread(monkeypatch):
     line.reported(1, {"loss": 2.0, "images_per_second": 5.0})
     assert terminal.screen()[-1].endswith(", loss 2.0000  5 images/s")
   assert not progress._drawn
+
+
+@pytest.mark.parametrize("stop", [None, signal.SIGINT, signal.SIGTERM])
+def test_a_run_leaves_a_clean_terminal_however_it_ends(tmp_path, monkeypatch, stop):
+  terminal = Terminal(monkeypatch)
+
+  def on_step(step):
+    if step == 5 and stop:
+      os.kill(os.getpid(), stop)
+
+  ends = pytest.raises(Stopped) if stop else contextlib.nullcontext()
+  with ends:
+    test_loop.start(tmp_path, test_loop.Descent(8, on_step), test_loop.config(8))
+  assert terminal.screen() == [""]
+  assert "| 3/8 steps, left" in terminal.text
+
+
+def test_a_bar_waits_for_no_device(tmp_path, monkeypatch):
+  def fetched(monkeypatch):
+    """How often a run with or without a bar fetches or waits."""
+    calls = []
+    for name in ("device_get", "block_until_ready"):
+      real = getattr(jax, name)
+      counted = lambda x, real=real, name=name: (calls.append(name), real(x))[1]  # noqa: E731
+      monkeypatch.setattr(jax, name, counted)
+    folder = tmp_path / str(len(list(tmp_path.iterdir())))
+    test_loop.start(folder, test_loop.Descent(8), test_loop.config(8))
+    return sorted(calls)
+
+  with monkeypatch.context() as patched:
+    without = fetched(patched)
+  with monkeypatch.context() as patched:
+    terminal = Terminal(patched)
+    with_bar = fetched(patched)
+    terminal.screen()
+  assert with_bar == without
+  assert "training" in terminal.text

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from byol_jax.errors import UserError
 from byol_jax.run.writers.process import Follower
-from byol_jax.run.writers.tensorboard import Scalars
 
 NONE = "none"
 DEFAULT = "tensorboard"
@@ -70,7 +69,12 @@ def opened(setting: str, folder: Path, first_step: int) -> list[Writer]:
     folder: of the run, with its config.json, and metrics.jsonl up to that step.
     first_step: that step; a run that goes on may have logged it before.
   """
-  return [
-    Scalars(folder / name, first_step) if name == DEFAULT else Follower(name, folder)
-    for name in names(setting)
-  ]
+  found: list[Writer] = []
+  for name in names(setting):
+    if name == DEFAULT:
+      from byol_jax.run.writers.tensorboard import Scalars  # imports torch, if it can
+
+      found.append(Scalars(folder / name, first_step))
+    else:
+      found.append(Follower(name, folder))
+  return found
