@@ -98,10 +98,10 @@ class Bar:
       position=0,
       postfix=None,
     )
-    # It goes on where it was, if it had the line before.
-    self._drawing.n = self._count
-    self._drawing.start_t -= time.monotonic() - self._began
-    self._drawing.set_postfix_str(self._note)
+    if self._note or self._count > self._first:  # it had the line before, and goes on
+      self._drawing.n = self._count
+      self._drawing.start_t -= time.monotonic() - self._began
+      self._drawing.set_postfix_str(self._note)
 
   def _name(self) -> str:
     of = "" if self._total is None else f"/{self._total}"

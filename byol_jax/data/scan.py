@@ -80,7 +80,7 @@ def scan(root: str) -> Scan:
 def _files(root: str, unreadable: dict[str, str]) -> list[_File]:
   """What `_walk` finds, sorted."""
   found = []
-  with progress.shown(f"looking for files in {root}", unit="files") as bar:
+  with progress.shown("looking for files", unit="files") as bar:
     for file in _walk(root, unreadable):
       found.append(file)
       bar.add()
@@ -140,7 +140,7 @@ def _inspected(root: str, files: list[_File]) -> Iterator[tuple[_File, Header | 
       return str(error)
 
   with (
-    progress.shown(f"looking at files in {root}", len(files), "files") as bar,
+    progress.shown("looking at files", len(files), "files") as bar,
     concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
   ):
     for first in range(0, len(files), _BLOCK):
