@@ -1,5 +1,6 @@
 """Pages of docs/, and their commands as this process can run them."""
 
+import os
 import re
 import runpy
 import shlex
@@ -28,19 +29,22 @@ def lines(page):
 
 
 def run(words, *more):
-  """Runs `python -m MODULE FLAGS` with more flags, as if it were a process of its own.
+  """Runs `NAME=VALUE python -m MODULE FLAGS` with more flags, as if it were a process of its own.
 
   Returns:
     Its exit status, or the line with which it ends; None or 0 if all is well.
   """
-  python, dash_m, module, *arguments = words
-  assert (python, dash_m) == ("python", "-m"), words
+  first = words.index("python")
+  environment = dict(word.split("=", 1) for word in words[:first])
+  dash_m, module, *arguments = words[first + 1 :]
+  assert dash_m == "-m", words
   before = {*flags.FLAGS}
   argv = [module, *arguments, *more]
   try:
     with (
       mock.patch.object(sys, "argv", argv),
       mock.patch.object(sys, "path", [*sys.path]),
+      mock.patch.dict(os.environ, environment),
       mock.patch.object(commands, "set_up"),  # this process is set up
     ):
       runpy.run_module(module, run_name="__main__", alter_sys=True)

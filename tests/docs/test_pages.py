@@ -1,39 +1,43 @@
 """Every command and every block of Python of the tutorials and how-tos runs.
 
 A page is followed from top to bottom in a folder of its own, where its placeholders are
-names: PHOTOS is a folder of images. Flags are added that make the work small, and what
-would train is built and checked, but for one page that is trained in earnest.
+names: PHOTOS is a folder of images. Flags are added that make the work small. What would
+train is built and checked, and leaves the run of tests/golden: `test_main.py` trains.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from experiments import pretrain
-from tests import tiny
+from byol_jax import parallel
+from experiments import pretrain, speed
+from tests import prepared
 from tests.docs import shell
 from tests.embed.made import write_images
-from tests.test_main import flags_of
 
 GOLDEN = shell.ROOT / "tests" / "golden" / "run"
-PAGES = sorted(
+PAGES = ["faq.md", "protocols.md"] + [
   str(path.relative_to(shell.ROOT / "docs"))
   for folder in ("tutorials", "how-to")
-  for path in (shell.ROOT / "docs" / folder).glob("*.md")
-)
-TRAINED = "tutorials/own-images.md"
+  for path in sorted((shell.ROOT / "docs" / folder).glob("*.md"))
+]
 
-# The runs that a page speaks of and does not make.
-RUNS = {
-  "tutorials/first-run.md": ["byol_gn_ws"],
-  "tutorials/evaluate.md": ["bn-seed0", "gn-ws-seed0"],
-  "how-to/pytorch.md": ["mine"],
-  "how-to/choose-a-checkpoint.md": ["mine"],
-}
+# Where runs/mine is there already.
+MADE_BEFORE = ("faq.md", "how-to/pytorch.md", "how-to/choose-a-checkpoint.md")
 PYTHON_IN = {"how-to/pytorch.md": "encoder_torch"}  # the folder that the page names
-SMALL = ["--config.data.train=train[:64]", "--config.data.test=test[:40]"]
+_FEW = ["--config.data.train=train[:64]", "--config.data.test=test[:40]"]
+SMALL = {
+  "knn": _FEW,
+  "linear_cached": [*_FEW, "--config.train.epochs=1"],
+}
+# Of which DIR has 12 images.
+CIFAR10 = [
+  "--config.train.batch_size=4",
+  *(f"--config.probe.{name}=train" for name in ("train", "valid_train", "valid_test")),
+]
 
 
 def small(words):
@@ -41,22 +45,23 @@ def small(words):
   if "byol_jax.main" not in words:
     return []
   (config,) = (w.removeprefix("--config=") for w in words if w.startswith("--config="))
-  name, _, preset = config.removeprefix("configs/").partition(".py")
-  if name in ("knn", "linear_cached"):
-    return [*SMALL, *(["--config.train.epochs=1"] if name == "linear_cached" else [])]
-  if preset != ":folder":
-    return []
-  # The folder has 40 images of 16 pixels, in two classes.
-  network = tiny.config(steps=2)
-  wanted = {k: network[k] for k in ("encoder", "projector", "predictor", "eval", "log")}
-  return [*flags_of(wanted), "--config.train.steps=2", "--config.train.batch_size=16"]
+  if ":cifar10" in config:
+    return CIFAR10
+  return SMALL.get(Path(config).stem, [])
 
 
 def built(config, run_dir):
-  """In place of a training: all that comes before anything is compiled."""
+  """In place of a training: what comes before anything is compiled, and an old run."""
   pretrain.Pretrain(config, run_dir)
   run_dir.close()
+  shutil.copytree(GOLDEN, run_dir.path, dirs_exist_ok=True)
   return {}
+
+
+def joined():
+  """In place of waiting for other hosts."""
+  assert int(os.environ["JAX_PROCESS_ID"]) < int(os.environ["JAX_NUM_PROCESSES"])
+  assert ":" in os.environ["JAX_COORDINATOR_ADDRESS"]
 
 
 @pytest.fixture
@@ -66,15 +71,17 @@ def folder(tmp_path, monkeypatch):
   Path("configs").symlink_to(shell.ROOT / "configs")
   for name in ("cat", "dog"):
     write_images(Path("PHOTOS", name), [f"{i}.png" for i in range(20)])
+  prepared.write_cifar10(Path("DIR"))
   return tmp_path
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page(page, folder, monkeypatch):
-  for run in RUNS.get(page, []):
-    shutil.copytree(GOLDEN, Path("runs", run))
-  if page != TRAINED:
-    monkeypatch.setattr(pretrain, "run", built)
+  if page in MADE_BEFORE:
+    shutil.copytree(GOLDEN, Path("runs", "mine"))
+  for experiment in (pretrain, speed):
+    monkeypatch.setattr(experiment, "run", built)
+  monkeypatch.setattr(parallel, "join_cluster", joined)
   for words in shell.lines(page):
     assert shell.run(words, *small(words)) in (None, 0), words
   if page in PYTHON_IN:
