@@ -8,9 +8,31 @@ import byol_jax
 
 # caption: pages, in the order in which they are to be read
 PAGES = {
-  "Explanation": ["design", "reproduction", "results"],
-  "How to": ["guide", "scale", "../CONTRIBUTING"],
-  "Reference": ["api", "settings", "benchmarks"],
+  "Tutorials": [
+    "tutorials/first-run",
+    "tutorials/own-images",
+    "tutorials/evaluate",
+    "tutorials/collapse",
+    "tutorials/hosts",
+  ],
+  "How to": [
+    "how-to/augmentations",
+    "how-to/norms",
+    "how-to/memory",
+    "how-to/choose-a-checkpoint",
+    "how-to/pytorch",
+    "guide",
+    "scale",
+    "faq",
+  ],
+  "Reference": ["settings", "api", "benchmarks"],
+  "Explanation": ["reproduction", "results", "protocols", "design", "log"],
+  "Project": [
+    "../CHANGELOG",
+    "../CONTRIBUTING",
+    "../CODE_OF_CONDUCT",
+    "data-terms",
+  ],
   "Records": [
     "reproduction/report",
     "reproduction/accelerator",

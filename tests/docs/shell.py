@@ -29,7 +29,7 @@ def lines(page):
 
 
 def run(words, *more):
-  """Runs `NAME=VALUE python -m MODULE FLAGS` with more flags, as if it were a process of its own.
+  """Runs `NAME=VALUE python -m MODULE FLAGS` and more flags, as a process would.
 
   Returns:
     Its exit status, or the line with which it ends; None or 0 if all is well.

@@ -1,8 +1,9 @@
 """Every command and every block of Python of the tutorials and how-tos runs.
 
 A page is followed from top to bottom in a folder of its own, where its placeholders are
-names: PHOTOS is a folder of images. Flags are added that make the work small. What would
-train is built and checked, and leaves the run of tests/golden: `test_main.py` trains.
+names: PHOTOS is a folder of images. Flags are added that make the work small. What
+would train is built and checked, and leaves the run of tests/golden: `test_main.py`
+trains.
 """
 
 import os
