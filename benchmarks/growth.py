@@ -47,7 +47,7 @@ def prepare(
 
   host.tune()
   from benchmarks import costs, workload
-  from byol_jax import parallel
+  from byol_jax import cluster, parallel
 
   others: list[Any] = []
   if hosts > 1:
@@ -67,7 +67,7 @@ def prepare(
         )
         for i in range(1, hosts)
       ]
-    parallel.join_cluster()
+    cluster.join()
     atexit.register(_let_go, others)  # before JAX waits for them to leave too
   experiment = workload.make_experiment(**settings)
   batch = workload.make_batch(experiment)

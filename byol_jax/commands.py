@@ -15,10 +15,11 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 
-from byol_jax import cache
+from byol_jax import cache, witness
 from byol_jax.errors import Stopped, UserError
 
 _FILES = 2**16
@@ -65,10 +66,17 @@ def _set_up_compilation_cache() -> None:
   """Keeps compiled programs between runs, small ones too: they are hundreds."""
   import jax
 
-  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    jax.config.update("jax_compilation_cache_dir", str(cache.folder()))
+  programs = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache.folder())
+  jax.config.update("jax_compilation_cache_dir", programs)
   if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  show = warnings.showwarning
+
+  def heal(message: Warning | str, *where: Any) -> None:
+    if not cache.heal(str(message), Path(programs)):
+      show(message, *where)
+
+  warnings.showwarning = heal  # type: ignore[assignment]
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -102,32 +110,54 @@ def run(
     sys.stdout.reconfigure(errors="surrogateescape")
   try:
     app.run(lambda _: main(), argv, flags_parser=flags_parser)
-  except UserError as error:
-    sys.exit(f"byol_jax: {error}")
-  except Stopped as stopped:
-    print(f"byol_jax: {stopped}", file=sys.stderr)
-    sys.exit(128 + stopped.signal_number)
-  except KeyboardInterrupt:
-    print("byol_jax: interrupted; the same command goes on", file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
-  except OSError as error:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-      way_out = "free some space, and the same command goes on"
-      sys.exit(f"byol_jax: {error.strerror}; {way_out}")
-    sys.exit(f"byol_jax: {_unforeseen(error, folder())}")
-  except Exception as error:
-    sys.exit(f"byol_jax: {_unforeseen(error, folder())}")
+  except (Exception, KeyboardInterrupt) as error:
+    line, status = _last_word(error, folder)
+    # At once, or what others print could get between.
+    sys.stderr.write(f"{witness.ANSWER}{line}\n")
+    _end(status)
+
+
+def _end(status: int) -> None:
+  """Ends this process before JAX, Orbax or TensorStore bury its line under theirs."""
+  if "jax" in sys.modules:
+    from byol_jax import cluster
+
+    cluster.leave()
+  with contextlib.suppress(OSError):
+    sys.stdout.flush()
+    sys.stderr.flush()
+  os._exit(status)
+
+
+def _last_word(
+  error: Exception | KeyboardInterrupt, folder: Callable[[], Path | None]
+) -> tuple[str, int]:
+  """What a command that has failed says, and its status."""
+  match error:
+    case UserError():
+      return str(error), 1
+    case Stopped():
+      return str(error), 128 + error.signal_number
+    case KeyboardInterrupt():
+      return "interrupted; the same command goes on", 128 + signal.SIGINT
+    case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+      return f"{error.strerror}; free some space, and the same command goes on", 1
+  return _unforeseen(error, folder()), 1
 
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:
   """A line about an error of which the stack trace is put into a file."""
+  from byol_jax import cluster
+
+  if cluster.is_of_other_host(error):
+    return witness.OTHER_HOST
   text = " ".join(str(error).split())
   if "Unable to initialize backend" in text:
     return (
       f"JAX finds no such device: {text}; install JAX for it, or unset JAX_PLATFORMS"
     )
   line = textwrap.shorten(f"{type(error).__name__}: {text}", 300)
-  name = time.strftime("error-%Y%m%d-%H%M%S.txt")
+  name = time.strftime(f"error-%Y%m%d-%H%M%S-{os.getpid()}.txt")
   for place in filter(None, (folder, Path(tempfile.gettempdir()))):
     with contextlib.suppress(OSError):
       path = place / name

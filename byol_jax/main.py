@@ -105,12 +105,12 @@ def _hint(error: AttributeError | KeyError) -> str:
 
 def _main(given: _Flags) -> None:
   commands.set_up()
-  from byol_jax import parallel
+  from byol_jax import cluster, parallel
   from byol_jax.run import provenance
   from byol_jax.run.folder import RunDir
 
   if given.distributed.value:
-    parallel.join_cluster()
+    cluster.join()
   config = _config(given)
   experiment = _experiment(config)
   workdir = given.workdir.value or _default_workdir()

@@ -45,55 +45,53 @@ def test_a_limit_that_cannot_be_raised_stays(monkeypatch):
 # What goes wrong.
 
 
-def failing(error):
-  def main():
-    raise error
-
-  return main
-
-
 @pytest.fixture
-def flagless(monkeypatch):
-  """Flags of this process stay as they are."""
+def outcome(monkeypatch, capsys):
+  """The line with which a command ends that fails."""
   monkeypatch.setattr(
     commands.app, "run", lambda main, argv, flags_parser: main(flags_parser(argv))
-  )
+  )  # flags of this process stay as they are
+  monkeypatch.setattr(commands.os, "_exit", sys.exit)
+
+  def outcome(error, **options):
+    def main():
+      raise error
+
+    with pytest.raises(SystemExit) as ended:
+      commands.run(main, ["command"], lambda argv: argv, **options)
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+  return outcome
 
 
-def outcome(main, **options):
-  """Exit status or message with which a command ends."""
-  with pytest.raises(SystemExit) as ended:
-    commands.run(main, ["command"], lambda argv: argv, **options)
-  return ended.value.code
-
-
-def test_what_is_not_foreseen_is_one_line_and_a_file(flagless, capsys, tmp_path):
-  line = outcome(failing(KeyError("x\n y")), folder=lambda: tmp_path)
+def test_what_is_not_foreseen_is_one_line_and_a_file(outcome, tmp_path):
+  line = outcome(KeyError("x\n y"), folder=lambda: tmp_path)
   (path,) = tmp_path.iterdir()
   assert line == (
     f"byol_jax: KeyError: 'x\\n y' (not foreseen; the stack trace is in {path})"
   )
   assert "in main" in path.read_text()
-  assert "Traceback" not in capsys.readouterr().err
   # A second one within a second, and a folder that is gone: a place is found.
   monkey = tmp_path / "gone"
-  line = outcome(failing(PermissionError(13, "No", "f")), folder=lambda: monkey)
+  line = outcome(PermissionError(13, "No", "f"), folder=lambda: monkey)
   path = Path(line.removesuffix(")").rpartition(" in ")[2])
   assert "PermissionError" in path.read_text()
   path.unlink()
 
 
-def test_a_device_that_is_not_there(flagless, tmp_path):
+def test_a_device_that_is_not_there(outcome, tmp_path):
   error = RuntimeError("Unable to initialize backend 'cuda': no plugin (set X)")
-  line = outcome(failing(error), folder=lambda: tmp_path)
+  line = outcome(error, folder=lambda: tmp_path)
   assert line.startswith("byol_jax: JAX finds no such device: Unable to ")
   assert line.endswith("install JAX for it, or unset JAX_PLATFORMS")
   assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk(flagless, number):
-  line = outcome(failing(OSError(number, "It is full")))
+def test_a_full_disk(outcome, number):
+  line = outcome(OSError(number, "It is full"))
   assert line == "byol_jax: It is full; free some space, and the same command goes on"
 
 

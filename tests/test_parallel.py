@@ -23,10 +23,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = """
 import sys
 import jax, numpy as np
-from byol_jax import parallel
+from byol_jax import cluster, parallel
 system, out, hosts = sys.argv[1:]
 if int(hosts) > 1:
-  parallel.join_cluster()
+  cluster.join()
 from experiments import pretrain
 from tests import tiny
 config = tiny.config(system)

@@ -41,11 +41,11 @@ def _define_flags() -> None:
 
 def _main() -> None:
   commands.set_up()
-  from byol_jax import parallel
+  from byol_jax import cluster
   from byol_jax.embed import job
 
   if flags.FLAGS.distributed:
-    parallel.join_cluster()
+    cluster.join()
   values: Any = {name: flags.FLAGS[name].value for name in job.Options._fields}
   job.run(job.Options(**values))
 

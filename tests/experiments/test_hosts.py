@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import json, sys
-from byol_jax import commands, parallel
+from byol_jax import cluster, commands, parallel
 commands.set_up()
 if sys.argv[2] != "1":
-  parallel.join_cluster()
+  cluster.join()
 from byol_jax.run.folder import RunDir
 from configs import knn as configs_knn
 from experiments import knn

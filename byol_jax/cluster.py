@@ -1,0 +1,102 @@
+"""Joins the other hosts of a run, and leaves them; knows jax.distributed."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from absl import logging
+
+from byol_jax import witness
+from byol_jax.errors import UserError
+
+_SILENCE = 30  # seconds after which a host that says nothing counts as dead
+_FAREWELL = 5  # seconds that a host which fails waits for others that fail with it
+_PATIENCE = 30  # seconds between words about hosts that have not come
+
+
+def join() -> None:
+  """Joins the other hosts; comes before anything else that touches devices.
+
+  TPU pods, SLURM and the like say themselves who belongs together; elsewhere
+  JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID do. From now on a host
+  that dies ends the others, within a minute and in one line.
+
+  Raises:
+    UserError: nothing says who the others are.
+  """
+  count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
+  address = os.environ.get("JAX_COORDINATOR_ADDRESS", "the cluster's address")
+  _call_witness()
+  with waiting(f"{count or 'all'} hosts at {address}"):
+    try:
+      jax.distributed.initialize(
+        num_processes=int(count) if count else None,
+        process_id=int(number) if number else None,
+        heartbeat_timeout_seconds=_SILENCE,
+      )
+    except (ValueError, RuntimeError) as error:
+      raise UserError(
+        f"cannot join the other hosts ({str(error).splitlines()[0]}); set"
+        " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
+        " each, or leave out --distributed on a single host"
+      ) from error
+
+
+def leave() -> None:
+  """Leaves the other hosts, if there are any, before this process ends in a failure.
+
+  JAX would wait for them for minutes, and they may well wait for this one. Where they
+  fail too they get a moment to say it.
+  """
+  if jax.distributed.is_initialized():
+    parting = threading.Thread(target=_part, daemon=True)
+    parting.start()
+    parting.join(_FAREWELL)
+
+
+def _part() -> None:
+  with contextlib.suppress(Exception):
+    jax.distributed.shutdown()
+
+
+def is_of_other_host(error: Exception) -> bool:
+  """Whether it says that another host cannot be reached any more."""
+  signs = ("gloo", "nccl", "heartbeat", "coordination service", "unreachable")
+  return jax.distributed.is_initialized() and any(
+    sign in str(error).lower() for sign in signs
+  )
+
+
+def _call_witness() -> None:
+  """Has what this process prints read by `witness`, which outlives it."""
+  reading, writing = os.pipe()
+  subprocess.Popen(
+    [sys.executable, str(Path(witness.__file__))],
+    stdin=reading,
+    stdout=subprocess.DEVNULL,
+  )
+  os.dup2(writing, sys.stderr.fileno())
+  os.close(reading)
+  os.close(writing)
+
+
+@contextlib.contextmanager
+def waiting(whom: str) -> Iterator[None]:
+  """Says now, and again and again, whom the lines within wait for."""
+  came = threading.Event()
+
+  def say() -> None:
+    logging.info("waiting for %s", whom)
+    while not came.wait(_PATIENCE):
+      logging.info("still waiting for %s: start the same command on each", whom)
+
+  threading.Thread(target=say, daemon=True).start()
+  try:
+    yield
+  finally:
+    came.set()

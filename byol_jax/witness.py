@@ -1,0 +1,53 @@
+"""Stands beside one of several hosts and passes on what it prints, but for crash pages.
+
+Where a host dies, JAX's runtime ends the processes of the others from within, with
+lines of its own, a stack trace of C++ and one of Python. This program, which
+`cluster.join` starts, reads all that its host prints, and says that in one line.
+"""
+
+import re
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+
+ANSWER = "byol_jax: "  # what a command ends with
+OTHER_HOST = (
+  "another host has ended, or cannot be reached; see what it has said: the same command"
+  " on all hosts goes on from the last checkpoint"
+)
+_RUNTIME = re.compile(
+  r"([EFIW])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ "
+  r"(coordination_service|preemption_sync|client\.h|distributed_runtime)"
+)
+_RECORD = re.compile(rf"\d\d:\d\d:\d\d |{ANSWER}|[EFIW]\d{{4}} \d\d:\d\d:")
+
+
+def passed_on(lines: Iterable[str]) -> Iterator[str]:
+  """What is worth reading of a host's lines, and a last word where it had none."""
+  crashed = answered = dropping = False
+  for line in lines:
+    runtime = _RUNTIME.match(line)
+    crashed |= runtime is not None and runtime[1] == "F"
+    answer = line.startswith(ANSWER)
+    answered |= answer
+    if runtime or _RECORD.match(line):  # else it goes on with the record before it
+      dropping = bool(runtime)
+    if answer or not (dropping or crashed):
+      yield line
+  if crashed and not answered:
+    yield f"{ANSWER}{OTHER_HOST}\n"
+
+
+def main() -> None:
+  """Reads until its host has ended, whatever signals they both get."""
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+  sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+  sys.stderr.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+  for line in passed_on(sys.stdin):
+    sys.stderr.write(line)
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+  main()
