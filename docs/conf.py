@@ -22,6 +22,7 @@ PAGES = {
     "how-to/choose-a-checkpoint",
     "how-to/pytorch",
     "guide",
+    "reliability",
     "scale",
     "faq",
   ],

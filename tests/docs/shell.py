@@ -32,7 +32,7 @@ def run(words, *more):
   """Runs `NAME=VALUE python -m MODULE FLAGS` and more flags, as a process would.
 
   Returns:
-    Its exit status, or the line with which it ends; None or 0 if all is well.
+    Its exit status; None or 0 if all is well.
   """
   first = words.index("python")
   environment = dict(word.split("=", 1) for word in words[:first])
@@ -45,7 +45,8 @@ def run(words, *more):
       mock.patch.object(sys, "argv", argv),
       mock.patch.object(sys, "path", [*sys.path]),
       mock.patch.dict(os.environ, environment),
-      mock.patch.object(commands, "set_up"),  # this process is set up
+      mock.patch.object(commands, "set_up"),  # this process is set up,
+      mock.patch.object(commands, "_end", sys.exit),  # and goes on
     ):
       runpy.run_module(module, run_name="__main__", alter_sys=True)
   except SystemExit as ended:

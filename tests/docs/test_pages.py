@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from byol_jax import parallel
+from byol_jax import cluster
 from experiments import pretrain, speed
 from tests import prepared
 from tests.docs import shell
@@ -27,7 +27,12 @@ PAGES = ["faq.md", "protocols.md"] + [
 ]
 
 # Where runs/mine is there already.
-MADE_BEFORE = ("faq.md", "how-to/pytorch.md", "how-to/choose-a-checkpoint.md")
+MADE_BEFORE = (
+  "faq.md",
+  "protocols.md",
+  "how-to/pytorch.md",
+  "how-to/choose-a-checkpoint.md",
+)
 PYTHON_IN = {"how-to/pytorch.md": "encoder_torch"}  # the folder that the page names
 _FEW = ["--config.data.train=train[:64]", "--config.data.test=test[:40]"]
 SMALL = {
@@ -82,7 +87,8 @@ def test_a_page(page, folder, monkeypatch):
     shutil.copytree(GOLDEN, Path("runs", "mine"))
   for experiment in (pretrain, speed):
     monkeypatch.setattr(experiment, "run", built)
-  monkeypatch.setattr(parallel, "join_cluster", joined)
+  monkeypatch.setattr(cluster, "join", joined)
+  assert shell.lines(page)
   for words in shell.lines(page):
     assert shell.run(words, *small(words)) in (None, 0), words
   if page in PYTHON_IN:

@@ -1,6 +1,7 @@
 """The picture of the rooms and the map of the design page are of the code as it is."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,6 +32,7 @@ def room(module):
   return "/".join(parts[:2]) if parts[0] == "byol_jax" else parts[0]
 
 
+@functools.cache
 def imports():
   """{room: rooms that it imports}."""
   found = {}
