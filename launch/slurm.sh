@@ -2,7 +2,8 @@
 # Trains on the GPUs of several nodes under SLURM, and goes on after each preemption:
 #
 #   sbatch launch/slurm.sh --config=configs/byol_gn_ws.py:imagenet-300 \
-#     --config.data.data_dir=DIR --config.train.precision=bfloat16
+#     --config.data.data_dir=DIR --config.train.precision=bfloat16 \
+#     --config.train.accumulate=4
 #
 # From the clone, in its activated environment. Clone, DIR and --workdir (by default
 # runs/ of the clone) lie where all nodes see them. Nodes, GPUs, cores and time can be

@@ -3,7 +3,8 @@
 #
 #   launch/tpu_vm.sh NAME ZONE install
 #   launch/tpu_vm.sh NAME ZONE start --config=configs/byol_gn_ws.py:imagenet-300 \
-#     --config.data.data_dir=DIR --config.train.precision=bfloat16
+#     --config.data.data_dir=DIR --config.train.precision=bfloat16 \
+#     --config.train.accumulate=4
 #   launch/tpu_vm.sh NAME ZONE log
 #   launch/tpu_vm.sh NAME ZONE stop
 #

@@ -82,7 +82,7 @@ def test_a_host_that_dies_ends_the_other(victim):
   hosts[victim].send_signal(signal.SIGKILL)
   assert answers(hosts[1 - victim]) == [witness.ANSWER + witness.OTHER_HOST]
   assert time.monotonic() - began < 60
-  # By JAX's runtime, or by us; not with a mistake's 1, which schedulers do not try again.
+  # By JAX's runtime or by us; not with a mistake's 1, which is not tried again.
   assert hosts[1 - victim].returncode in (-signal.SIGABRT, OtherHost.STATUS)
 
 

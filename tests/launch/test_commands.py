@@ -31,9 +31,10 @@ def commands():
     yield path.name, job(path)[2]["args"]
   for path in (*SCRIPTS, LAUNCH / "Dockerfile", ROOT / "docs" / "clusters.md"):
     text = re.sub(r"\\\n#? *", " ", path.read_text())
-    for line in re.findall(r"^.* --config=.*$", text, re.MULTILINE):
-      found = shlex.split(line, comments=False)
-      yield path.name, [flag for flag in found if flag.startswith("--config")]
+    found = re.findall(r" (--config=.*)$", text, re.MULTILINE)
+    assert found, path
+    for line in found:
+      yield path.name, shlex.split(line)
 
 
 @pytest.mark.parametrize(("where", "arguments"), [*commands()])

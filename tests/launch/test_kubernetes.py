@@ -40,12 +40,12 @@ def test_all_start_again_but_after_a_mistake(path):
 
 
 @pytest.mark.parametrize("path", JOB_SETS, ids=lambda path: path.name)
-def test_devices_share_a_batch_evenly(path, parsed):
+def test_a_device_takes_64_images_at_a_time(path, parsed):
   _, spec, container = job(path)
   (per_host,) = container["resources"]["limits"].values()
   devices = spec["parallelism"] * per_host
   train = parsed(container["args"]).train
-  assert train.batch_size % (devices * train.accumulate) == 0
+  assert train.batch_size == devices * train.accumulate * 64  # docs/scale.md
 
 
 def test_the_slice_has_as_many_hosts_as_are_asked_for():
