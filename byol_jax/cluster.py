@@ -33,7 +33,7 @@ def join() -> None:
   count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
   address = os.environ.get("JAX_COORDINATOR_ADDRESS", "the cluster's address")
   _call_witness()
-  with _waiting(f"{count or 'all'} hosts at {address}"):
+  with waiting(f"{count or 'all'} hosts at {address}"):
     try:
       jax.distributed.initialize(
         num_processes=int(count) if count else None,
@@ -88,7 +88,7 @@ def _call_witness() -> None:
 
 
 @contextlib.contextmanager
-def _waiting(whom: str) -> Iterator[None]:
+def waiting(whom: str) -> Iterator[None]:
   """Says now, and again and again, whom the lines within wait for."""
   came = threading.Event()
 

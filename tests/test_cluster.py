@@ -117,3 +117,17 @@ def test_hosts_that_do_not_come_are_no_mistake(monkeypatch, error, kind):
   with pytest.raises(UserError, match=str(error).splitlines()[0]) as raised:
     cluster.join()
   assert raised.type is kind
+
+
+def test_hosts_that_do_not_come_are_waited_for_aloud(monkeypatch, caplog):
+  monkeypatch.setattr(cluster, "_PATIENCE", 0.02)
+  with caplog.at_level("INFO"), cluster.waiting("2 hosts at there:1"):
+    time.sleep(0.1)
+  said = [record.getMessage() for record in caplog.records]
+  assert said[:2] == [
+    "waiting for 2 hosts at there:1",
+    "still waiting for 2 hosts at there:1: start the same command on each",
+  ]
+  assert len(said) > 2
+  time.sleep(0.05)
+  assert len(caplog.records) == len(said)  # they have come
