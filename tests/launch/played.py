@@ -1,6 +1,7 @@
 """What the files of launch/ call, played by small programs on this machine."""
 
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,13 @@ def environment(folder, **values):
   """Variables of a process that finds the programs of a folder first."""
   path = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
   return os.environ | {"PATH": path, "XLA_FLAGS": xla_flags(1)} | values
+
+
+def free_port():
+  """A port that no process of this machine has."""
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    return str(free.getsockname()[1])
 
 
 def until(holds, *arguments):

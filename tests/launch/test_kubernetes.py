@@ -1,6 +1,5 @@
 """Hosts on Kubernetes find each other, and start again but after a mistake."""
 
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import yaml
 
 from byol_jax import cluster
 from byol_jax.errors import OtherHost
-from tests.launch.played import LAUNCH, ROOT, environment
+from tests.launch.played import LAUNCH, ROOT, environment, free_port
 
 JOB_SETS = sorted(LAUNCH.glob("*.yaml"))
 
@@ -93,6 +92,7 @@ print(jax.process_index(), jax.process_count(), jax.device_count())
 def test_tpu_hosts_find_each_other_by_what_gke_sets(tmp_path):
   _, _, container = job(LAUNCH / "kubernetes_tpu.yaml")
   assert "env" not in container
+  port = free_port()
   hosts = [
     subprocess.Popen(
       [sys.executable, "-c", JOIN],
@@ -101,7 +101,7 @@ def test_tpu_hosts_find_each_other_by_what_gke_sets(tmp_path):
         tmp_path,
         JAX_FORCE_TPU_INIT="1",  # or JAX would look for chips first
         JAX_PLATFORMS="cpu",
-        JAX_COORDINATOR_PORT=str(20000 + os.getpid() % 10000),
+        JAX_COORDINATOR_PORT=port,
         TPU_WORKER_HOSTNAMES="localhost,localhost",
         TPU_WORKER_ID=str(host),
         # Google's metadata server would say that there is one slice.
