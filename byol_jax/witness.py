@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 
 ANSWER = "byol_jax: "  # what a command ends with
 OTHER_HOST = (
-  "another host has ended, or cannot be reached; see what it has said: the same command"
-  " on all hosts goes on from the last checkpoint"
+  "another host has ended, did not come, or cannot be reached; see what it has said, and"
+  " give all hosts the same command again: a run goes on from its last checkpoint"
 )
 PORT_TAKEN = (
   "another process of this host has the port {}: end it, or give all hosts another one,"
