@@ -20,7 +20,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from byol_jax import cache, witness
-from byol_jax.errors import Stopped, UserError
+from byol_jax.errors import OtherHost, Stopped, UserError
 
 _FILES = 2**16
 
@@ -96,8 +96,9 @@ def run(
   flags_parser: Callable[[list[str]], list[str]] = parse,
   folder: Callable[[], Path | None] = lambda: None,
 ) -> None:
-  """Runs a command and ends the process; whatever goes wrong is one line, status 1.
+  """Runs a command and ends the process; whatever goes wrong is one line.
 
+  The status is 1, but where another host is missing or the command was asked to stop.
   Of what nobody has foreseen the stack trace is in a file, which the line names.
 
   Args:
@@ -134,6 +135,8 @@ def _last_word(
 ) -> tuple[str, int]:
   """What a command that has failed says, and its status."""
   match error:
+    case OtherHost():
+      return str(error), OtherHost.STATUS
     case UserError():
       return str(error), 1
     case Stopped():
@@ -142,15 +145,15 @@ def _last_word(
       return "interrupted; the same command goes on", 128 + signal.SIGINT
     case OSError(errno=errno.ENOSPC | errno.EDQUOT):
       return f"{error.strerror}; free some space, and the same command goes on", 1
+  from byol_jax import cluster
+
+  if cluster.is_of_other_host(error):
+    return witness.OTHER_HOST, OtherHost.STATUS
   return _unforeseen(error, folder()), 1
 
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:
   """A line about an error of which the stack trace is put into a file."""
-  from byol_jax import cluster
-
-  if cluster.is_of_other_host(error):
-    return witness.OTHER_HOST
   text = " ".join(str(error).split())
   if "Unable to initialize backend" in text:
     return (
