@@ -22,6 +22,7 @@ PAGES = {
     "how-to/choose-a-checkpoint",
     "how-to/pytorch",
     "guide",
+    "clusters",
     "reliability",
     "scale",
     "faq",

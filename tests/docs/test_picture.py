@@ -52,7 +52,7 @@ def test_every_room_is_drawn_and_is_there():
   names = drawn()
   assert [name for name in names if not place(name).exists()] == []
   folders = [f.parent for f in ROOT.glob("byol_jax/*/__init__.py")]
-  folders += [ROOT / name for name in (*CODE, "tests")]
+  folders += [ROOT / name for name in (*CODE, "tests", "launch")]
   assert {*folders} - {ROOT / "byol_jax"} == {
     place(name) for name in names if name.endswith("/")
   }
