@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 ANSWER = "byol_jax: "  # what a command ends with
 OTHER_HOST = (
-  "another host has ended, did not come, or cannot be reached; see what it has said, and"
+  "another host has ended, did not come, or cannot be reached; see what it says, and"
   " give all hosts the same command again: a run goes on from its last checkpoint"
 )
 PORT_TAKEN = (
