@@ -51,6 +51,7 @@ def outcome(monkeypatch, capsys):
   monkeypatch.setattr(
     commands.app, "run", lambda main, argv, flags_parser: main(flags_parser(argv))
   )  # flags of this process stay as they are
+  monkeypatch.setattr(commands.os, "_exit", sys.exit)
 
   def outcome(error, **options):
     def main():
