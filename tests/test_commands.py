@@ -111,3 +111,13 @@ def test_a_result_that_nobody_reads_is_no_failure():
   assert done.returncode == 0
   assert "No space left on device): see runs/mine" in done.stderr
   assert "Traceback" not in done.stderr
+
+
+def test_echoes_of_a_failed_write_are_dropped_and_nothing_else(monkeypatch):
+  shown = []
+  monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: shown.append(error))
+  commands._set_up_hook()
+  errors = [RuntimeError("Event loop is closed"), RuntimeError("The loop"), OSError()]
+  for error in errors:
+    sys.excepthook(type(error), error, None)
+  assert shown == errors[1:]
