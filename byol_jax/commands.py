@@ -44,6 +44,7 @@ def set_up(quiet: bool = False) -> None:
 
   host.tune()
   _set_up_warnings()
+  _set_up_hook()
   _set_up_compilation_cache()
 
 
@@ -72,6 +73,20 @@ def _set_up_files() -> None:
 def _set_up_warnings() -> None:
   """Leaves out what Pillow says of single files: what is skipped is listed."""
   warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _set_up_hook() -> None:
+  """Leaves out what threads of TensorStore print for each write that fails.
+
+  Orbax reports the first of them, and then has no use for the others.
+  """
+  show = sys.excepthook
+
+  def hook(kind: type[BaseException], error: BaseException, *rest: Any) -> None:
+    if str(error) != "Event loop is closed":
+      show(kind, error, *rest)
+
+  sys.excepthook = hook
 
 
 def _set_up_compilation_cache() -> None:

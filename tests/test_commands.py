@@ -113,6 +113,16 @@ def test_a_result_that_nobody_reads_is_no_failure():
   assert "Traceback" not in done.stderr
 
 
+def test_echoes_of_a_failed_write_are_dropped_and_nothing_else(monkeypatch):
+  shown = []
+  monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: shown.append(error))
+  commands._set_up_hook()
+  errors = [RuntimeError("Event loop is closed"), RuntimeError("The loop"), OSError()]
+  for error in errors:
+    sys.excepthook(type(error), error, None)
+  assert shown == errors[1:]
+
+
 # What is said.
 
 
