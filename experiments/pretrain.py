@@ -308,10 +308,14 @@ class Pretrain:
     """
     found = self.evaluation.summarise(self.extract(state))
     if self.has_target:
-      made = optim.renewals(self.tau, self.config.train.steps)
-      first, before = self.renewed
-      found["renewals"] = before + float(made[-1] - made[first])
+      found["renewals"] = self.renewals()
     return found
+
+  def renewals(self) -> float:
+    """How often the target is renewed in all; see `optim.renewals`."""
+    made = optim.renewals(self.tau, self.config.train.steps)
+    first, before = self.renewed
+    return before + float(made[-1] - made[first])
 
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws both views of the first batch's first images; returns the file."""

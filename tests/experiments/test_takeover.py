@@ -9,19 +9,30 @@ import numpy as np
 import pytest
 
 import byol_jax
-from byol_jax.nets import model
-from byol_jax.run import loop, stored
+from byol_jax.errors import UserError
+from byol_jax.nets import model, resnet
+from byol_jax.run import figures, loop, stored
+from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
-from experiments import pretrain
+from experiments import pretrain, takeover
 from tests import tiny
 from tests.experiments import made
 
 TIMES = ("seconds", "images_per_second", "input_wait", "eta_seconds")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_block():
+  """A ResNet-4, which compiles in seconds."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(resnet.SHAPES, 4, resnet.SHAPES[10]._replace(blocks=(1,)))
+    yield
+
+
 def config_of(system="byol_gn_ws", **changes):
   """Of constant schedules, by which runs of all lengths begin in the same way."""
   config = tiny.config(system)
+  config.encoder.depth = 4
   config.optimiser.update(schedule="constant", warmup=0.0)
   config.target.schedule = "constant"
   config.update_from_flattened_dict(changes)
@@ -30,10 +41,11 @@ def config_of(system="byol_gn_ws", **changes):
 
 @pytest.fixture
 def quick(monkeypatch):
-  """Runs are trained, and nothing is measured."""
+  """Runs are trained, and nothing is measured or drawn."""
   monkeypatch.setattr(pretrain.Pretrain, "evaluate", lambda *_: {})
   monkeypatch.setattr(pretrain.Pretrain, "summarise", lambda *_: {})
   monkeypatch.setattr(pretrain.Pretrain, "show_views", lambda *_: None)
+  monkeypatch.setattr(figures, "curves", lambda *_: None)
 
 
 @pytest.fixture
@@ -60,12 +72,7 @@ def logged(folder):
   ]
 
 
-def interrupted(*_):
-  raise KeyboardInterrupt
-
-
 def test_a_run_that_is_continued_is_one_run_bit_for_bit(tmp_path, quick, caplog):
-  """And one that starts from another survives that one's end."""
   short, whole, longer = (tmp_path / name for name in ("short", "whole", "longer"))
   pretrain.run(config_of(**{"train.steps": 2}), RunDir(short))
   before = files(short)
@@ -84,23 +91,28 @@ def test_a_run_that_is_continued_is_one_run_bit_for_bit(tmp_path, quick, caplog)
   assert record["checksum"] == byol_jax.load_encoder(short).checksum
   assert record["one_schedule"]
 
-  # start_from: killed as it begins, and the other run is gone by the next start.
-  again = config_of(start_from=str(short), **{"train.steps": 1})
-  pretrain.run(again, RunDir(tmp_path / "anew"))
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(loop, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-      pretrain.run(again, RunDir(tmp_path / "killed"))
-  shutil.rmtree(short)
-  pretrain.run(again, RunDir(tmp_path / "killed"))
-  states = [state_of(tmp_path / f, 1, template) for f in ("anew", "killed")]
-  chex.assert_trees_all_equal(*states)
-  assert logged(tmp_path / "killed") == logged(tmp_path / "anew")
-  # It is another update than that of the run itself: without its momentum.
-  third = state_of(whole, 3, template).optimiser
-  assert any(
-    map(np.any, jax.tree.leaves(jax.tree.map(np.not_equal, third, states[0].optimiser)))
-  )
+
+@pytest.mark.parametrize("setting", ["start_from", "continue_from"])
+def test_a_run_that_has_begun_needs_the_other_no_more(
+  tmp_path, quick, monkeypatch, setting
+):
+  made.run(tmp_path / "before", config_of())
+  config = config_of(**{setting: str(tmp_path / "before")})
+
+  def interrupted(*_):
+    raise KeyboardInterrupt
+
+  # Before its first checkpoint is there, and before its first step.
+  for owner, name in ((takeover, "Checkpoints"), (loop, "run")):
+    with monkeypatch.context() as patch:
+      patch.setattr(owner, name, interrupted)
+      with pytest.raises(KeyboardInterrupt):
+        pretrain.run(config, RunDir(tmp_path / "run"))
+  shutil.rmtree(tmp_path / "before")
+  before = files(tmp_path / "run")
+  monkeypatch.setattr(loop, "run", lambda *_: {"it": "went on"})
+  assert pretrain.run(config, RunDir(tmp_path / "run")) == {"it": "went on"}
+  assert files(tmp_path / "run") == before
 
 
 def test_weights_are_taken_exactly_and_all_else_is_new(tmp_path, begun, caplog):
@@ -160,3 +172,87 @@ def test_what_this_system_lacks_is_left_behind(tmp_path, begun):
   chex.assert_trees_all_equal(found.online, {k: state.online[k] for k in found.online})
   assert not found.target
   assert not any(name.startswith("predictor") for name in found.online)
+
+
+def test_a_longer_schedule_is_told_and_renewals_add_up(tmp_path, begun, caplog):
+  """tau by a cosine: 1 - tau is (1 - base) (1 + cos(pi k / K)) / 2 at step k of K."""
+  changes = {"target.schedule": "cosine", "target.tau": 0.9}
+  made.run(tmp_path / "first", config_of(**changes))  # step 2 of 4
+  longer = config_of(
+    **changes, **{"train.steps": 8, "continue_from": str(tmp_path / "first")}
+  )
+  with caplog.at_level(logging.WARNING):
+    pretrain.run(longer, RunDir(tmp_path / "second"))
+  assert "first 2 steps were made by a schedule of 4 steps" in caplog.text
+  second = RunDir(tmp_path / "second").read_origin()
+  of_four = 0.1 * sum((1 + np.cos(np.pi * k / 4)) / 2 for k in (0, 1))
+  assert second["renewals"] == pytest.approx(of_four, rel=1e-5)
+  assert not second["one_schedule"]
+  # Another two steps by the schedule of 8, and on by that of 16.
+  _advance(tmp_path / "second", longer, 4)
+  longest = config_of(
+    **changes, **{"train.steps": 16, "continue_from": str(tmp_path / "second")}
+  )
+  pretrain.run(longest, RunDir(tmp_path / "third"))
+  third = RunDir(tmp_path / "third").read_origin()
+  of_eight = 0.1 * sum((1 + np.cos(np.pi * k / 8)) / 2 for k in (2, 3))
+  assert third["renewals"] == pytest.approx(of_four + of_eight, rel=1e-5)
+  assert third["origin"] == second
+  of_sixteen = 0.1 * sum((1 + np.cos(np.pi * k / 16)) / 2 for k in range(4, 16))
+  experiment = pretrain.Pretrain(longest)
+  assert experiment.renewed == (0, 0.0)
+  experiment.renewed = takeover.renewed(RunDir(tmp_path / "third"))
+  expected = of_four + of_eight + of_sixteen
+  assert experiment.renewals() == pytest.approx(expected, rel=1e-5)
+
+
+def _advance(folder, config, step):
+  """Leaves a checkpoint of a later step in a run."""
+  template = jax.eval_shape(pretrain.Pretrain(config).init)
+  _, state = stored.load(folder, template)
+  checkpoints = Checkpoints(folder / "checkpoints")
+  checkpoints.save(step, state._replace(step=np.int32(step)))
+  checkpoints.close()
+
+
+def test_history_and_score_come_along(tmp_path, begun):
+  made.run(tmp_path / "before", config_of())  # logged to step 3, saved at step 2
+  config = config_of(continue_from=str(tmp_path / "before"), **{"train.steps": 8})
+  pretrain.run(config, RunDir(tmp_path / "run"))
+  records = RunDir(tmp_path / "run", writes=False).records()
+  assert [record["step"] for record in records] == [0, 1, 2]
+  assert records[-1] == {"step": 2, "loss": 0.2, "seconds": 20.0}
+  assert stored.score(tmp_path / "run" / "checkpoints" / "2") == 0.5
+
+
+@pytest.mark.parametrize(
+  ("rename", "steps", "message"),
+  [(2, 2, "has reached step 2, and train.steps is 2"), (5, 8, "holds step 2")],
+)
+def test_a_step_that_cannot_be_gone_on_from(tmp_path, begun, rename, steps, message):
+  before = tmp_path / "before"
+  made.run(before, config_of())
+  (before / "checkpoints" / "2").rename(before / "checkpoints" / str(rename))
+  config = config_of(continue_from=str(before), **{"train.steps": steps})
+  with pytest.raises(UserError, match=message):
+    pretrain.run(config, RunDir(tmp_path / "run"))
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_run_is_refused_before_anything_is_written(tmp_path, begun):
+  made.run(tmp_path / "before", config_of())
+  checksums = tmp_path / "before" / "checkpoints" / "2" / stored.CHECKSUMS
+  (checksums / "metadata").write_text("{}")
+  config = config_of(start_from=str(tmp_path / "before"))
+  with pytest.raises(UserError, match="it is damaged"):
+    pretrain.run(config, RunDir(tmp_path / "run"))
+  assert not (tmp_path / "run").exists()
+
+
+def test_the_online_classifier_of_other_images_is_new(tmp_path, begun):
+  made.run(tmp_path / "before", config_of())
+  config = config_of(start_from=str(tmp_path / "before"))
+  path = tmp_path / "before" / "config.json"
+  path.write_text(path.read_text().replace('"photos"', '"faces"'))
+  pretrain.run(config, RunDir(tmp_path / "run"))
+  assert RunDir(tmp_path / "run").read_origin()["fresh"] == ["classifier"]
