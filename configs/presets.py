@@ -60,6 +60,8 @@ def imagenet(epochs: int) -> ConfigDict:
     {
       "experiment": "pretrain",
       "seed": 0,
+      "start_from": config_dict.placeholder(str),  # a run, for its weights
+      "continue_from": config_dict.placeholder(str),  # a run, to train it for longer
       "data": {
         "name": "imagenet2012",
         "data_dir": config_dict.placeholder(str),  # ~/tensorflow_datasets

@@ -101,6 +101,8 @@ def _objectives() -> Iterator[tuple[str, Setting]]:
 SETTINGS: dict[str, Setting] = {
   "experiment": Setting("the file of experiments/ that is run"),
   "seed": Setting("what all chance comes from", SEEDS),
+  "start_from": Setting("a run whose weights are those of step 0"),
+  "continue_from": Setting("a run to go on with, by a longer schedule"),
   # Data.
   "data.name": Setting(
     "photos, folder, unlabelled_folder, or a set of tensorflow-datasets, as NAME/CONFIG"

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-import byol_jax
 from byol_jax import features, parallel, progress
 from byol_jax.data.sources import Dataset, Source, Unreadable, reason
 from byol_jax.embed import files, images
@@ -47,15 +46,17 @@ def write_features(
     notes: what else is to be said in the file of where things are from.
 
   Returns:
-    The file's provenance: "byol_jax" and "commit" (the code), "encoder" (its step,
-    checksum, network, precision and image), "images" (set, split, their number),
-    "left_out" (name -> reason), and the notes.
+    The file's provenance: what `run.provenance.start` says but the time (command, code,
+    versions, machine), "encoder" (its step, checksum, network, precision and image),
+    "images" (set, split, their number), "left_out" (name -> reason), and the notes.
 
   Raises:
     UserError: the file is there already or cannot be written; the images do not fit the
       encoder, or none can be read; OUT.partial is of something else; the features are
       not finite.
   """
+  start = provenance.start()
+  del start["started"]  # so that a command makes the same file whenever it is killed
   path = Path(parallel.value_from_first_host(lambda: str(files.check_new(out))))
   split = split or "+".join(dataset.sizes)
   channels = encoder.description.image.channels
@@ -72,8 +73,7 @@ def write_features(
 
   def finish() -> dict[str, Any]:
     about = {
-      "byol_jax": byol_jax.__version__,
-      "commit": provenance.commit(),
+      **start,
       "encoder": about_encoder,
       "images": {"set": dataset.name, "split": split, "count": blocks[0].count()},
       "left_out": dict(dataset.unreadable) | _left_out(source, blocks[0]),
