@@ -17,7 +17,7 @@ from byol_jax.run import provenance
 from tests.faults import trial
 
 # Kind -> how many trials make the long form.
-COUNTS = {}
+COUNTS = {"images": 10_000}
 
 
 def run(kind: str, count: int, seed: int) -> dict[str, Any]:
