@@ -1,10 +1,38 @@
 """Where what can be made again is kept between commands."""
 
+import glob
 import os
+import re
 from pathlib import Path
+
+from absl import logging
+
+_DAMAGED = re.compile(r"Error reading persistent compilation cache entry for '([^']+)'")
 
 
 def folder() -> Path:
   """`~/.cache/byol_jax`, or what XDG_CACHE_HOME says; it need not be there yet."""
   base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
   return Path(os.path.expanduser(base)) / "byol_jax"
+
+
+def heal(warning: str, programs: Path) -> bool:
+  """Deletes the compiled programs that JAX warns that it cannot read.
+
+  A process that was killed as it wrote one leaves half of it. JAX would compile that
+  program at each start, as it never writes over what is there.
+
+  Args:
+    warning: any warning of this process.
+    programs: JAX's folder of compiled programs.
+
+  Returns:
+    Whether it was such a warning.
+  """
+  found = _DAMAGED.search(warning)
+  if not found:
+    return False
+  for path in programs.glob(f"{glob.escape(found[1])}*-cache"):
+    path.unlink(missing_ok=True)
+  logging.info("a compiled program was damaged, and is made again: %s", found[1])
+  return True

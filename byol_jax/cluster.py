@@ -12,7 +12,7 @@ import jax
 from absl import logging
 
 from byol_jax import witness
-from byol_jax.errors import UserError
+from byol_jax.errors import OtherHost, UserError
 
 _SILENCE = 30  # seconds after which a host that says nothing counts as dead
 _FAREWELL = 5  # seconds that a host which fails waits for others that fail with it
@@ -28,42 +28,37 @@ def join() -> None:
 
   Raises:
     UserError: nothing says who the others are.
+    OtherHost: they have not come, or cannot be reached.
   """
   count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
   address = os.environ.get("JAX_COORDINATOR_ADDRESS", "the cluster's address")
   _call_witness()
-  with _waiting(f"{count or 'all'} hosts at {address}"):
+  with waiting(f"{count or 'all'} hosts at {address}"):
     try:
       jax.distributed.initialize(
         num_processes=int(count) if count else None,
         process_id=int(number) if number else None,
         heartbeat_timeout_seconds=_SILENCE,
       )
-    except (ValueError, RuntimeError) as error:
-      raise UserError(
+    except (ValueError, RuntimeError, OSError) as error:
+      kind = UserError if isinstance(error, ValueError) else OtherHost
+      raise kind(
         f"cannot join the other hosts ({str(error).splitlines()[0]}); set"
         " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
         " each, or leave out --distributed on a single host"
       ) from error
 
 
-def leave(status: int) -> None:
-  """Ends this process, if it is one of several hosts, after a failure of its own.
+def leave() -> None:
+  """Leaves the other hosts, if there are any, before this process ends in a failure.
 
-  JAX would wait for the others for minutes, which may well wait for this one. Where
-  they fail too they get a moment to say it.
-
-  Args:
-    status: of the process.
+  JAX would wait for them for minutes, and they may well wait for this one. Where they
+  fail too they get a moment to say it.
   """
-  if not jax.distributed.is_initialized():
-    return
-  parting = threading.Thread(target=_part, daemon=True)
-  parting.start()
-  parting.join(_FAREWELL)
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(status)
+  if jax.distributed.is_initialized():
+    parting = threading.Thread(target=_part, daemon=True)
+    parting.start()
+    parting.join(_FAREWELL)
 
 
 def _part() -> None:
@@ -93,7 +88,7 @@ def _call_witness() -> None:
 
 
 @contextlib.contextmanager
-def _waiting(whom: str) -> Iterator[None]:
+def waiting(whom: str) -> Iterator[None]:
   """Says now, and again and again, whom the lines within wait for."""
   came = threading.Event()
 

@@ -15,11 +15,12 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 
 from byol_jax import cache, witness
-from byol_jax.errors import Stopped, UserError
+from byol_jax.errors import OtherHost, Stopped, UserError
 
 _FILES = 2**16
 
@@ -35,6 +36,7 @@ def set_up() -> None:
 
   host.tune()
   _set_up_warnings()
+  _set_up_hook()
   _set_up_compilation_cache()
 
 
@@ -61,14 +63,35 @@ def _set_up_warnings() -> None:
   warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
+def _set_up_hook() -> None:
+  """Leaves out what threads of TensorStore print for each write that fails.
+
+  Orbax reports the first of them, and then has no use for the others.
+  """
+  show = sys.excepthook
+
+  def hook(kind: type[BaseException], error: BaseException, *rest: Any) -> None:
+    if str(error) != "Event loop is closed":
+      show(kind, error, *rest)
+
+  sys.excepthook = hook
+
+
 def _set_up_compilation_cache() -> None:
   """Keeps compiled programs between runs, small ones too: they are hundreds."""
   import jax
 
-  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    jax.config.update("jax_compilation_cache_dir", str(cache.folder()))
+  programs = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache.folder())
+  jax.config.update("jax_compilation_cache_dir", programs)
   if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  show = warnings.showwarning
+
+  def heal(message: Warning | str, *where: Any) -> None:
+    if not cache.heal(str(message), Path(programs)):
+      show(message, *where)
+
+  warnings.showwarning = heal  # type: ignore[assignment]
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -88,8 +111,9 @@ def run(
   flags_parser: Callable[[list[str]], list[str]] = parse,
   folder: Callable[[], Path | None] = lambda: None,
 ) -> None:
-  """Runs a command and ends the process; whatever goes wrong is one line, status 1.
+  """Runs a command and ends the process; whatever goes wrong is one line.
 
+  The status is 1, but where another host is missing or the command was asked to stop.
   Of what nobody has foreseen the stack trace is in a file, which the line names.
 
   Args:
@@ -106,11 +130,19 @@ def run(
     line, status = _last_word(error, folder)
     # At once, or what others print could get between.
     sys.stderr.write(f"{witness.ANSWER}{line}\n")
-    if "jax" in sys.modules:
-      from byol_jax import cluster
+    _end(status)
 
-      cluster.leave(status)
-    sys.exit(status)
+
+def _end(status: int) -> None:
+  """Ends this process before JAX, Orbax or TensorStore bury its line under theirs."""
+  if "jax" in sys.modules:
+    from byol_jax import cluster
+
+    cluster.leave()
+  with contextlib.suppress(OSError):
+    sys.stdout.flush()
+    sys.stderr.flush()
+  os._exit(status)
 
 
 def _last_word(
@@ -118,6 +150,8 @@ def _last_word(
 ) -> tuple[str, int]:
   """What a command that has failed says, and its status."""
   match error:
+    case OtherHost():
+      return str(error), OtherHost.STATUS
     case UserError():
       return str(error), 1
     case Stopped():
@@ -126,22 +160,22 @@ def _last_word(
       return "interrupted; the same command goes on", 128 + signal.SIGINT
     case OSError(errno=errno.ENOSPC | errno.EDQUOT):
       return f"{error.strerror}; free some space, and the same command goes on", 1
+  from byol_jax import cluster
+
+  if cluster.is_of_other_host(error):
+    return witness.OTHER_HOST, OtherHost.STATUS
   return _unforeseen(error, folder()), 1
 
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:
   """A line about an error of which the stack trace is put into a file."""
-  from byol_jax import cluster
-
-  if cluster.is_of_other_host(error):
-    return witness.OTHER_HOST
   text = " ".join(str(error).split())
   if "Unable to initialize backend" in text:
     return (
       f"JAX finds no such device: {text}; install JAX for it, or unset JAX_PLATFORMS"
     )
   line = textwrap.shorten(f"{type(error).__name__}: {text}", 300)
-  name = time.strftime("error-%Y%m%d-%H%M%S.txt")
+  name = time.strftime(f"error-%Y%m%d-%H%M%S-{os.getpid()}.txt")
   for place in filter(None, (folder, Path(tempfile.gettempdir()))):
     with contextlib.suppress(OSError):
       path = place / name

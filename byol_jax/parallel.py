@@ -3,6 +3,7 @@
 import collections
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ AXIS = "devices"
 FIRST_HOST = 0  # the one that reads and writes files
 
 _NONE, _FAILED = -1, -2  # in place of a step
-_LINE = 400  # bytes of a message between hosts
+_LINE = 1000  # bytes of a message between hosts
 
 State = TypeVar("State")
 
@@ -213,15 +214,20 @@ def check_agreement(facts: Mapping[str, Any]) -> None:
       f" {first.get(name)}"
     )
     line += f" (and {len(differing) - 1} more)" if differing[1:] else ""
-  cut = line.encode()[:_LINE]
-  texts = multihost_utils.process_allgather(
-    np.frombuffer(cut.ljust(_LINE, b"\0"), np.uint8)
-  )
-  said = [bytes(text).rstrip(b"\0").decode(errors="ignore") for text in texts]
+  said = map(_text, multihost_utils.process_allgather(_line(line)))
   if found := next(filter(None, said), None):
     raise UserError(
       f"{found}: start all hosts with the same command, images and packages"
     )
+
+
+def _line(text: str) -> np.ndarray:
+  """A message between hosts, of a length that all know; `_text` reads it."""
+  return np.frombuffer(os.fsencode(text)[:_LINE].ljust(_LINE, b"\0"), np.uint8)
+
+
+def _text(line: np.ndarray) -> str:
+  return bytes(np.asarray(line)).rstrip(b"\0").decode(errors="ignore")
 
 
 def rows_of_host(count: int) -> tuple[int, int]:
@@ -259,17 +265,16 @@ def from_first_host(
   """
   if jax.process_count() == 1:
     return read()
-  found, status = None, None
-  error = UserError("the first host could not read a checkpoint; see its message")
+  found, status, refusal = None, None, ""
   if is_first_host():
     try:
       found = read()
       status = found[0] if found else None
-    except UserError as raised:
-      status, error = _FAILED, raised
+    except UserError as error:
+      status, refusal = _FAILED, str(error)
   status = of_first_host(status)
   if status == _FAILED:
-    raise error
+    raise UserError(_text(multihost_utils.broadcast_one_to_all(_line(refusal))))
   if status is None:
     return None
   return status, _broadcast(found[1] if found else None, template)

@@ -51,6 +51,7 @@ def outcome(monkeypatch, capsys):
   monkeypatch.setattr(
     commands.app, "run", lambda main, argv, flags_parser: main(flags_parser(argv))
   )  # flags of this process stay as they are
+  monkeypatch.setattr(commands.os, "_exit", sys.exit)
 
   def outcome(error, **options):
     def main():
@@ -110,3 +111,13 @@ def test_a_result_that_nobody_reads_is_no_failure():
   assert done.returncode == 0
   assert "No space left on device): see runs/mine" in done.stderr
   assert "Traceback" not in done.stderr
+
+
+def test_echoes_of_a_failed_write_are_dropped_and_nothing_else(monkeypatch):
+  shown = []
+  monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: shown.append(error))
+  commands._set_up_hook()
+  errors = [RuntimeError("Event loop is closed"), RuntimeError("The loop"), OSError()]
+  for error in errors:
+    sys.excepthook(type(error), error, None)
+  assert shown == errors[1:]

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.devices import xla_flags
+
+Process = subprocess.Popen[str]
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,10 +45,31 @@ class Ended(NamedTuple):
   seconds: float
 
 
-def run(*arguments: object, timeout: float = 300, **env: str) -> Ended:
-  """Runs `python ARGUMENTS` on one simulated device."""
-  began = time.monotonic()
-  done = subprocess.run(
+def start_hosts(*commands: Sequence[str], hosts: int | None = None) -> list[Process]:
+  """`start` for each of several hosts on this machine.
+
+  Args:
+    commands: of each.
+    hosts: how many they are to be; as many as commands, if it is left out.
+  """
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    address = f"localhost:{free.getsockname()[1]}"
+  return [
+    start(
+      *command,
+      "--distributed",
+      JAX_COORDINATOR_ADDRESS=address,
+      JAX_NUM_PROCESSES=str(hosts or len(commands)),
+      JAX_PROCESS_ID=str(host),
+    )
+    for host, command in enumerate(commands)
+  ]
+
+
+def start(*arguments: object, **env: str) -> Process:
+  """Starts `python ARGUMENTS`, on one simulated device unless XLA_FLAGS say another."""
+  return subprocess.Popen(
     [sys.executable, *map(str, arguments)],
     cwd=ROOT,
     env=os.environ | {"XLA_FLAGS": xla_flags(1)} | env,
@@ -52,11 +77,26 @@ def run(*arguments: object, timeout: float = 300, **env: str) -> Ended:
     stderr=subprocess.PIPE,
     text=True,
     errors="surrogateescape",
-    timeout=timeout,
-    check=False,
   )
-  lines = done.stderr.splitlines()
-  return Ended(done.returncode, lines, time.monotonic() - began)
+
+
+def run(*arguments: object, timeout: float = 300, **env: str) -> Ended:
+  """`start`, to the end."""
+  began = time.monotonic()
+  process = start(*arguments, **env)
+  lines = process.communicate(timeout=timeout)[1].splitlines()
+  return Ended(process.returncode, lines, time.monotonic() - began)
+
+
+def read_until(process: Process, pattern: str) -> list[str]:
+  """What a command prints, until a line has that pattern or it ends."""
+  assert process.stderr
+  lines = []
+  for line in process.stderr:
+    lines.append(line.rstrip("\n"))
+    if re.search(pattern, line):
+      break
+  return lines
 
 
 def not_one_line(ended: Ended) -> str:
