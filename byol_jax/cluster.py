@@ -11,8 +11,8 @@ from pathlib import Path
 import jax
 from absl import logging
 
-from byol_jax import witness
-from byol_jax.errors import UserError
+from byol_jax import progress, witness
+from byol_jax.errors import OtherHost, UserError
 
 _SILENCE = 30  # seconds after which a host that says nothing counts as dead
 _FAREWELL = 5  # seconds that a host which fails waits for others that fail with it
@@ -28,6 +28,7 @@ def join() -> None:
 
   Raises:
     UserError: nothing says who the others are.
+    OtherHost: they have not come, or cannot be reached.
   """
   count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
   address = os.environ.get("JAX_COORDINATOR_ADDRESS", "the cluster's address")
@@ -39,12 +40,15 @@ def join() -> None:
         process_id=int(number) if number else None,
         heartbeat_timeout_seconds=_SILENCE,
       )
-    except (ValueError, RuntimeError) as error:
-      raise UserError(
+    except (ValueError, RuntimeError, OSError) as error:
+      kind = UserError if isinstance(error, ValueError) else OtherHost
+      raise kind(
         f"cannot join the other hosts ({str(error).splitlines()[0]}); set"
         " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
         " each, or leave out --distributed on a single host"
       ) from error
+  if jax.process_index():
+    progress.hide()
 
 
 def leave() -> None:

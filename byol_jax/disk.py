@@ -47,7 +47,7 @@ def read_json(path: Path, way_out: str = "delete it or restore it") -> dict[str,
     way_out: what the user can do if it is damaged.
 
   Raises:
-    UserError: it is missing or holds something else.
+    UserError: it is missing, cannot be read or holds something else.
   """
   try:
     found = json.loads(path.read_text())
@@ -58,6 +58,8 @@ def read_json(path: Path, way_out: str = "delete it or restore it") -> dict[str,
     raise UserError(
       f"{path} does not exist; is {path.parent} the folder of a run?"
     ) from error
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror}; restore it") from error
   except (ValueError, RecursionError) as error:  # the latter of too deep a one
     raise UserError(f"{path} is damaged ({error}): {way_out}") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import parallel
+from byol_jax import parallel, progress
 from byol_jax.disk import read_json
 from byol_jax.errors import UserError
 from byol_jax.formats import saved
@@ -49,21 +49,24 @@ def each(
     results.check(config.results)
   if names is None:
     return evaluate(config, run_dir)
-  found, failed = {}, {}
-  for name, path in names.items():
-    one = config.copy_and_resolve_references()
-    one.encoder = path
-    logging.info("%s", path)
-    try:
-      found[name] = evaluate(one, run_dir.inside(name))
-    except UserError as error:  # the others are none the worse for it
-      logging.warning("%s: %s", path, error)
-      failed[path] = error
+  found: dict[str, Summary] = {}
+  failed: dict[str, UserError] = {}
+  with progress.shown("encoders", len(names), "encoders", lines=False) as bar:
+    for name, path in names.items():
+      one = config.copy_and_resolve_references()
+      one.encoder = path
+      logging.info("%s", path)
+      try:
+        found[name] = evaluate(one, run_dir.inside(name))
+      except UserError as error:  # the others are none the worse for it
+        logging.warning("%s: %s", path, error)
+        failed[path] = error
+      bar.add()
   if failed:
-    path, error = next(iter(failed.items()))
+    path, why = next(iter(failed.items()))
     raise UserError(
       f"{len(failed)} of {len(names)} encoders could not be evaluated, such as {path}"
-      f" ({error}); put that right, and the same command goes on with them"
+      f" ({why}); put that right, and the same command goes on with them"
     )
   return found
 

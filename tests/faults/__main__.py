@@ -23,6 +23,7 @@ COUNTS = {
   "elastic": 4,
   "disks": 40,
   "soak": 20_000,
+  "images": 10_000,
   "inputs": 999,
   "interrupts": 60,
 }
