@@ -19,13 +19,16 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from byol_jax import commands, disk
 from byol_jax.errors import UserError
+
+if TYPE_CHECKING:  # it imports much
+  from byol_jax.run.folder import RunDir
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -135,7 +138,7 @@ def _main(given: _Flags) -> None:
   workdir = given.workdir.value or _default_workdir()
   run_dir = RunDir(workdir, parallel.is_first_host(), provenance.start())
   if given.show_views.value:
-    commands.say(_show_views(experiment, config, run_dir.figures), run_dir.figures)
+    commands.say(_show_views(experiment, config, run_dir), run_dir.figures)
     return
   logging.info("%s: %s", run_dir.path, parallel.describe())
   summary = experiment.run(config, run_dir)
@@ -196,18 +199,14 @@ def _experiment(config: ConfigDict) -> ModuleType:
   return importlib.import_module(f"experiments.{name}")
 
 
-def _show_views(experiment: ModuleType, config: ConfigDict, folder: Path) -> Path:
+def _show_views(experiment: ModuleType, config: ConfigDict, run_dir: "RunDir") -> Path:
   if not hasattr(experiment, "show_views"):
     raise UserError(f"{config.experiment} augments no images: leave out --show_views")
-  if (folder.parent / "config.json").exists():
-    raise UserError(
-      f"{folder.parent} holds a run, whose views are {folder / 'views.png'}: choose"
-      " another --workdir"
-    )
   try:
-    return experiment.show_views(config, folder)
+    run_dir.check_no_run()
+    return experiment.show_views(config, run_dir.figures)
   except OSError as error:
-    raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+    raise UserError(f"cannot write to {run_dir.figures}: {error.strerror}") from error
 
 
 def _config_name() -> str:

@@ -71,7 +71,10 @@ def check_new(path: str | os.PathLike[str]) -> Path:
       f" it takes --features={path} in place of --out"
     )
   if not found.parent.is_dir():
-    raise UserError(f"the folder {found.parent} is not there: make it first")
+    what = (
+      "is no folder: give one" if found.parent.exists() else "is not there: make it"
+    )
+    raise UserError(f"{found.parent} {what}, or choose another --out")
   return found
 
 

@@ -213,12 +213,8 @@ class RunDir:
         f"{self.path} holds the run of another config (it differs in"
         f" {', '.join(differing)}); {way_out}"
       )
-    # A start that was cut short, or that only drew the views, leaves figures/.
-    ours = {self.figures.name, f"{saved.name}.tmp"}
-    if new and self.path.exists() and {p.name for p in self.path.iterdir()} - ours:
-      raise UserError(
-        f"{self.path} is not empty and holds no run; choose another --workdir"
-      )
+    if new:
+      self._check_empty()
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
       descriptor = disk.lock(
@@ -232,6 +228,28 @@ class RunDir:
       content = gzip.compress("\n".join(listing).encode(), mtime=0)
       disk.replace(self._images, content)
     return new
+
+  def check_no_run(self) -> None:
+    """Looks whether views can be drawn here, where no run is to be.
+
+    Raises:
+      UserError: there is a run, or something else.
+      OSError: it cannot be looked at.
+    """
+    if (self.path / CONFIG).exists():
+      raise UserError(
+        f"{self.path} holds a run, whose views are {self.figures / 'views.png'}: choose"
+        " another --workdir"
+      )
+    self._check_empty()
+
+  def _check_empty(self) -> None:
+    # A start that was cut short, or that only drew the views, leaves figures/.
+    ours = {self.figures.name, f"{CONFIG}.tmp"}
+    if self.path.exists() and {p.name for p in self.path.iterdir()} - ours:
+      raise UserError(
+        f"{self.path} is not empty and holds no run; choose another --workdir"
+      )
 
   def close(self) -> None:
     """Lets go of the folder: another run may claim it, and this one writes no more."""
