@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from absl import flags
 
 from byol_jax import commands
+from byol_jax.errors import UserError
 
 INFINITE = resource.RLIM_INFINITY
 
@@ -90,6 +92,52 @@ def test_a_device_that_is_not_there(outcome, tmp_path):
   )
   assert line.endswith("install JAX for it, or unset JAX_PLATFORMS")
   assert not list(tmp_path.iterdir())
+
+
+def test_a_device_without_a_plugin(outcome, monkeypatch):
+  """JAX asserts that there is one: for CUDA, where the package is not installed."""
+  code = compile("def devices():\n  assert False", "jax/_src/xla_bridge.py", "exec")
+  exec(code, there := {})
+
+  def fail():
+    there["devices"]()
+
+  monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+  with pytest.raises(AssertionError) as error:
+    fail()
+  line = outcome(error.value)
+  assert line.endswith("unset JAX_PLATFORMS")
+  assert "JAX finds no device of JAX_PLATFORMS=cuda (there is none)" in line
+
+
+def test_a_variable_that_jax_cannot_read(outcome):
+  line = outcome(ValueError("invalid truth value 'x' for environment 'JAX_ENABLE_X64'"))
+  assert line.endswith("'JAX_ENABLE_X64': correct it, or unset it")
+
+
+def test_the_names_of_files_make_no_lines(outcome):
+  assert outcome(UserError("a\nb\r does not exist")) == (
+    "byol_jax: a\\nb\\r does not exist"
+  )
+
+
+_STREAMS = """
+import os, sys
+from byol_jax import commands
+commands._set_up_streams()
+print("out"); print("err", file=sys.stderr)
+found = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(found, str(found).encode())
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_place_of_a_stream(tmp_path, closed):
+  file = tmp_path / "file"
+  command = shlex.join([sys.executable, "-c", _STREAMS, str(file)])
+  done = subprocess.run(["bash", "-c", f"{command} {closed}"], check=True, timeout=60)
+  assert done.returncode == 0
+  assert int(file.read_text()) > 2
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

@@ -29,9 +29,8 @@ def checked(path: str | os.PathLike[str]) -> Path:
   if path.is_dir():
     raise UserError(f"{path} is a folder: give --out=FILE.html")
   if not path.parent.is_dir():
-    what = (
-      "is no folder: give one" if path.parent.exists() else "does not exist: create it"
-    )
+    there = path.parent.exists()
+    what = "is no folder: give one" if there else "does not exist: create it"
     raise UserError(f"{path.parent} {what}, or choose another --out")
   if path.is_symlink() and not path.exists():
     raise UserError(f"{path} is a link to nothing: choose another --out")
