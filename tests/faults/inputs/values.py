@@ -1,5 +1,6 @@
 """Values of settings: of another type, out of range, not finite, far too large."""
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -99,12 +100,18 @@ _OF_EVALUATIONS = {
 
 
 def rows(place: Place) -> Iterator[Bad]:
-  """All of them; of each setting, the first whose words name a value leads to it."""
-  for name, values in _PRETRAINING.items():
-    yield from _of_setting(name, values, place.views)
+  """Three of each setting's values, the next three of the next; the first is mended."""
+  for number, (name, values) in enumerate(_PRETRAINING.items()):
+    yield from _of_setting(name, _three(values, number), place.views)
   for config, settings in _OF_EVALUATIONS.items():
-    for name, values in settings.items():
-      yield from _of_setting(name, values, lambda *f, c=config: place.evaluate(c, *f))
+    command = functools.partial(place.evaluate, config)
+    for number, (name, values) in enumerate(settings.items()):
+      yield from _of_setting(name, _three(values, number), command)
+
+
+def _three(values: Sequence[str], number: int) -> list[str]:
+  first, *others = values
+  return [first, *(others[(2 * number + i) % len(others)] for i in range(2))]
 
 
 def _of_setting(
