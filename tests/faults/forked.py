@@ -75,7 +75,7 @@ class Started:
     self.process = process
     self._out = out
 
-  def wait(self, timeout: float = 120) -> Ended:
+  def wait(self, timeout: float) -> Ended:
     """How it has ended; "seconds" are those of its processor.
 
     Raises:

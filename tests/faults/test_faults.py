@@ -62,7 +62,7 @@ def forked():
 
 def test_bad_inputs_are_one_line_and_change_nothing(forked, tmp_path):
   place = Place(tmp_path, forked)
-  kinds = command_line.rows(place), values.rows(place)
+  kinds = command_line.rows(place)[0], values.rows(place)[0]
   for bad in itertools.chain(*(itertools.islice(rows, 6) for rows in kinds)):
     # To take all the ways out would take a minute: the long form does.
     trial = tried(bad._replace(way_out=None), forked, tmp_path)

@@ -28,5 +28,6 @@ def trials(count: int, seed: int, folder: Path) -> Iterator[Trial]:
 
 def rows(place: Place) -> Iterator[Bad]:
   """The table: a row of each kind, then the next of each."""
-  for of_all in itertools.zip_longest(*(kind.rows(place) for kind in _KINDS)):
+  kinds = itertools.chain.from_iterable(kind.rows(place) for kind in _KINDS)
+  for of_all in itertools.zip_longest(*kinds):
     yield from filter(None, of_all)

@@ -10,6 +10,7 @@ from tests.faults.trial import Ended, Trial, not_one_line
 
 Command = Sequence[object]  # module and arguments
 
+_PATIENCE = 600  # seconds of the clock, after which a command counts as hanging
 _SECONDS = 10  # of a processor that has nothing else to do, until a refusal
 
 
@@ -71,7 +72,7 @@ def tried(bad: Bad, forked: Forked, folder: Path) -> Trial:
 
 
 def _starter(forked: Forked) -> Callable[[Command], Ended]:
-  return lambda command: forked.start(str(command[0]), *command[1:]).wait()
+  return lambda command: forked.start(str(command[0]), *command[1:]).wait(_PATIENCE)
 
 
 def _wrong(ended: Ended, says: str) -> str:

@@ -17,16 +17,18 @@ _EVALUATIONS = (
 )
 
 
-def rows(place: Place) -> Iterator[Bad]:
-  """All of them."""
-  yield from _of_main(place)
-  yield from _presets(place)
-  yield from _evaluations(place)
-  yield from _of_embed(place)
-  yield from _of_export(place)
-  yield from _of_report(place)
-  yield from _of_prepare(place)
-  yield from _of_reproduce(place)
+def rows(place: Place) -> list[Iterator[Bad]]:
+  """Of each kind its rows."""
+  return [
+    _of_main(place),
+    _presets(place),
+    _evaluations(place),
+    _of_embed(place),
+    _of_export(place),
+    _of_report(place),
+    _of_prepare(place),
+    _of_reproduce(place),
+  ]
 
 
 def _of_main(place: Place) -> Iterator[Bad]:

@@ -1,9 +1,10 @@
 """Paths: where nothing is, of another kind, read-only, with any letters."""
 
+import itertools
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from tests.faults.inputs.bad import Bad, Command, instead
 from tests.faults.inputs.place import Place
@@ -17,21 +18,24 @@ _OF_A_PATH = (
 )
 
 
-def rows(place: Place) -> Iterator[Bad]:
-  """Every use of a path with every path that does not suit it."""
-  for uses, paths in (
-    (_readers(place), _unreadable(place)),
-    (_writers(place), _unwritable(place)),
-  ):
-    for use, command in uses.items():
-      for kind, path in paths.items():
-        says = f"{re.escape(path)}|{_OF_A_PATH}" if path else _OF_A_PATH
-        # As root one may write anywhere in /proc, until one tries.
-        late = (use, kind) == ("results", "in /proc")
-        yield Bad(f"{use}: {kind}", command(path), says, writes=late)
-  yield from _read_only(place)
-  yield from _full(place)
-  yield from _with_any_letters(place)
+def rows(place: Place) -> list[Iterator[Bad]]:
+  """Of each kind its rows."""
+  return [
+    _unsuitable(_readers(place), _unreadable(place)),
+    _unsuitable(_writers(place), _unwritable(place)),
+    _read_only(place),
+    _full(place),
+    _with_any_letters(place),
+  ]
+
+
+def _unsuitable(uses: _Uses, paths: Mapping[str, str]) -> Iterator[Bad]:
+  """Every use of a path with every path that does not suit it, a use at a time each."""
+  for (kind, path), (use, command) in itertools.product(paths.items(), uses.items()):
+    says = f"{re.escape(path)}|{_OF_A_PATH}" if path else _OF_A_PATH
+    # As root one may write anywhere in /proc, until one tries.
+    late = (use, kind) == ("results", "in /proc")
+    yield Bad(f"{use}: {kind}", command(path), says, writes=late)
 
 
 def _readers(place: Place) -> _Uses:

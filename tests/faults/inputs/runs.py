@@ -11,18 +11,27 @@ from tests.faults.inputs.bad import Bad, Command, instead
 from tests.faults.inputs.place import Place
 
 
-def rows(place: Place) -> Iterator[Bad]:
-  """All of them."""
-  yield from _of_another_config(place)
-  yield from _files(place)
-  yield from _checkpoints(place)
-  yield from _results(place)
-  yield from _encoders(place)
-  yield from _in_use(place)
+def rows(place: Place) -> list[Iterator[Bad]]:
+  """Of each kind its rows."""
+  return [
+    _of_another_config(place),
+    _files(place),
+    _checkpoints(place),
+    _results(place),
+    _encoders(place),
+    _in_use(place),
+  ]
 
 
 def _of_another_config(place: Place) -> Iterator[Bad]:
-  for flag in ("train.steps=8", "seed=1", "encoder.groups=4"):
+  longer = place.pretrain("--config.train.steps=8", workdir=place.run)
+  yield Bad(
+    "a finished run, for longer",
+    longer,
+    "give --config.continue_from=.* and another --workdir",
+    lambda line: (*longer, line.split()[-4], f"--workdir={place.new()}"),
+  )
+  for flag in ("seed=1", "encoder.groups=4"):
     command = place.pretrain(f"--config.{flag}", workdir=place.run)
     yield Bad(
       f"a finished run and {flag}",

@@ -16,12 +16,14 @@ from tests.faults.inputs.place import Place
 _VERSION = prepared.CIFAR10_VERSION
 
 
-def rows(place: Place) -> Iterator[Bad]:
-  """All of them."""
-  yield from _folders(place)
-  yield from _names(place)
-  yield from _damaged(place)
-  yield from _features(place)
+def rows(place: Place) -> list[Iterator[Bad]]:
+  """Of each kind its rows."""
+  return [
+    _folders(place),
+    _names(place),
+    _damaged(place),
+    _features(place),
+  ]
 
 
 def _folders(place: Place) -> Iterator[Bad]:

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tests.faults.inputs.bad import Bad, Command
 from tests.faults.inputs.place import Place
@@ -99,14 +99,19 @@ _OF_EVALUATIONS = {
 }
 
 
-def rows(place: Place) -> Iterator[Bad]:
-  """Three of each setting's values, the next three of the next; the first is mended."""
-  for number, (name, values) in enumerate(_PRETRAINING.items()):
-    yield from _of_setting(name, _three(values, number), place.views)
+def rows(place: Place) -> list[Iterator[Bad]]:
+  """Of each experiment three values of each setting; the first of them is mended."""
+  found = [_of_settings(_PRETRAINING, place.views)]
   for config, settings in _OF_EVALUATIONS.items():
-    command = functools.partial(place.evaluate, config)
-    for number, (name, values) in enumerate(settings.items()):
-      yield from _of_setting(name, _three(values, number), command)
+    found.append(_of_settings(settings, functools.partial(place.evaluate, config)))
+  return found
+
+
+def _of_settings(
+  settings: Mapping[str, Sequence[str]], command: Callable[[str], Command]
+) -> Iterator[Bad]:
+  for number, (name, values) in enumerate(settings.items()):
+    yield from _of_setting(name, _three(values, number), command)
 
 
 def _three(values: Sequence[str], number: int) -> list[str]:
