@@ -24,7 +24,7 @@ COUNTS = {
   "disks": 40,
   "soak": 20_000,
   "images": 10_000,
-  "inputs": 999,
+  "inputs": 320,
   "interrupts": 60,
 }
 

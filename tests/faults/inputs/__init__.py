@@ -9,12 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.forked import Forked
-from tests.faults.inputs import command_line, paths, runs, sets, surroundings, values
+from tests.faults.inputs import (
+  command_line,
+  other_commands,
+  paths,
+  runs,
+  sets,
+  surroundings,
+  values,
+)
 from tests.faults.inputs.bad import Bad, tried
 from tests.faults.inputs.place import Place
 from tests.faults.trial import Trial
 
-_KINDS = (command_line, paths, runs, sets, surroundings, values)
+_KINDS = (command_line, other_commands, paths, runs, sets, surroundings, values)
 
 
 def trials(count: int, seed: int, folder: Path) -> Iterator[Trial]:
