@@ -151,14 +151,17 @@ def read_newest(
     UserError: none can be used.
   """
   problems: dict[Path, str] = {}
+  way_out = ""  # of the newest
   for folder in folders:
     try:
       state = read(folder, template, part)
     except UserError as error:
       problems[folder] = str(error)
+      way_out = way_out or "use the config that it was made with"
     except Exception as error:  # Damaged files fail in many ways.
       cause = textwrap.shorten(str(error), 80) or type(error).__name__
       problems[folder] = f"it is damaged ({cause})"
+      way_out = way_out or "restore one of them"
     else:
       for skipped, why in problems.items():
         logging.warning("skipped checkpoint %s: %s; using %s", skipped, why, folder)
@@ -167,7 +170,7 @@ def read_newest(
   tried = "step" if len(folders) == 1 else "the newest, step"
   raise UserError(
     f"no checkpoint in {newest.parent} can be used; {tried} {newest.name}:"
-    f" {problems[newest]}; use the config that it was made with, or another folder"
+    f" {problems[newest]}; {way_out}, or use another folder"
   )
 
 

@@ -141,7 +141,7 @@ def _checkpoints(place: Place) -> Iterator[Bad]:
   yield Bad(
     "a run to go on with, all of whose checkpoints are damaged",
     place.pretrain(workdir=run),
-    "no checkpoint .* can be used",
+    "no checkpoint .* can be used; .*damaged .* restore one of them",
     instead(place.pretrain()),
     writes=True,
   )
