@@ -51,8 +51,8 @@ def write_features(
 
   Returns:
     The file's provenance: what `run.provenance.start` says but the time (command, code,
-    versions, machine), "encoder" (its step, checksum, network, precision and image), "images"
-    (set, split, their number), "left_out" (name -> reason), and the notes.
+    versions, machine), "encoder" (its step, checksum, network, precision and image),
+    "images" (set, split, their number), "left_out" (name -> reason), and the notes.
 
   Raises:
     UserError: the file is there already or cannot be written; the images do not fit the
