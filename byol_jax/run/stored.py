@@ -77,8 +77,8 @@ def choose(path: str | Path, which: str | int = "newest") -> list[Path]:
   if not folders:
     where = str(path) if path.exists() else f"{path}, where nothing is"
     raise UserError(
-      f"no checkpoint at {where}: give the folder of a run, its checkpoints folder, the"
-      " folder of one step, or a file of an encoder"
+      f"no checkpoint at {where}: give the folder of a run, its checkpoints folder, or"
+      " the folder of one step"
     )
   if which == "newest":
     return folders
