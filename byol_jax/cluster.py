@@ -11,8 +11,8 @@ from pathlib import Path
 import jax
 from absl import logging
 
-from byol_jax import witness
-from byol_jax.errors import UserError
+from byol_jax import progress, witness
+from byol_jax.errors import OtherHost, UserError
 
 _SILENCE = 30  # seconds after which a host that says nothing counts as dead
 _FAREWELL = 5  # seconds that a host which fails waits for others that fail with it
@@ -28,23 +28,27 @@ def join() -> None:
 
   Raises:
     UserError: nothing says who the others are.
+    OtherHost: they have not come, or cannot be reached.
   """
   count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
   address = os.environ.get("JAX_COORDINATOR_ADDRESS", "the cluster's address")
   _call_witness()
-  with _waiting(f"{count or 'all'} hosts at {address}"):
+  with waiting(f"{count or 'all'} hosts at {address}"):
     try:
       jax.distributed.initialize(
         num_processes=int(count) if count else None,
         process_id=int(number) if number else None,
         heartbeat_timeout_seconds=_SILENCE,
       )
-    except (ValueError, RuntimeError) as error:
-      raise UserError(
+    except (ValueError, RuntimeError, OSError) as error:
+      kind = UserError if isinstance(error, ValueError) else OtherHost
+      raise kind(
         f"cannot join the other hosts ({str(error).splitlines()[0]}); set"
         " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
         " each, or leave out --distributed on a single host"
       ) from error
+  if jax.process_index():
+    progress.hide()
 
 
 def leave() -> None:
@@ -86,7 +90,7 @@ def _call_witness() -> None:
 
 
 @contextlib.contextmanager
-def _waiting(whom: str) -> Iterator[None]:
+def waiting(whom: str) -> Iterator[None]:
   """Says now, and again and again, whom the lines within wait for."""
   came = threading.Event()
 

@@ -19,31 +19,44 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from byol_jax import cache, witness
-from byol_jax.errors import Stopped, UserError
+from byol_jax import cache, progress, witness
+from byol_jax.errors import OtherHost, Stopped, UserError
 
 _FILES = 2**16
 
 
-def set_up() -> None:
+def define_flags() -> None:
+  """Those of every command."""
+  flags.DEFINE_bool("quiet", False, "Say results and warnings only.")
+
+
+def set_up(quiet: bool = False) -> None:
   """Logging, the cache of compiled programs, and XLA for this host.
 
   Comes before JAX's first device is asked for, on the main thread.
+
+  Args:
+    quiet: whether to say warnings only, and show no progress.
   """
-  _set_up_logging()
+  set_up_logging(quiet)
   _set_up_files()
   from byol_jax.run import host  # a second that mistakes in flags need not wait for
 
   host.tune()
   _set_up_warnings()
+  _set_up_hook()
   _set_up_compilation_cache()
 
 
-def _set_up_logging() -> None:
-  logging.set_verbosity(logging.INFO)
+def set_up_logging(quiet: bool) -> None:
+  """What is said on stderr, and in what form."""
+  logging.set_verbosity(logging.WARNING if quiet else logging.INFO)
+  if quiet:
+    progress.hide()
   line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
   handler = logging.get_absl_handler()
   handler.setFormatter(line)
+  handler.python_handler.setStream(progress.AboveBar())
   handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
   python_logging.getLogger("jax").setLevel(python_logging.ERROR)
 
@@ -60,6 +73,20 @@ def _set_up_files() -> None:
 def _set_up_warnings() -> None:
   """Leaves out what Pillow says of single files: what is skipped is listed."""
   warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _set_up_hook() -> None:
+  """Leaves out what threads of TensorStore print for each write that fails.
+
+  Orbax reports the first of them, and then has no use for the others.
+  """
+  show = sys.excepthook
+
+  def hook(kind: type[BaseException], error: BaseException, *rest: Any) -> None:
+    if str(error) != "Event loop is closed":
+      show(kind, error, *rest)
+
+  sys.excepthook = hook
 
 
 def _set_up_compilation_cache() -> None:
@@ -96,8 +123,9 @@ def run(
   flags_parser: Callable[[list[str]], list[str]] = parse,
   folder: Callable[[], Path | None] = lambda: None,
 ) -> None:
-  """Runs a command and ends the process; whatever goes wrong is one line, status 1.
+  """Runs a command and ends the process; whatever goes wrong is one line.
 
+  The status is 1, but where another host is missing or the command was asked to stop.
   Of what nobody has foreseen the stack trace is in a file, which the line names.
 
   Args:
@@ -134,6 +162,8 @@ def _last_word(
 ) -> tuple[str, int]:
   """What a command that has failed says, and its status."""
   match error:
+    case OtherHost():
+      return str(error), OtherHost.STATUS
     case UserError():
       return str(error), 1
     case Stopped():
@@ -142,15 +172,15 @@ def _last_word(
       return "interrupted; the same command goes on", 128 + signal.SIGINT
     case OSError(errno=errno.ENOSPC | errno.EDQUOT):
       return f"{error.strerror}; free some space, and the same command goes on", 1
+  from byol_jax import cluster
+
+  if cluster.is_of_other_host(error):
+    return witness.OTHER_HOST, OtherHost.STATUS
   return _unforeseen(error, folder()), 1
 
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:
   """A line about an error of which the stack trace is put into a file."""
-  from byol_jax import cluster
-
-  if cluster.is_of_other_host(error):
-    return witness.OTHER_HOST
   text = " ".join(str(error).split())
   if "Unable to initialize backend" in text:
     return (

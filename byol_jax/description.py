@@ -15,10 +15,21 @@ from byol_jax.disk import read_json
 from byol_jax.errors import UserError
 from byol_jax.nets.resnet import ResNet
 from byol_jax.run import stored
+from byol_jax.valid import TRUE_OR_FALSE, Valid
 
 # Of encoder.json; a reader refuses a higher one. 2 may name projected_shortcuts.
 FORMAT = 2
 FILE = "encoder.json"
+LARGEST = 2**14  # pixels a side: far more would end the process, for want of memory
+# What a network's settings must be that are in no table of `nets`.
+_SETTINGS = {
+  "groups": Valid(
+    lambda value: value is None or (type(value) is int and value > 0),
+    "a whole number above 0",
+  ),
+  "standardised": TRUE_OR_FALSE,
+  "zero_last_scale": TRUE_OR_FALSE,
+}
 
 
 class ImageForm(NamedTuple):
@@ -52,6 +63,8 @@ class ImageForm(NamedTuple):
         )
     if min(self.std) <= 0:
       raise UserError(f"std of images is {self.std}: give numbers above 0")
+    if self.size > LARGEST:
+      raise UserError(f"size of images is {self.size}: at most {LARGEST} are possible")
     if not (_is_finite(self.crop) and 0 < self.crop <= 1):
       raise UserError(f"eval_fraction of images is {self.crop}: give a share in (0, 1]")
 
@@ -96,7 +109,11 @@ def from_json(found: Mapping[str, Any]) -> Description:
   image = found["image"]
   form = ImageForm(**image | {key: tuple(image[key]) for key in ("mean", "std")})
   form.check()
-  return Description({**found["network"]}, found["precision"], form)
+  network = {**found["network"]}
+  for name, valid in _SETTINGS.items():
+    if name in network and network[name] not in valid:
+      raise UserError(f"{name} of the network is {network[name]!r}: give {valid.words}")
+  return Description(network, found["precision"], form)
 
 
 def of_run(run: str | Path, which: str | int) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
   """Reads a JSON object.
 
   Raises:
-    UserError: it is missing or holds something else.
+    UserError: it is missing, cannot be read or holds something else.
   """
   try:
     found = json.loads(path.read_text())
@@ -54,6 +54,8 @@ def read_json(path: Path) -> dict[str, Any]:
     raise UserError(
       f"{path} does not exist; is {path.parent} the folder of a run?"
     ) from error
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror}; restore it") from error
   except ValueError as error:
     raise UserError(f"{path} is damaged ({error}); delete it or restore it") from error
 

@@ -1,5 +1,7 @@
 """What ends a run in one line, without a stack trace."""
 
+import os
+
 
 class UserError(Exception):
   """Something the user can put right.
@@ -7,6 +9,15 @@ class UserError(Exception):
   Its message is one line that names the thing that is wrong and the way out;
   the launcher prints that line alone, without a stack trace, and exits with 1.
   """
+
+
+class OtherHost(UserError):
+  """Another host is missing: the same command may well succeed, once it is there.
+
+  Commands exit with `STATUS`, by which schedulers know it from a mistake.
+  """
+
+  STATUS = os.EX_TEMPFAIL
 
 
 class Diverged(UserError):

@@ -135,7 +135,7 @@ def imagenet(epochs: int) -> ConfigDict:
         "valid_train": "train[10000:60000]",
         "valid_test": "train[:10000]",
       },
-      "log": {"every_steps": 50},
+      "log": {"every_steps": 50, "writers": "tensorboard"},
       "eval": {
         "every_steps": steps // 50,
         "batch_size": 1024,

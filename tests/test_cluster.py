@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from byol_jax import witness
+from byol_jax import cluster, witness
+from byol_jax.errors import OtherHost, UserError
 
 ROOT = Path(__file__).parents[1]
 # A host that works together with another until it is told to do something else.
@@ -81,7 +82,8 @@ def test_a_host_that_dies_ends_the_other(victim):
   hosts[victim].send_signal(signal.SIGKILL)
   assert answers(hosts[1 - victim]) == [witness.ANSWER + witness.OTHER_HOST]
   assert time.monotonic() - began < 60
-  assert hosts[1 - victim].returncode
+  # By JAX's runtime or by us; not with a mistake's 1, which is not tried again.
+  assert hosts[1 - victim].returncode in (-signal.SIGABRT, OtherHost.STATUS)
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
@@ -97,3 +99,35 @@ def test_hosts_that_fail_together_all_say_why():
   hosts = start("both", "both")
   assert [answers(host) for host in hosts] == [["byol_jax: it is everyone's"]] * 2
   assert [host.returncode for host in hosts] == [1, 1]
+
+
+@pytest.mark.parametrize(
+  ("error", "kind"),
+  [
+    (ValueError("coordinator_address should be defined."), UserError),
+    (RuntimeError("DEADLINE_EXCEEDED: nobody came\nand more"), OtherHost),
+  ],
+)
+def test_hosts_that_do_not_come_are_no_mistake(monkeypatch, error, kind):
+  def initialize(**_):
+    raise error
+
+  monkeypatch.setattr(cluster, "_call_witness", lambda: None)
+  monkeypatch.setattr(cluster.jax.distributed, "initialize", initialize)
+  with pytest.raises(UserError, match=str(error).splitlines()[0]) as raised:
+    cluster.join()
+  assert raised.type is kind
+
+
+def test_hosts_that_do_not_come_are_waited_for_aloud(monkeypatch, caplog):
+  monkeypatch.setattr(cluster, "_PATIENCE", 0.02)
+  with caplog.at_level("INFO"), cluster.waiting("2 hosts at there:1"):
+    time.sleep(0.1)
+  said = [record.getMessage() for record in caplog.records]
+  assert said[:2] == [
+    "waiting for 2 hosts at there:1",
+    "still waiting for 2 hosts at there:1: start the same command on each",
+  ]
+  assert len(said) > 2
+  time.sleep(0.05)
+  assert len(caplog.records) == len(said)  # they have come

@@ -75,6 +75,7 @@ def test_a_config_of_something_else_is_refused(copy, change, message):
     ({"size": 0}, "size of images is 0"),
     ({"size": 16.0}, "size of images is 16.0"),
     ({"size": None}, "size of images is None"),
+    ({"size": 10**9}, "size of images is 1000000000: at most 16384 are possible"),
     ({"channels": "3"}, "channels of images is '3'"),
     ({"mean": ["a", "b", "c"]}, "mean of images is"),
     ({"mean": [0.5, 0.5]}, "mean of images is .*: give 3 numbers, or one for all"),
@@ -91,6 +92,24 @@ def test_images_that_cannot_be_are_refused(copy, change, message):
   found["image"] |= change
   (copy / "encoder.json").write_text(json.dumps(found))
   with pytest.raises(UserError, match=message):
+    byol_jax.load_encoder(copy)
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("groups", "2"),
+    ("groups", -1),
+    ("groups", [2]),
+    ("standardised", "no"),
+    ("zero_last_scale", 0),
+  ],
+)
+def test_settings_that_networks_do_not_have_are_refused(copy, name, value):
+  found = describe.to_json(byol_jax.load_encoder(GOLDEN / "run").description)
+  found["network"][name] = value
+  (copy / "encoder.json").write_text(json.dumps(found))
+  with pytest.raises(UserError, match=f"{name} of the network is .*: give "):
     byol_jax.load_encoder(copy)
 
 

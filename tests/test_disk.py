@@ -49,3 +49,8 @@ def test_a_folder_is_locked_once(tmp_path):
     disk.lock(tmp_path, "wait")
   os.close(descriptor)
   os.close(disk.lock(tmp_path, "wait"))
+
+
+def test_a_folder_in_place_of_a_json_file_is_one_line(tmp_path):
+  with pytest.raises(UserError, match=r"cannot read .*: Is a directory; restore it$"):
+    disk.read_json(tmp_path)

@@ -57,7 +57,7 @@ def test_the_wheel_holds_the_library_alone(built):
   (info,) = {name.split("/")[0] for name in names} - {"byol_jax"}
   assert info == f"byol_jax-{byol_jax.__version__}.dist-info"
   assert "byol_jax/py.typed" in names
-  assert f"{info}/licenses/LICENSE" in names
+  assert {f"{info}/licenses/{name}" for name in ("LICENSE", "NOTICE")} <= names
   assert {name for name in names if name.startswith("byol_jax/")} == sources()
 
 

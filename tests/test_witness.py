@@ -24,6 +24,14 @@ CRASH = [
   "\n",
   "Thread 0x00007f6d701bfb80 (most recent call first):\n",
 ]
+# The same, of a first host whose port another process has.
+TAKEN = [
+  "E1127 19:09:44.667750   10494 add_port.cc:83] Failed to add port to server: No"
+  " address added out of total 1 resolved for '[::]:34713'\n",
+  "Fatal Python error: Segmentation fault\n",
+  "\n",
+  "Thread 0x00007f39445ff6c0 (most recent call first):\n",
+]
 OURS = ["byol_jax: the disk is full\n"]
 LAST_WORD = [f"{witness.ANSWER}{witness.OTHER_HOST}\n"]
 
@@ -35,6 +43,17 @@ def test_what_is_no_crash_is_passed_on():
 
 def test_a_crash_is_one_line():
   assert list(witness.passed_on(LOG + NOTICE + CRASH)) == LOG + LAST_WORD
+
+
+def test_a_port_that_is_taken_is_one_line():
+  *log, word = witness.passed_on(LOG + TAKEN)
+  assert log == LOG
+  assert word == (
+    "byol_jax: another process of this host has the port [::]:34713: end it, or give"
+    " all hosts another one, by JAX_COORDINATOR_PORT or JAX_COORDINATOR_ADDRESS\n"
+  )
+  # Of one that is not the hosts', nobody dies.
+  assert list(witness.passed_on(TAKEN[:1] + LOG)) == LOG
 
 
 def test_what_the_runtime_notices_ends_with_the_next_record():

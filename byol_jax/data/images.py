@@ -17,6 +17,7 @@ _FLAGS: dict[int, int] = {
   3: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH,
   4: cv2.IMREAD_UNCHANGED,
 }
+_PNG = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 178_956_970  # of one image: where Pillow refuses it
 _LONGEST_JPEG = 65_500  # pixels of a side, in libjpeg
 
@@ -42,8 +43,7 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
       f"an image of {len(encoded)} bytes claims {claimed} pixels, more than"
       f" {MAX_PIXELS}: prepare the data set again"
     )
-  pixels = np.frombuffer(encoded, np.uint8)
-  image = cv2.imdecode(pixels, _FLAGS[channels]) if encoded else None
+  image = None if _has_cut_chunk(encoded) else _decoded(encoded, _FLAGS[channels])
   if image is None:
     raise UserError(
       f"an image of {len(encoded)} bytes cannot be decoded: prepare the data set again"
@@ -57,12 +57,36 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
   return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA) if channels == 4 else image
 
 
+def _decoded(encoded: bytes, flags: int) -> np.ndarray | None:
+  """What OpenCV makes of it; None where it cannot, or will not for its size."""
+  if not encoded:
+    return None
+  try:
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+  except cv2.error:
+    return None
+
+
+def _has_cut_chunk(encoded: bytes) -> bool:
+  """Whether a chunk of a PNG claims more bytes than there are.
+
+  OpenCV would take up to 2 GB and ten seconds before it says so.
+  """
+  if not encoded.startswith(_PNG):
+    return False
+  place, kind = len(_PNG), b""
+  while place + 8 <= len(encoded) and kind != b"IEND":
+    length, kind = struct.unpack_from(">I4s", encoded, place)
+    place += 12 + length  # with the checksum
+  return place > len(encoded)
+
+
 def _claimed(encoded: bytes) -> int:
   """Pixels of an image by its header; 0 where it has none that is known.
 
   PNG and JPEG are looked at here, in a fraction of the time that Pillow takes.
   """
-  if encoded[:8] == b"\x89PNG\r\n\x1a\n" and len(encoded) >= 24:
+  if encoded.startswith(_PNG) and len(encoded) >= 24:
     width, height = struct.unpack_from(">II", encoded, 16)
     return width * height
   if encoded[:2] == b"\xff\xd8":

@@ -1,19 +1,16 @@
 """Features of every image of a data set, streamed to a file."""
 
 import contextlib
-import datetime
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
-from byol_jax import features, parallel
+from byol_jax import features, parallel, progress
 from byol_jax.data.sources import Dataset, Source, Unreadable, reason
 from byol_jax.embed import files, images
 from byol_jax.embed.blocks import Blocks
@@ -21,7 +18,6 @@ from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder
 from byol_jax.run import provenance
 
-_PROGRESS = 10.0  # seconds between two messages
 _LOOKS = 8  # images whose pixels tell one set from another
 
 
@@ -106,22 +102,16 @@ def _embed(
 ) -> None:
   """Adds the features of all images from `done` on to the blocks."""
   count = len(source)
-  began = reported = time.monotonic()
   first = -(-done // batch_size)
-  for number, batch in enumerate(
-    features.stream(encoder, source, batch_size, first), first
-  ):
-    places = range(number * batch_size, min((number + 1) * batch_size, count))
-    columns = _columns(source, places, batch)
-    for opened in blocks:
-      opened.add(places.stop, columns)
-    if (now := time.monotonic()) - reported > _PROGRESS:
-      reported = now
-      rate = (places.stop - done) / (now - began)
-      left = datetime.timedelta(seconds=round((count - places.stop) / rate))
-      logging.info(
-        "%d of %d images  %.0f images/s  left %s", places.stop, count, rate, left
-      )
+  with progress.shown("features", count, done=done) as bar:
+    for number, batch in enumerate(
+      features.stream(encoder, source, batch_size, first), first
+    ):
+      places = range(number * batch_size, min((number + 1) * batch_size, count))
+      columns = _columns(source, places, batch)
+      for opened in blocks:
+        opened.add(places.stop, columns)
+      bar.add(len(places))
   for opened in blocks:
     opened.flush(count)
 

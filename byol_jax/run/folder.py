@@ -11,6 +11,7 @@ skipped.tsv         images that could not be read, and why, if there are any
 checkpoints/        see `byol_jax.run.stored`
 figures/*.png       curves and augmentations
 tensorboard/        the same scalars for TensorBoard
+writers/            of other writers: identity and last step in NAME.json, NAME.log
 """
 
 import gzip
@@ -27,7 +28,7 @@ from absl import logging
 from byol_jax import disk
 from byol_jax.disk import absolute, read_json, write_json
 from byol_jax.errors import UserError
-from byol_jax.run import tensorboard
+from byol_jax.run.writers import table
 
 # What may change between two starts of one run, as it changes nothing that the
 # run learns.
@@ -96,7 +97,8 @@ class RunDir:
     self._images = self.path / "images.txt.gz"
     self._origin = self.path / "origin.json"
     self._writes = writes
-    self._tensorboard: tensorboard.Scalars | None = None
+    self._writer_names = table.DEFAULT
+    self._writers: list[table.Writer] = []
     self._unlock: Callable[[], object] | None = None
     self._closed = False
 
@@ -174,12 +176,15 @@ class RunDir:
 
     Raises:
       UserError: it holds the run of another config, is in use by another run,
-        or cannot be written.
+        or cannot be written; or a package of `log.writers` is missing.
     """
     if not self._writes:
       return False
+    settings = resolved(config)
+    self._writer_names = flat(settings).get("log.writers", table.DEFAULT)
+    table.check(self._writer_names)
     try:
-      new = self._claim(resolved(config), listing)
+      new = self._claim(settings, listing)
       self._closed = False
       return new
     except OSError as error:
@@ -225,9 +230,8 @@ class RunDir:
   def close(self) -> None:
     """Lets go of the folder: another run may claim it, and this one writes no more."""
     self._closed = True
-    if self._tensorboard is not None:
-      self._tensorboard.close()
-      self._tensorboard = None
+    while self._writers:
+      self._writers.pop().close()
     if self._unlock is not None:
       self._unlock()
       self._unlock = None
@@ -248,20 +252,20 @@ class RunDir:
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():
       _write_lines(self._metrics, records)
-      # It is open where the history of another run has just been copied.
-      self._tensorboard = self._tensorboard or tensorboard.Scalars(
-        self.path / "tensorboard", step + 1
+      # They are open where the history of another run has just been copied.
+      self._writers = self._writers or table.opened(
+        self._writer_names, self.path, step + 1
       )
     return records[-1] if records else {}
 
   def log(self, step: int, scalars: Mapping[str, float]) -> None:
-    """Appends one line to metrics.jsonl, and the same to TensorBoard."""
+    """Appends one line to metrics.jsonl, and hands the same to the writers."""
     if not self._may_write():
       return
-    assert self._tensorboard is not None, "rewind comes first"
     with self._metrics.open("a") as file:
       file.write(json.dumps({"step": step, **scalars}) + "\n")
-    self._tensorboard.add(step, scalars)
+    for writer in self._writers:
+      writer.add(step, scalars)
 
   def records(self) -> list[dict[str, Any]]:
     """All complete lines of metrics.jsonl."""

@@ -232,8 +232,22 @@ def checksum(array: np.ndarray) -> int:
 
 
 def _load(folders: list[Path], template: State) -> tuple[int, State]:
-  step, state, _ = read_newest(folders, template, network)
+  step, state, skipped = read_newest(folders, template, network)
+  folder = folders[len(skipped)]
+  if (held := _held_step(folder)) not in (None, step):
+    raise UserError(
+      f"the checkpoint of step {step} in {folder.parent} holds step {held}: it was"
+      f" copied or renamed; rename it to {held}, or delete it"
+    )
   return step, state
+
+
+def _held_step(folder: Path) -> int | None:
+  """The step in the state of a checkpoint; None where none can be read."""
+  with contextlib.suppress(Exception):  # Damaged files fail in many ways.
+    template = {"step": jax.ShapeDtypeStruct((), np.int32)}
+    return int(read(folder, template, network)["step"])
+  return None
 
 
 def _store(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import io
 import pathlib
 import struct
+import time
 
 import cv2
 import numpy as np
@@ -262,3 +263,31 @@ def test_the_claim_of_photographs():
   for path in sorted(REAL.rglob("*.JPEG"))[:50]:
     with PIL.Image.open(path) as image:
       assert images._claimed(path.read_bytes()) == image.width * image.height
+
+
+# Images whose headers do not fit what follows.
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "BMP"])
+def test_sides_that_opencv_does_not_take_are_one_line(kind):
+  """It raises an error of its own for sides of more than 2^20 pixels."""
+  encoded = _encode_as("RGB", _noise(9, 8, 3), kind, lossless=True, exif=bytes(9))
+  claiming = bytearray(encoded)
+  if kind == "WEBP":  # sides of the canvas, less 1, in three bytes each
+    place = encoded.index(b"VP8X") + 12
+    claiming[place : place + 6] = (2**22).to_bytes(3, "little") + bytes(3)
+  else:
+    claiming[18:26] = struct.pack("<ii", 2**22, 8)
+  with pytest.raises(UserError, match=f"an image of {len(encoded)} bytes cannot be"):
+    images.decode(bytes(claiming), 3)
+
+
+def test_a_png_of_which_a_chunk_claims_gigabytes_is_refused_at_once():
+  encoded = encode(_noise(9, 8, 3))
+  images.decode(encoded + b"what follows the end does not count", 3)
+  chunk = encoded.index(b"IDAT") - 4
+  claiming = encoded[:chunk] + struct.pack(">I", 2**31 - 1) + encoded[chunk + 4 :]
+  began = time.monotonic()
+  with pytest.raises(UserError, match="cannot be decoded"):
+    images.decode(claiming, 3)
+  assert time.monotonic() - began < 1  # OpenCV by itself takes ten seconds

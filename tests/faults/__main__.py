@@ -17,7 +17,14 @@ from byol_jax.run import provenance
 from tests.faults import trial
 
 # Kind -> how many trials make the long form.
-COUNTS = {"kills": 100, "hosts": 10, "elastic": 4, "disks": 40, "soak": 20_000}
+COUNTS = {
+  "kills": 100,
+  "hosts": 10,
+  "elastic": 4,
+  "disks": 40,
+  "soak": 20_000,
+  "images": 10_000,
+}
 
 
 def run(kind: str, count: int, seed: int) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _arrays(place: Path) -> dict[str, np.ndarray]:
 def _distance(
   some: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]
 ) -> float:
-  """The largest difference in an array, in units of its largest value; of all arrays."""
+  """The largest difference in an array over its largest value; of all arrays."""
   return max(
     float(np.max(np.abs(x - others[name])) / np.max(np.abs(x)).clip(1e-12))
     for name, x in some.items()

@@ -1,5 +1,7 @@
 """Reading the checkpoints of another run, or a part of them."""
 
+import shutil
+
 import jax.numpy as jnp
 import pytest
 
@@ -62,3 +64,11 @@ def test_load_names_the_first_difference(saved, change, message):
 def test_load_without_checkpoints(tmp_path, path):
   with pytest.raises(UserError, match=r"no checkpoint at .*: give the folder"):
     load(tmp_path / path, make_state())
+
+
+def test_a_checkpoint_under_another_steps_name_is_refused(saved):
+  shutil.copytree(saved / "checkpoints" / "20", saved / "checkpoints" / "30")
+  part = {"online": make_state().online}
+  with pytest.raises(UserError, match=r"of step 30 in .* holds step 20: .*rename it"):
+    load(saved, part)
+  assert load(saved, part, which=20)[0] == 20

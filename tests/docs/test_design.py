@@ -19,7 +19,7 @@ from tests import tiny
 from tests.devices import xla_flags
 from tests.test_main import flags_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DESIGN = (ROOT / "docs" / "design.md").read_text()
 EXAMPLES = ("A norm", "An objective", "A system", "A data set", "An evaluation")
 

@@ -1,0 +1,99 @@
+"""Every command and every block of Python of the tutorials and how-tos runs.
+
+A page is followed from top to bottom in a folder of its own, where its placeholders are
+names: PHOTOS is a folder of images. Flags are added that make the work small. What
+would train is built and checked, and leaves the run of tests/golden: `test_main.py`
+trains.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from byol_jax import cluster
+from experiments import pretrain, speed
+from tests import prepared
+from tests.docs import shell
+from tests.embed.made import write_images
+
+GOLDEN = shell.ROOT / "tests" / "golden" / "run"
+PAGES = ["faq.md", "protocols.md"] + [
+  str(path.relative_to(shell.ROOT / "docs"))
+  for folder in ("tutorials", "how-to")
+  for path in sorted((shell.ROOT / "docs" / folder).glob("*.md"))
+]
+
+# Where runs/mine is there already.
+MADE_BEFORE = (
+  "faq.md",
+  "protocols.md",
+  "how-to/pytorch.md",
+  "how-to/choose-a-checkpoint.md",
+)
+PYTHON_IN = {"how-to/pytorch.md": "encoder_torch"}  # the folder that the page names
+_FEW = ["--config.data.train=train[:64]", "--config.data.test=test[:40]"]
+SMALL = {
+  "knn": _FEW,
+  "linear_cached": [*_FEW, "--config.train.epochs=1"],
+}
+# Of which DIR has 12 images.
+CIFAR10 = [
+  "--config.train.batch_size=4",
+  *(f"--config.probe.{name}=train" for name in ("train", "valid_train", "valid_test")),
+]
+
+
+def small(words):
+  """The flags that make the work of a command small."""
+  if "byol_jax.main" not in words:
+    return []
+  (config,) = (w.removeprefix("--config=") for w in words if w.startswith("--config="))
+  if ":cifar10" in config:
+    return CIFAR10
+  return SMALL.get(Path(config).stem, [])
+
+
+def built(config, run_dir):
+  """In place of a training: what comes before anything is compiled, and an old run."""
+  pretrain.Pretrain(config, run_dir)
+  run_dir.close()
+  shutil.copytree(GOLDEN, run_dir.path, dirs_exist_ok=True)
+  return {}
+
+
+def joined():
+  """In place of waiting for other hosts."""
+  assert int(os.environ["JAX_PROCESS_ID"]) < int(os.environ["JAX_NUM_PROCESSES"])
+  assert ":" in os.environ["JAX_COORDINATOR_ADDRESS"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  Path("configs").symlink_to(shell.ROOT / "configs")
+  for name in ("cat", "dog"):
+    write_images(Path("PHOTOS", name), [f"{i}.png" for i in range(20)])
+  prepared.write_cifar10(Path("DIR"))
+  return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page(page, folder, monkeypatch):
+  if page in MADE_BEFORE:
+    shutil.copytree(GOLDEN, Path("runs", "mine"))
+  for experiment in (pretrain, speed):
+    monkeypatch.setattr(experiment, "run", built)
+  monkeypatch.setattr(cluster, "join", joined)
+  assert shell.lines(page)
+  for words in shell.lines(page):
+    assert shell.run(words, *small(words)) in (None, 0), words
+  if page in PYTHON_IN:
+    monkeypatch.chdir(PYTHON_IN[page])
+  monkeypatch.syspath_prepend(Path.cwd())
+  for code in shell.blocks(page, "python"):
+    exec(compile(code, page, "exec"), {})
+  sys.modules.pop("model", None)
