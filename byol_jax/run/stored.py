@@ -245,7 +245,7 @@ def _load(folders: list[Path], template: State) -> tuple[int, State]:
 def _held_step(folder: Path) -> int | None:
   """The step in the state of a checkpoint; None where none can be read."""
   with contextlib.suppress(Exception):  # Damaged files fail in many ways.
-    template = {"step": jax.ShapeDtypeStruct((), np.int32)}
+    template: dict[str, Any] = {"step": jax.ShapeDtypeStruct((), np.int32)}
     return int(read(folder, template, network)["step"])
   return None
 
