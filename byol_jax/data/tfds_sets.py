@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from google.protobuf import json_format
+from array_record.python import array_record_module
 
 # `tfds.builder` would import the code of a set that is registered, and with it
 # TensorFlow or worse; this reads the files alone, registered or not.
@@ -35,6 +35,7 @@ ARRAY_RECORD = "array_record"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
+_THREADS = 16  # that wait for disks and networks
 _BLOCK = 512  # records read and decoded together on the way to memory
 
 
@@ -72,7 +73,7 @@ class RecordSource:
     def read_block(indices: range) -> None:
       with _reading():
         examples = self.records.__getitems__(indices)
-      found[indices] = [example[self.label_key] for example in examples]
+      found[indices] = [self._label(example) for example in examples]
 
     if self.label_key:
       _in_threads(read_block, len(self))
@@ -88,8 +89,13 @@ class RecordSource:
     encoded = example[self.image_key]
     if encoded is None:  # What TFDS makes of a file that has become too short.
       raise _damaged("an image is missing")
+    return images.decode(encoded, self.channels), self._label(example)
+
+  def _label(self, example: dict[str, Any]) -> int:
     label = int(example[self.label_key]) if self.label_key else NO_LABEL
-    return images.decode(encoded, self.channels), label
+    if self.num_classes and not NO_LABEL <= label < self.num_classes:
+      raise _damaged(f"a label is {label}, and there are {self.num_classes} classes")
+    return label
 
 
 @contextlib.contextmanager
@@ -97,8 +103,9 @@ def _reading() -> Iterator[None]:
   """Turns what readers say of files that are damaged or gone into one line."""
   try:
     yield
-  except (OSError, RuntimeError, ValueError) as error:
-    raise _damaged(textwrap.shorten(str(error), 200)) from error
+  except Exception as error:  # Damaged files fail in many ways.
+    cause = textwrap.shorten(str(error), 200) or type(error).__name__
+    raise _damaged(cause) from error
 
 
 def _damaged(cause: str) -> UserError:
@@ -196,7 +203,9 @@ class RecordDataset:
     self.check(spec)
     decoders = {self._image_key: tfds.decode.SkipDecoding()}
     with _reading():
-      return self._builder.as_data_source(spec, decoders=decoders)
+      found = self._builder.as_data_source(spec, decoders=decoders)
+      _check_shards(self._builder.info.splits[spec].file_instructions)
+    return found
 
   def _several_classes(self) -> str | None:
     """Name of the feature that has the classes of an image, where it may be several."""
@@ -264,16 +273,15 @@ def find_builder(
     return builder
   except (tfds.core.DatasetNotFoundError, FileNotFoundError):
     registered = tfds.list_builders(with_community_datasets=False)
-  except (json.JSONDecodeError, json_format.ParseError, OSError, TypeError) as error:
+  except UserError:
+    raise
+  except Exception as error:  # Damaged files fail in many ways.
+    if isinstance(error, ValueError) and not _NAME.fullmatch(name):
+      raise UserError(
+        f"{name!r} is no data set's name: write name[/config][:version]"
+      ) from error
     where = f"{name} in {data_dir or 'the default data_dir'}"
     raise _damaged(f"{where}: {textwrap.shorten(str(error), 200)}") from error
-  except ValueError as error:
-    if _NAME.fullmatch(name):
-      where = f"{name} in {data_dir or 'the default data_dir'}"
-      raise _damaged(f"{where}: {textwrap.shorten(str(error), 200)}") from error
-    raise UserError(
-      f"{name!r} is no data set's name: write name[/config][:version]"
-    ) from error
   base_name = name.split("/")[0].split(":")[0]
   if base_name in registered:
     return None
@@ -321,6 +329,28 @@ def _check_files(builder: tfds.core.DatasetBuilder) -> None:
         raise _damaged(
           f"{length} examples in the {os.path.getsize(path)} bytes of {path}"
         )
+
+
+def _check_shards(instructions: Sequence[Any]) -> None:
+  """Refuses files that have more or fewer examples than their description says.
+
+  Of a file with more, TFDS reads the first, and says nothing.
+  """
+
+  def check(file: Any) -> None:
+    reader = array_record_module.ArrayRecordReader(str(file.filename))
+    try:
+      count = reader.num_records()
+    finally:
+      reader.close()
+    if count != file.examples_in_shard:
+      raise ValueError(
+        f"{file.filename} has {count} examples, and dataset_info.json says"
+        f" {file.examples_in_shard}"
+      )
+
+  with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+    list(threads.map(check, instructions))
 
 
 def has_array_record(builder: tfds.core.DatasetBuilder) -> bool:
