@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from absl import logging
 
-from byol_jax import witness
+from byol_jax import progress, witness
 from byol_jax.errors import OtherHost, UserError
 
 _SILENCE = 30  # seconds after which a host that says nothing counts as dead
@@ -47,6 +47,8 @@ def join() -> None:
         " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
         " each, or leave out --distributed on a single host"
       ) from error
+  if jax.process_index():
+    progress.hide()
 
 
 def leave() -> None:

@@ -19,18 +19,26 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from byol_jax import cache, witness
+from byol_jax import cache, progress, witness
 from byol_jax.errors import OtherHost, Stopped, UserError
 
 _FILES = 2**16
 
 
-def set_up() -> None:
+def define_flags() -> None:
+  """Those of every command."""
+  flags.DEFINE_bool("quiet", False, "Say results and warnings only.")
+
+
+def set_up(quiet: bool = False) -> None:
   """Logging, the cache of compiled programs, and XLA for this host.
 
   Comes before JAX's first device is asked for, on the main thread.
+
+  Args:
+    quiet: whether to say warnings only, and show no progress.
   """
-  _set_up_logging()
+  set_up_logging(quiet)
   _set_up_files()
   from byol_jax.run import host  # a second that mistakes in flags need not wait for
 
@@ -40,11 +48,15 @@ def set_up() -> None:
   _set_up_compilation_cache()
 
 
-def _set_up_logging() -> None:
-  logging.set_verbosity(logging.INFO)
+def set_up_logging(quiet: bool) -> None:
+  """What is said on stderr, and in what form."""
+  logging.set_verbosity(logging.WARNING if quiet else logging.INFO)
+  if quiet:
+    progress.hide()
   line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
   handler = logging.get_absl_handler()
   handler.setFormatter(line)
+  handler.python_handler.setStream(progress.AboveBar())
   handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
   python_logging.getLogger("jax").setLevel(python_logging.ERROR)
 

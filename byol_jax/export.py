@@ -150,6 +150,7 @@ def _to_numpy(tensor: Any) -> np.ndarray:
 
 
 def _define_flags() -> None:
+  commands.define_flags()
   flags.DEFINE_string("encoder", None, "Run, folder or file to read.", required=True)
   flags.DEFINE_enum("to", None, list(FORMS), "What to write.", required=True)
   flags.DEFINE_string("out", None, "New file, or folder for torch.", required=True)
@@ -157,7 +158,7 @@ def _define_flags() -> None:
 
 
 def _main() -> None:
-  commands.set_up()
+  commands.set_up(flags.FLAGS.quiet)
   given = flags.FLAGS
   encoder = export(given.encoder, given.to, given.out, given.which)
   print(f"{given.out}: {_summary(encoder)}")

@@ -9,7 +9,7 @@ import haiku as hk
 import jax
 import numpy as np
 
-from byol_jax import parallel
+from byol_jax import parallel, progress
 from byol_jax.data import batches
 from byol_jax.data.sources import Source
 from byol_jax.errors import UserError
@@ -45,7 +45,7 @@ def extract(
     Images that cannot be read are left out: "index" says which are there.
   """
   batches = _eval_batches(source, size, crop, batch_size)
-  return _concatenated(_outputs(forward, params, batches))
+  return _concatenated(_outputs(forward, params, batches), len(source))
 
 
 def _outputs(
@@ -71,8 +71,14 @@ def _real(outputs: dict[str, jax.Array]) -> dict[str, np.ndarray]:
   return {name: values[mask] for name, values in found.items()}
 
 
-def _concatenated(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-  found = list(parts)
+def _concatenated(
+  parts: Iterable[dict[str, np.ndarray]], images: int
+) -> dict[str, np.ndarray]:
+  found = []
+  with progress.shown("features", images) as bar:
+    for part in parts:
+      found.append(part)
+      bar.add(len(part["index"]))
   return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
@@ -104,7 +110,7 @@ def of_encoder(
   Raises:
     UserError: the images have other channels, or the devices cannot share a batch.
   """
-  return _concatenated(stream(encoder, source, batch_size))
+  return _concatenated(stream(encoder, source, batch_size), len(source))
 
 
 def stream(
@@ -145,14 +151,13 @@ def check(encoder: Encoder, source: Source, batch_size: int) -> None:
 def pixels(source: Source, size: int, crop: float) -> dict[str, np.ndarray]:
   """The raw-pixel baseline's features, in the form of `extract`."""
   side = min(size, PIXELS_SIZE)
-  found = [
-    (_flat(image, side), label)
-    for batch in batches.eval_batches(source, size=size, crop=crop, batch_size=256)
-    for image, label, real in zip(
-      *(batch[k] for k in ("image", "label", "mask")), strict=True
-    )
-    if real
-  ]
+  found = []
+  with progress.shown("pixels", len(source)) as bar:
+    for batch in batches.eval_batches(source, size=size, crop=crop, batch_size=256):
+      columns = (batch[k][batch["mask"]] for k in ("image", "label"))
+      pairs = zip(*columns, strict=True)
+      found += [(_flat(image, side), label) for image, label in pairs]
+      bar.add(batch["mask"].sum())
   images, labels = zip(*found, strict=True)
   return {"embedding": np.stack(images), "label": np.array(labels)}
 

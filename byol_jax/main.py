@@ -33,6 +33,7 @@ class _Flags(NamedTuple):
 
 
 def _define_flags() -> _Flags:
+  commands.define_flags()
   return _Flags(
     config_flags.DEFINE_config_file(
       "config", None, "Config file: FILE.py or FILE.py:PRESET.", lock_config=True
@@ -104,7 +105,7 @@ def _hint(error: AttributeError | KeyError) -> str:
 
 
 def _main(given: _Flags) -> None:
-  commands.set_up()
+  commands.set_up(flags.FLAGS.quiet)
   from byol_jax import cluster, parallel
   from byol_jax.run import provenance
   from byol_jax.run.folder import RunDir

@@ -4,11 +4,13 @@ Embeddings stay in the host's memory; a device holds two tiles of them at a time
 the similarities of one with the other.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from byol_jax import parallel
+from byol_jax import parallel, progress
 from byol_jax.errors import UserError
 from byol_jax.sphere import l2_normalise
 
@@ -55,14 +57,17 @@ def neighbours(
   itself = np.full(len(queries), -1) if leave_out is None else leave_out
   similarity = np.full((len(queries), k), -np.inf, np.float32)
   index = np.full((len(queries), k), -1, np.int32)
-  for first in range(0, len(embedding), _KEYS):
-    keys = parallel.replicate(embedding[first : first + _KEYS])
-    rows = jax.local_device_count() * max(1, _SIMILARITIES // len(keys))
-    for start in range(0, len(queries), rows):
-      chunk = slice(start, start + rows)
-      rest = queries[chunk], itself[chunk], similarity[chunk], index[chunk]
-      found = jax.device_get(_nearer(keys, first, *parallel.spread(rest)))
-      similarity[chunk], index[chunk] = (x[: len(rest[0])] for x in found)
+  tiles = range(0, len(embedding), _KEYS)
+  with progress.shown("neighbours", len(tiles) * len(queries), "comparisons") as bar:
+    for first in tiles:
+      keys = parallel.replicate(embedding[first : first + _KEYS])
+      rows = jax.local_device_count() * max(1, _SIMILARITIES // len(keys))
+      for start in range(0, len(queries), rows):
+        chunk = slice(start, start + rows)
+        rest = queries[chunk], itself[chunk], similarity[chunk], index[chunk]
+        found = jax.device_get(_nearer(keys, first, *parallel.spread(rest)))
+        similarity[chunk], index[chunk] = (x[: len(rest[0])] for x in found)
+        bar.add(len(rest[0]))
   return index, similarity
 
 
@@ -107,10 +112,12 @@ def duplicates(
   check_threshold(threshold)
   pairs, similarities, count = [np.zeros((0, 2), int)], [np.zeros(0, np.float32)], 0
   starts = range(0, len(embedding), _TILE)
-  for i in starts:
-    one = jnp.asarray(embedding[i : i + _TILE])
-    for j in starts[i // _TILE :]:
-      found, n = _similar(one, embedding[j : j + _TILE], j - i, threshold)
+  tiles = list(itertools.combinations_with_replacement(starts, 2))
+  with progress.shown("duplicates", len(tiles), "tiles") as bar:
+    for i, j in tiles:
+      one, other = (jnp.asarray(embedding[k : k + _TILE]) for k in (i, j))
+      found, n = _similar(one, other, j - i, threshold)
+      bar.add()
       if n == 0:
         continue
       if (count := count + int(n)) > MOST_PAIRS:

@@ -39,6 +39,6 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
     "batch_size": config_dict.placeholder(int),  # by the number of images
     "accumulate": 1,
   }
-  config.log = {"every_steps": 50}
+  config.log = {"every_steps": 50, "writers": "tensorboard"}
   config.checkpoint = {"every_minutes": 5.0, "keep": 1}
   return config

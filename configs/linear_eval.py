@@ -66,7 +66,7 @@ def get_config(preset: str | None = None) -> ConfigDict:
     epochs=config_dict.placeholder(float),  # in place of steps
     accumulate=1,
   )
-  config.log = {"every_steps": 50}
+  config.log = {"every_steps": 50, "writers": "tensorboard"}
   config.eval.update(every_steps=config_dict.placeholder(int), batch_size=1024)
   config.checkpoint = {"every_minutes": 5.0, "keep": 2}
   if preset == "folder":

@@ -60,6 +60,8 @@ def imagenet(epochs: int) -> ConfigDict:
     {
       "experiment": "pretrain",
       "seed": 0,
+      "start_from": config_dict.placeholder(str),  # a run, for its weights
+      "continue_from": config_dict.placeholder(str),  # a run, to train it for longer
       "data": {
         "name": "imagenet2012",
         "data_dir": config_dict.placeholder(str),  # ~/tensorflow_datasets
@@ -133,7 +135,7 @@ def imagenet(epochs: int) -> ConfigDict:
         "valid_train": "train[10000:60000]",
         "valid_test": "train[:10000]",
       },
-      "log": {"every_steps": 50},
+      "log": {"every_steps": 50, "writers": "tensorboard"},
       "eval": {
         "every_steps": steps // 50,
         "batch_size": 1024,

@@ -86,6 +86,8 @@ class Evaluation:
     `probe.valid_train` for neighbours. The test split has no part in it. "score" ranks
     checkpoints: kNN accuracy or, without labels, `score_without_labels`.
     """
+    if step == 0:
+      logging.info("measuring the untrained network")
     queries = network.features(self._probe.valid_test)
     assert network.views
     measured = health(queries, network.views(self._probe.valid_test))
@@ -104,6 +106,7 @@ class Evaluation:
     "health" has all that `health` measures, of the encoder and of the untrained
     network; accuracies are left out where the set or a split has no labels.
     """
+    logging.info("measuring the encoder and its baselines, for the summary")
     extracts = {"encoder": network}
     extracts |= {name: make() for name, make in self._baselines.items()}
     if not self._labelled:  # of pixels there is nothing but accuracies

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from byol_jax import features, parallel
+from byol_jax import features, parallel, progress
 from byol_jax.data import colour
 from byol_jax.nets import model
 from experiments import evaluation
@@ -56,10 +56,11 @@ class Extractor:
     """What the networks make of some images' augmented views; see `Extract`."""
     images = min(evaluation.IMAGES, len(self._inputs.source(split)))
     views = [self._views[i % len(self._views)] for i in range(evaluation.VIEWS)]
-    found = [
-      jax.device_get(self._of_views(state, batch))
-      for batch in self._inputs.held_out_views(split, views, images)
-    ]
+    found = []
+    with progress.shown("features of views", images) as bar:
+      for batch in self._inputs.held_out_views(split, views, images):
+        found.append(jax.device_get(self._of_views(state, batch)))
+        bar.add(len(found[-1]["unreadable"]))
     arrays = jax.tree.map(lambda *parts: np.concatenate(parts)[:images], *found)
     readable = arrays.pop("unreadable") < 0
     return {name: values[readable] for name, values in arrays.items()}

@@ -11,7 +11,7 @@ import optax
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import parallel, probes
+from byol_jax import parallel, probes, progress
 from byol_jax.data import batches
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
@@ -105,10 +105,12 @@ def _fitted(
   state = model.init(x.shape[1], classes)
   steps, size, images = config.train.steps, config.train.batch_size, len(labels)
   of_epoch = -(-images // size)
-  for first in range(0, steps, of_epoch):
-    count = min(of_epoch, steps - first)
-    order = batches.image_order(config.seed, first * size, count * size, images)
-    state, losses = _epoch(model, state, x, labels, order.reshape(count, size))
+  with progress.shown("linear classifiers", steps, "steps") as bar:
+    for first in range(0, steps, of_epoch):
+      count = min(of_epoch, steps - first)
+      order = batches.image_order(config.seed, first * size, count * size, images)
+      state, losses = _epoch(model, state, x, labels, order.reshape(count, size))
+      bar.add(count)
   logging.info("%d steps, lowest loss %.4f", steps, jnp.nanmin(losses[-1]))
   weights = jax.device_get(state[0])
   finite = [np.isfinite(w).all() for w in weights["classifier"]["w"]]

@@ -67,6 +67,7 @@ class LinearEval:
     """
     self.config = config = subject.config
     self.encoder = subject.encoder
+    self._evaluated = outcomes.evaluated(subject)
     self.held_out = list(held_out)
     image = self.encoder.description.image
     self.inputs = Inputs(config, subject.dataset, [config.data.test], image.channels)
@@ -126,7 +127,8 @@ class LinearEval:
   def summarise(self, state: State) -> dict[str, Any]:
     """The test accuracies in the form of a pretraining run's summary."""
     images, (found,) = self.accuracies(state)
-    return classifiers.summary(_PROTOCOL, found, images, self.held_out)
+    summary = classifiers.summary(_PROTOCOL, found, images, self.held_out)
+    return {**summary, "evaluated": self._evaluated}
 
   def accuracies(self, state: State) -> tuple[int, list[Accuracies]]:
     """Top-1 and top-5 of each rate on the whole of `data.test`, and of how many images.

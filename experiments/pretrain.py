@@ -20,7 +20,17 @@ from byol_jax.nets import bn_init, closed_form, model
 from byol_jax.run import figures, hosts, loop, mfu
 from byol_jax.run.folder import RunDir
 from configs import presets
-from experiments import choices, dial, evaluation, inputs, optimisers, settings, systems
+from experiments import (
+  choices,
+  dial,
+  evaluation,
+  inputs,
+  optimisers,
+  origin,
+  settings,
+  systems,
+  takeover,
+)
 from experiments.augmented import Augmented, Batch
 from experiments.extracts import Extractor
 from experiments.inputs import Inputs
@@ -44,7 +54,12 @@ class Pretrain:
     settings.check(config, example, {"data.train", *choices.CHOICES})
     dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
     saved = inputs.check_folder(run_dir, dataset) if run_dir else None
+    self.origin = origin.find(config, run_dir)
+    if self.origin and saved is None:
+      saved = self.origin.choices()
     self.config = config = dial.fill(config, dataset, saved)
+    if self.origin:
+      origin.check(self.origin, config, dataset.listing())
     self.inputs = Inputs(config, dataset, list(config.probe.values()))
     train = config.train
     microbatches = jax.device_count() * train.accumulate
@@ -57,6 +72,7 @@ class Pretrain:
     self.objective = systems.loss_from_config(config)
     self.has_target = config.target.kind == "ema"
     self.tau = systems.tau_from_config(config)
+    self.renewed = 0, 0.0  # up to a step, by another run; see `takeover.renewed`
     self.closed_form = systems.closed_form_from_config(config)
     self.networks = self._make_networks(lambda description: description)
     if config.bn_init:
@@ -292,9 +308,14 @@ class Pretrain:
     """
     found = self.evaluation.summarise(self.extract(state))
     if self.has_target:
-      steps = self.config.train.steps
-      found["renewals"] = float(optim.renewals(self.tau, steps)[-1])
+      found["renewals"] = self.renewals()
     return found
+
+  def renewals(self) -> float:
+    """How often the target is renewed in all; see `optim.renewals`."""
+    made = optim.renewals(self.tau, self.config.train.steps)
+    first, before = self.renewed
+    return before + float(made[-1] - made[first])
 
   def show_views(self, folder: Path, images: int = 12) -> Path:
     """Draws both views of the first batch's first images; returns the file."""
@@ -308,12 +329,16 @@ class Pretrain:
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   """Pretrains, or goes on with it; the summary."""
   experiment = Pretrain(config, run_dir)
+  taken = takeover.read(experiment)
   config = experiment.config
   with run_dir:
     new = hosts.claim(run_dir, config, experiment.inputs.dataset.listing())
     run_dir.write_encoder(describe.to_json(experiment.encoder_description()))
     run_dir.write_skipped(experiment.inputs.unreadable)
     experiment.inputs.on_unreadable = run_dir.write_skipped
+    if taken:
+      takeover.begin(experiment, taken, run_dir)
+    experiment.renewed = takeover.renewed(run_dir)
     if new:
       experiment.show_views(run_dir.figures)
     return loop.run(experiment, config, run_dir)

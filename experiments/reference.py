@@ -15,6 +15,7 @@ from byol_jax import objectives, optim, probes
 from byol_jax.data import views
 from byol_jax.nets import layers, model, resnet
 from byol_jax.nets.closed_form import CLOSED_FORMS
+from byol_jax.run.writers import table
 from byol_jax.valid import (
   NOT_ALL,
   NOT_NEGATIVE,
@@ -100,6 +101,8 @@ def _objectives() -> Iterator[tuple[str, Setting]]:
 SETTINGS: dict[str, Setting] = {
   "experiment": Setting("the file of experiments/ that is run"),
   "seed": Setting("what all chance comes from", SEEDS),
+  "start_from": Setting("a run whose weights are those of step 0"),
+  "continue_from": Setting("a run to go on with, by a longer schedule"),
   # Data.
   "data.name": Setting(
     "photos, folder, unlabelled_folder, or a set of tensorflow-datasets, as NAME/CONFIG"
@@ -198,6 +201,10 @@ SETTINGS: dict[str, Setting] = {
   "train.precision": Setting("of the networks", one_of(model.PRECISIONS)),
   "precision": Setting("of the encoder", one_of(model.PRECISIONS)),
   "log.every_steps": Setting("steps between two lines of the log", _COUNT),
+  "log.writers": Setting(
+    "where scalars go beside metrics.jsonl, with commas between",
+    Valid(table.are_known, f"some of {', '.join(table.WRITERS)}, or {table.NONE}"),
+  ),
   "checkpoint.every_minutes": Setting("minutes between two checkpoints", NOT_NEGATIVE),
   "checkpoint.keep": Setting("newest checkpoints that are kept", _COUNT),
   # Evaluation.

@@ -20,7 +20,7 @@ import jax
 import ml_collections
 from absl import logging
 
-from byol_jax import parallel
+from byol_jax import parallel, progress
 from byol_jax.errors import UserError
 from byol_jax.run import hosts, mfu
 from byol_jax.run.checkpoints import Checkpoints
@@ -74,14 +74,15 @@ def measure(experiment: pretrain.Pretrain, folder: Path) -> dict[str, Any]:
   state = parallel.replicate(experiment.init())
   batches = experiment.batches(0)
   batch = next(batches)
+  logging.info("compiling the step")
   began = time.perf_counter()
   step = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
   compiled = time.perf_counter() - began
   logging.info("compiled in %.0f s", compiled)
   size, count = experiment.config.train.batch_size, experiment.config.train.steps
   repeated = itertools.repeat(batch, count)
-  state, alone = _timed(step, state, repeated)
-  state, fed = _timed(step, state, itertools.chain([batch], batches))
+  state, alone = _timed(step, state, repeated, count)
+  state, fed = _timed(step, state, itertools.chain([batch], batches), count)
   memory = parallel.peak_memory()
   peak = mfu.steps_per_second_at_peak(experiment)
   return {
@@ -110,19 +111,21 @@ class _Timing(NamedTuple):
 
 
 def _timed(
-  step: Any, state: Any, batches: Iterable[chex.ArrayTree]
+  step: Any, state: Any, batches: Iterable[chex.ArrayTree], count: int
 ) -> tuple[Any, _Timing]:
-  """Makes a step of each batch; the state after them."""
+  """Makes a step of each of `count` batches; the state after them."""
   history: list[dict[str, jax.Array]] = []
   began = 0.0
-  for number, batch in enumerate(batches):
-    if number == WARM_UP:
-      jax.block_until_ready(history)
-      began = time.perf_counter()
-    state, scalars = step(state, batch)
-    history.append({name: scalars[name] for name in ("loss", "update_norm")})
-    if number >= STEPS_AHEAD:  # as in training
-      jax.block_until_ready(history[number - STEPS_AHEAD])
+  with progress.shown("timing", count, "steps") as bar:
+    for number, batch in enumerate(batches):
+      if number == WARM_UP:
+        jax.block_until_ready(history)
+        began = time.perf_counter()
+      state, scalars = step(state, batch)
+      history.append({name: scalars[name] for name in ("loss", "update_norm")})
+      if number >= STEPS_AHEAD:  # as in training
+        jax.block_until_ready(history[number - STEPS_AHEAD])
+      bar.add()
   jax.block_until_ready(history)
   seconds = time.perf_counter() - began
   found = jax.device_get(history)

@@ -7,7 +7,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import probes
+from byol_jax import probes, progress
 from byol_jax.data import datasets
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
@@ -98,15 +98,17 @@ def _choose(
   metric = probes.METRICS[config.metric].of
   first = np.arange(len(truth)) < images
   tried, best, best_weights = [], None, np.zeros(0)
-  for strength, weights in problem.only(first).path(config.strengths):
-    value = metric(problem.own_scores(weights, ~first), truth[~first])
-    tried.append(Choice(strength, value))
-    logging.info(
-      "strength %d of %d, %.3g: %s %.4f held out",
-      *(len(tried), len(config.strengths), strength, config.metric, value),
-    )
-    if best is None or value > best.value:
-      best, best_weights = tried[-1], weights
+  with progress.shown("linear classifier", len(config.strengths), "strengths") as bar:
+    for strength, weights in problem.only(first).path(config.strengths):
+      value = metric(problem.own_scores(weights, ~first), truth[~first])
+      tried.append(Choice(strength, value))
+      bar.add()
+      logging.info(
+        "strength %d of %d, %.3g: %s %.4f held out",
+        *(len(tried), len(config.strengths), strength, config.metric, value),
+      )
+      if best is None or value > best.value:
+        best, best_weights = tried[-1], weights
   assert best is not None
   if len(tried) > 1 and best in (tried[0], tried[-1]):
     logging.warning("the best strength, %.3g, is at an end of those tried", best[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks import tables
 from byol_jax import disk
-from reproduce import stages
+from reproduce import figures, stages
 from reproduce.stages import COMPLETE, Plan, Record, Records
 
 Cells = Mapping[str, str]  # heading -> what stands under it
@@ -16,6 +16,7 @@ def write(plan: Plan, folder: Path) -> Path:
   """Writes accelerator.md beside the records; its path."""
   records = stages.read(plan, folder)
   folder.mkdir(parents=True, exist_ok=True)
+  figures.course(records, folder / "accelerator.png")
   path = folder / "accelerator.md"
   disk.replace(path, "\n".join(_lines(plan, folder, records)) + "\n")
   return path
@@ -39,6 +40,7 @@ def _lines(plan: Plan, folder: Path, records: Records) -> Iterator[str]:
     if rows:
       yield f"\n## {title}\n\n{explained}\n"
       yield from _table(rows)
+  yield "\n![held-out accuracy over training](accelerator.png)"
   if choices := stages.read_choices(folder):
     yield "\n## Choices\n"
     yield "Each was made once, by a rule of `reproduce/accelerator.py`.\n"

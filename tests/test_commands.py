@@ -121,3 +121,30 @@ def test_echoes_of_a_failed_write_are_dropped_and_nothing_else(monkeypatch):
   for error in errors:
     sys.excepthook(type(error), error, None)
   assert shown == errors[1:]
+
+
+# What is said.
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_quiet_leaves_results_and_warnings(quiet):
+  code = f"""
+import sys
+from absl import app, flags, logging
+from byol_jax import commands, progress
+commands.define_flags()
+def main():
+  commands.set_up_logging(flags.FLAGS.quiet)
+  logging.info("on the way")
+  logging.warning("beware")
+  sys.stderr.isatty = lambda: True
+  print(progress.can_draw())
+commands.run(main, ["command", "--quiet={quiet}"])
+"""
+  environment = os.environ | {"TERM": "xterm"}
+  done = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+  )
+  said = [line.split(" ", 1)[1] for line in done.stderr.splitlines()]
+  assert said == (["beware"] if quiet else ["on the way", "beware"])
+  assert done.stdout == f"{not quiet}\n"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from byol_jax import progress
 from byol_jax.data import batches, crops
 from byol_jax.data.batches import Batch
 from byol_jax.data.sources import ArraySource, Source, Unreadable
@@ -58,8 +59,9 @@ def decode(source: Source, memory: int) -> Decoded:
   labels = np.empty(len(source), np.int32)
   readable = np.ones(len(source), bool)
 
-  def decode_block(start: int) -> None:
-    for index in range(start, min(start + _BLOCK, len(source))):
+  def decode_block(start: int) -> int:
+    block = range(start, min(start + _BLOCK, len(source)))
+    for index in block:
       try:
         image, labels[index] = source[index]
       except Unreadable:
@@ -73,9 +75,14 @@ def decode(source: Source, memory: int) -> Decoded:
           f" {_WAY_OUT}"
         )
       images[index] = image
+    return len(block)
 
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    list(threads.map(decode_block, range(0, len(source), _BLOCK)))
+  with (
+    progress.shown("decoding", len(source)) as bar,
+    concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads,
+  ):
+    for count in threads.map(decode_block, range(0, len(source), _BLOCK)):
+      bar.add(count)
   shown = _next_readable(readable)
   return Decoded(images, labels[shown], shown)
 

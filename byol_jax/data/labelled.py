@@ -4,6 +4,7 @@ import bisect
 
 import numpy as np
 
+from byol_jax import progress
 from byol_jax.data import batches
 from byol_jax.data.parts import InColour, Part
 from byol_jax.data.sources import NO_LABEL, Source, Unreadable
@@ -33,7 +34,12 @@ def labels_of(source: Source) -> np.ndarray:
     return labels_of(source.source)[source.indices]
   if hasattr(source, "labels"):
     return np.asarray(source.labels)
-  return np.array([_label(source, index) for index in range(len(source))])
+  labels = []
+  with progress.shown("reading labels", len(source)) as bar:
+    for index in range(len(source)):
+      labels.append(_label(source, index))
+      bar.add()
+  return np.array(labels)
 
 
 def _label(source: Source, index: int) -> int:

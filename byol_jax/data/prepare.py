@@ -9,7 +9,6 @@ The images of a folder are reduced once: see `prepare_folder`.
 """
 
 import importlib.util
-import logging as python_logging
 import os
 import pathlib
 import signal
@@ -20,12 +19,13 @@ from collections.abc import Iterator, Sequence
 import cv2
 import google_crc32c
 import tensorflow_datasets as tfds
-from absl import app, flags, logging
+from absl import app, flags
 from array_record.python import array_record_module
 
-from byol_jax import disk
+from byol_jax import commands, disk, progress
 from byol_jax.data import datasets, prepare_folder, tfds_sets
 from byol_jax.errors import UserError
+from byol_jax.progress import Bar
 
 
 def prepare(name: str, data_dir: str | None) -> str:
@@ -103,12 +103,17 @@ def _convert(builder: tfds.core.DatasetBuilder) -> str:
     )
   if not os.access(builder.data_dir, os.W_OK):
     raise UserError(f"{builder.data_dir} cannot be written to: copy the data set first")
-  count = sum(_convert_shard(*shard) for shard in tfds_sets.shards(builder))
+  shards = list(tfds_sets.shards(builder))
+  total = sum(length for _, _, length in shards)
+  with progress.shown(f"converting {builder.name}", total, "examples") as bar:
+    count = sum(_convert_shard(*shard, bar) for shard in shards)
   tfds_sets.list_array_record(builder)
   return f"Converted {count} examples in {builder.data_dir} to array_record."
 
 
-def _convert_shard(path: os.PathLike[str], target: pathlib.Path, length: int) -> int:
+def _convert_shard(
+  path: os.PathLike[str], target: pathlib.Path, length: int, bar: Bar
+) -> int:
   partial = disk.cleared(target.with_name(f"incomplete.{target.name}"))
   writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
   count = 0
@@ -116,6 +121,7 @@ def _convert_shard(path: os.PathLike[str], target: pathlib.Path, length: int) ->
     for payload in read_tfrecord(path):
       writer.write(payload)
       count += 1
+      bar.add()
     if count != length:
       raise UserError(
         f"{path} has {count} records, dataset_info.json says {length}: fetch"
@@ -134,6 +140,8 @@ def _download(name: str, data_dir: str | None) -> str:
       f"downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
     )
   builder = tfds.builder(name, data_dir=data_dir)
+  if not progress.can_draw():  # its own bars are drawn into files too
+    tfds.disable_progress_bar()
   try:
     builder.download_and_prepare(file_format=tfds_sets.ARRAY_RECORD)
   # What TFDS raises where files that must be fetched by hand are not there.
@@ -147,9 +155,7 @@ def _download(name: str, data_dir: str | None) -> str:
 def _main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-  logging.set_verbosity(logging.INFO)
-  line = python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
-  logging.get_absl_handler().setFormatter(line)
+  commands.set_up_logging(flags.FLAGS.quiet)
   try:
     print(_prepare(flags.FLAGS))
   except UserError as error:
@@ -177,6 +183,7 @@ def _prepare(given: flags.FlagValues) -> str:
 
 
 if __name__ == "__main__":
+  commands.define_flags()
   flags.DEFINE_string("name", None, "Name of the data set; new, for a folder.")
   flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets.")
   flags.DEFINE_string("folder", None, "Folder of images to make a data set of.")

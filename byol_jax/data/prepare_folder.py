@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 
+from byol_jax import progress
 from byol_jax.data import crops, datasets, folder, images, record_files
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import Unreadable
 from byol_jax.disk import lock
 from byol_jax.errors import UserError, check_at_least
+from byol_jax.progress import Bar
 
 VERSION = "1.0.0"
 STATE = "prepared.json"
@@ -196,10 +197,11 @@ def _write(job: _Job, state: dict[str, Any]) -> None:
       names = _class_names(source.class_names)
       features["label"] = tfds.features.ClassLabel(names=names)
     files = _files(job.name, split, len(source))
-    for number, (file, indices) in enumerate(files, start=1):
-      if not _is_whole(job, state, file):
-        _write_file(job, state, source, file, indices)
-        logging.info("%s: wrote file %d of %d", split, number, len(files))
+    missing = [each for each in files if not _is_whole(job, state, each[0])]
+    done = len(source) - sum(len(indices) for _, indices in missing)
+    with progress.shown(f"reducing {split}", len(source), done=done) as bar:
+      for file, indices in missing:
+        _write_file(job, state, source, file, indices, bar)
     lengths[split] = [state["files"][file]["images"] for file, _ in files]
     sizes[split] = sum(state["files"][file]["bytes"] for file, _ in files)
   if not any(map(sum, lengths.values())):
@@ -221,13 +223,19 @@ def _files(name: str, split: str, count: int) -> list[tuple[str, range]]:
 
 
 def _write_file(
-  job: _Job, state: dict[str, Any], source: FolderSource, file: str, indices: range
+  job: _Job,
+  state: dict[str, Any],
+  source: FolderSource,
+  file: str,
+  indices: range,
+  bar: Bar,
 ) -> None:
   """Writes a file of records, and notes it."""
   lengths: list[int] = []
 
   def records(found: Iterable[bytes | Unreadable]) -> Iterator[bytes]:
     for index, record in zip(indices, found, strict=True):
+      bar.add()
       if isinstance(record, Unreadable):
         state["unreadable"][source.name(index)] = str(record)
         continue

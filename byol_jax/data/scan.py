@@ -5,21 +5,19 @@ import gzip
 import hashlib
 import os
 import stat
-import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from absl import logging
 
-from byol_jax import cache
+from byol_jax import cache, progress
 from byol_jax.data import formats
 from byol_jax.data.formats import Header
 from byol_jax.data.sources import Unreadable
 
 _THREADS = 8  # they wait for disks and networks
 _BLOCK = 1000  # files that are handed to the threads at a time
-_PROGRESS = 5.0  # seconds between two messages
 # What systems and programs leave in folders of images.
 _JUNK = frozenset(
   {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
@@ -59,7 +57,7 @@ def scan(root: str) -> Scan:
     root: the folder; it must be there.
   """
   unreadable: dict[str, str] = {}
-  files = sorted(_walk(root, unreadable))
+  files = _files(root, unreadable)
   known = _read_cache(root)
   found = dict(_inspected(root, [file for file in files if file not in known]))
   result = Scan({}, {}, unreadable, [])
@@ -77,6 +75,16 @@ def scan(root: str) -> Scan:
   if images != known:
     _write_cache(root, images)
   return result
+
+
+def _files(root: str, unreadable: dict[str, str]) -> list[_File]:
+  """What `_walk` finds, sorted."""
+  found = []
+  with progress.shown("looking for files", unit="files") as bar:
+    for file in _walk(root, unreadable):
+      found.append(file)
+      bar.add()
+  return sorted(found)
 
 
 def _walk(root: str, unreadable: dict[str, str]) -> Iterator[_File]:
@@ -131,15 +139,15 @@ def _inspected(root: str, files: list[_File]) -> Iterator[tuple[_File, Header | 
     except Unreadable as error:
       return str(error)
 
-  last = time.monotonic()
-  with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+  with (
+    progress.shown("looking at files", len(files), "files") as bar,
+    concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
+  ):
     for first in range(0, len(files), _BLOCK):
       block = files[first : first + _BLOCK]
-      yield from zip(block, pool.map(look, block), strict=True)
-      if time.monotonic() - last > _PROGRESS:
-        last = time.monotonic()
-        done = first + len(block)
-        logging.info("looked at %d of %d files in %s", done, len(files), root)
+      for pair in zip(block, pool.map(look, block), strict=True):
+        yield pair
+        bar.add()
 
 
 # The cache: a line an image, tabs between the columns, names quoted as in a URL.

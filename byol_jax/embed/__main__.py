@@ -22,6 +22,7 @@ _BARE = {"--map": "--map=pca", "--duplicates": "--duplicates=0.998"}
 
 
 def _define_flags() -> None:
+  commands.define_flags()
   flags.DEFINE_string("encoder", None, "Folder of a run, or file of an encoder.")
   flags.DEFINE_string(
     "which", None, "Checkpoint of the run: newest, best or a step. Default: newest."
@@ -40,7 +41,7 @@ def _define_flags() -> None:
 
 
 def _main() -> None:
-  commands.set_up()
+  commands.set_up(flags.FLAGS.quiet)
   from byol_jax import cluster
   from byol_jax.embed import job
 

@@ -1,20 +1,16 @@
 """Features of every image of a data set, streamed to a file."""
 
 import contextlib
-import datetime
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
-import byol_jax
-from byol_jax import features, parallel
+from byol_jax import features, parallel, progress
 from byol_jax.data.sources import Dataset, Source, Unreadable, reason
 from byol_jax.embed import files, images
 from byol_jax.embed.blocks import Blocks
@@ -22,7 +18,6 @@ from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder
 from byol_jax.run import provenance
 
-_PROGRESS = 10.0  # seconds between two messages
 _LOOKS = 8  # images whose pixels tell one set from another
 
 
@@ -51,15 +46,17 @@ def write_features(
     notes: what else is to be said in the file of where things are from.
 
   Returns:
-    The file's provenance: "byol_jax" and "commit" (the code), "encoder" (its step,
-    checksum, network, precision and image), "images" (set, split, their number),
-    "left_out" (name -> reason), and the notes.
+    The file's provenance: what `run.provenance.start` says but the time (command, code,
+    versions, machine), "encoder" (its step, checksum, network, precision and image),
+    "images" (set, split, their number), "left_out" (name -> reason), and the notes.
 
   Raises:
     UserError: the file is there already or cannot be written; the images do not fit the
       encoder, or none can be read; OUT.partial is of something else; the features are
       not finite.
   """
+  start = provenance.start()
+  del start["started"]  # so that a command makes the same file whenever it is killed
   path = Path(parallel.value_from_first_host(lambda: str(files.check_new(out))))
   split = split or "+".join(dataset.sizes)
   channels = encoder.description.image.channels
@@ -76,8 +73,7 @@ def write_features(
 
   def finish() -> dict[str, Any]:
     about = {
-      "byol_jax": byol_jax.__version__,
-      "commit": provenance.commit(),
+      **start,
       "encoder": about_encoder,
       "images": {"set": dataset.name, "split": split, "count": blocks[0].count()},
       "left_out": dict(dataset.unreadable) | _left_out(source, blocks[0]),
@@ -106,22 +102,16 @@ def _embed(
 ) -> None:
   """Adds the features of all images from `done` on to the blocks."""
   count = len(source)
-  began = reported = time.monotonic()
   first = -(-done // batch_size)
-  for number, batch in enumerate(
-    features.stream(encoder, source, batch_size, first), first
-  ):
-    places = range(number * batch_size, min((number + 1) * batch_size, count))
-    columns = _columns(source, places, batch)
-    for opened in blocks:
-      opened.add(places.stop, columns)
-    if (now := time.monotonic()) - reported > _PROGRESS:
-      reported = now
-      rate = (places.stop - done) / (now - began)
-      left = datetime.timedelta(seconds=round((count - places.stop) / rate))
-      logging.info(
-        "%d of %d images  %.0f images/s  left %s", places.stop, count, rate, left
-      )
+  with progress.shown("features", count, done=done) as bar:
+    for number, batch in enumerate(
+      features.stream(encoder, source, batch_size, first), first
+    ):
+      places = range(number * batch_size, min((number + 1) * batch_size, count))
+      columns = _columns(source, places, batch)
+      for opened in blocks:
+        opened.add(places.stop, columns)
+      bar.add(len(places))
   for opened in blocks:
     opened.flush(count)
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import scipy.optimize
 
-from byol_jax import parallel
+from byol_jax import parallel, progress
 from byol_jax.probes.checks import check, labelled
 
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
@@ -233,15 +233,17 @@ def _choose_strength(problem: Problem, labels: np.ndarray) -> tuple[float, Weigh
   held_out[np.argsort(labels, kind="stable")[::10]] = True
   kept = problem.only(~held_out)
   best, worse = (-1, STRENGTHS[0], np.zeros(0)), 0
-  for strength, weights in kept.path(STRENGTHS):
-    scores = problem.own_scores(weights, held_out)
-    correct = np.sum(scores.argmax(1) == labels[held_out])
-    if correct > best[0]:
-      best, worse = (correct, strength, weights), 0
-    else:
-      worse += 1
-    if worse == _WORSE:
-      break
+  with progress.shown("linear probe", len(STRENGTHS), "strengths") as bar:
+    for strength, weights in kept.path(STRENGTHS):
+      scores = problem.own_scores(weights, held_out)
+      correct = np.sum(scores.argmax(1) == labels[held_out])
+      bar.add()
+      if correct > best[0]:
+        best, worse = (correct, strength, weights), 0
+      else:
+        worse += 1
+      if worse == _WORSE:
+        break
   return best[1:]
 
 

@@ -43,6 +43,7 @@ def trained(run: Run, counts: Mapping[str, int]) -> Facts:
     ("encoder", _network(run)),
     ("images", run.setting("data.name") and _images(run, counts)),
     ("length", _length(run, counts)),
+    ("begins with", _origin(run)),
     ("optimiser", _optimiser(run)),
     ("precision", run.setting("train.precision")),
     ("seed", run.setting("seed")),
@@ -52,8 +53,7 @@ def trained(run: Run, counts: Mapping[str, int]) -> Facts:
 
 def _what(run: Run) -> str:
   if not run.is_pretraining:
-    name, pretrained = run.setting("experiment"), run.setting("pretrained")
-    return f"{name} of the encoder of {pretrained}" if pretrained else str(name)
+    return f"{run.setting('experiment')}{_evaluated(run)}"
   target = "a target network" if run.setting("target.kind") == "ema" else "no target"
   depth = run.setting("predictor.depth")
   predictor = "a linear predictor" if depth == 1 else "a predictor"
@@ -61,6 +61,35 @@ def _what(run: Run) -> str:
     predictor = "no predictor"
   objective = run.setting("objective.name")
   return f"self-supervised pretraining: {objective}, with {target} and {predictor}"
+
+
+def _evaluated(run: Run) -> str:
+  """Which encoder an evaluation is of; "" where it does not say."""
+  path, checksum = run.setting("encoder"), run.setting("encoder_checksum")
+  if not isinstance(path, str):
+    return ""
+  step = f", step {run.evaluated.get('step')}" if run.evaluated else ""
+  return f" of the encoder of {path}{step}{_short(checksum)}"
+
+
+def _short(checksum: Any) -> str:
+  return f" (SHA-256 {checksum[:12]}...)" if isinstance(checksum, str) else ""
+
+
+def _origin(run: Run) -> str | None:
+  """The run that it began with, and the one that that began with, ..."""
+  said, origin = [], run.origin
+  while origin:
+    at = f"{origin.get('run')} at step {origin.get('step')}"
+    at += _short(origin.get("checksum"))
+    if origin.get("setting") == "start_from":
+      new = ", ".join(origin.get("fresh") or ["optimiser"])
+      said.append(f"the weights of {at}; new: {new}")
+    else:
+      note = "" if origin.get("one_schedule") else ", trained by another schedule"
+      said.append(f"all of {at}{note}")
+    origin = origin.get("origin")
+  return "; that began with ".join(said) or None
 
 
 def _network(run: Run) -> str | None:

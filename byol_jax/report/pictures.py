@@ -87,7 +87,8 @@ def encoder_of(run: Run) -> Encoder:
   """
   if run.is_pretraining:
     return load_encoder(run.path)
-  return load_encoder(run.located("pretrained") or "")
+  which = run.evaluated.get("step", run.setting("which") or "newest")
+  return load_encoder(run.located("encoder") or "", which)
 
 
 def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:

@@ -29,6 +29,7 @@ class Run:
     records: the lines of metrics.jsonl.
     summary: the results; None until the run is complete.
     starts: the lines of starts.jsonl.
+    origin: origin.json; None of a run that began with no other.
     skipped: (file, reason) of images that could not be read.
   """
 
@@ -38,6 +39,7 @@ class Run:
   records: list[dict[str, Any]]
   summary: dict[str, Any] | None
   starts: list[dict[str, Any]]
+  origin: dict[str, Any] | None
   skipped: list[tuple[str, str]]
 
   def setting(self, name: str) -> Any:
@@ -69,6 +71,12 @@ class Run:
   def seconds(self) -> float | None:
     """Over all starts, without the time that it lay idle."""
     return number((self.summary or {}).get("seconds")) or self.last("seconds")
+
+  @property
+  def evaluated(self) -> dict[str, Any]:
+    """Path, step and checksum of the encoder that it evaluated; {} if not known."""
+    found = (self.summary or {}).get("evaluated")
+    return found if isinstance(found, dict) else {}
 
   def points(self, name: str) -> Points:
     """Where a scalar was logged, and is finite."""
@@ -129,6 +137,7 @@ def _read(folder: Path, name: str) -> Run:
       records=_in_order(run_dir),
       summary=run_dir.read_summary(),
       starts=run_dir.starts(),
+      origin=run_dir.read_origin(),
       skipped=_skipped(folder / "skipped.tsv"),
     )
   except OSError as error:

@@ -58,6 +58,8 @@ def _byol(epochs: int, rate: float, decay: float, tau: float) -> dict[str, Any]:
   lars = {"weight_decay": decay, "momentum": 0.9, "trust_coefficient": 1e-3}
   return {
     "experiment": "pretrain",
+    "start_from": None,
+    "continue_from": None,
     "data": {
       "name": "imagenet2012",
       "train": "train",

@@ -62,6 +62,8 @@ def settings(line: Line) -> dict[str, Any]:
   kept = {k: v for k, v in found.items() if not is_one_of(k, _NOT_OF_ENCODER)}
   if found.get("data.name") == "folder":  # of other sets it only says where they lie
     kept["data.data_dir"] = found.get("data.data_dir")
+  for name in ("start_from", "continue_from"):  # a run, of another seed for each seed
+    kept[name] = kept[name] and "/".join(_without_seed(str(kept[name])))
   return kept
 
 
@@ -125,9 +127,14 @@ def _paths(lines: Iterable[Line]) -> list[tuple[str, ...]]:
   for line in lines:
     pretrained = line["pretrained"]
     path = Path(pretrained["run"] if pretrained else line["encoder"]["path"])
-    parts = (_SEED.sub("", part) for part in path.parts)
-    found.append(tuple(filter(None, parts)) or (path.name,))
+    found.append(_without_seed(path) or (path.name,))
   return list(dict.fromkeys(found))
+
+
+def _without_seed(path: str | Path) -> tuple[str, ...]:
+  """The parts of a path, without what names a seed."""
+  parts = (_SEED.sub("", part) for part in Path(path).parts)
+  return tuple(filter(None, parts))
 
 
 def _unique(paths: Sequence[Sequence[tuple[str, ...]]]) -> list[str]:

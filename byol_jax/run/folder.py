@@ -3,6 +3,7 @@
 config.json         the resolved config
 starts.jsonl        a line for each start that trained: see `byol_jax.run.provenance`
 encoder.json        of a pretraining run: see `byol_jax.pretrained`
+origin.json         of one that began with another run: see `experiments.origin`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
 images.txt.gz       the images, or splits, that a resumed run has to find again
@@ -10,6 +11,7 @@ skipped.tsv         images that could not be read, and why, if there are any
 checkpoints/        see `byol_jax.run.stored`
 figures/*.png       curves and augmentations
 tensorboard/        the same scalars for TensorBoard
+writers/            of other writers: identity and last step in NAME.json, NAME.log
 """
 
 import gzip
@@ -26,7 +28,7 @@ from absl import logging
 from byol_jax import disk
 from byol_jax.disk import absolute, read_json, write_json
 from byol_jax.errors import UserError
-from byol_jax.run import tensorboard
+from byol_jax.run.writers import table
 
 # What may change between two starts of one run, as it changes nothing that the
 # run learns.
@@ -38,8 +40,21 @@ OPERATIONAL = (
   "data.max_unreadable",
   "results",
 )
+# What a run may go on by for longer, in a folder of its own: `continue_from`.
+SCHEDULE = (
+  "train.steps",
+  "train.epochs",
+  "optimiser.learning_rate",
+  "optimiser.schedule",
+  "optimiser.warmup",
+  "target.tau",
+  "target.schedule",
+  "target.frozen",
+)
 # Settings that later versions added: what an older run, which lacks them, had.
 ADDED = {
+  "start_from": None,
+  "continue_from": None,
   "data.on_device": False,
   "train.epochs": None,
   "encoder.projected_shortcuts": "as_needed",
@@ -80,8 +95,10 @@ class RunDir:
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
     self._images = self.path / "images.txt.gz"
+    self._origin = self.path / "origin.json"
     self._writes = writes
-    self._tensorboard: tensorboard.Scalars | None = None
+    self._writer_names = table.DEFAULT
+    self._writers: list[table.Writer] = []
     self._unlock: Callable[[], object] | None = None
     self._closed = False
 
@@ -105,11 +122,16 @@ class RunDir:
     path = self.path / "config.json"
     return read_json(path) if path.exists() else None
 
-  def check_images(self, listing: Sequence[str]) -> None:
+  def check_images(
+    self,
+    listing: Sequence[str],
+    way_out: str = "put them back, or choose another --workdir",
+  ) -> None:
     """Looks whether a run that is there began with the same images.
 
     Args:
       listing: what it would be trained on; see `data.sources.Dataset.listing`.
+      way_out: what the user can do if they are others.
 
     Raises:
       UserError: it began with others.
@@ -136,8 +158,8 @@ class RunDir:
     ]
     if changes:
       raise UserError(
-        f"the images have changed since {self.path} began: {', '.join(changes)}; put"
-        " them back, or choose another --workdir"
+        f"the images have changed since {self.path} began: {', '.join(changes)};"
+        f" {way_out}"
       )
 
   def claim(
@@ -154,12 +176,15 @@ class RunDir:
 
     Raises:
       UserError: it holds the run of another config, is in use by another run,
-        or cannot be written.
+        or cannot be written; or a package of `log.writers` is missing.
     """
     if not self._writes:
       return False
+    settings = resolved(config)
+    self._writer_names = flat(settings).get("log.writers", table.DEFAULT)
+    table.check(self._writer_names)
     try:
-      new = self._claim(resolved(config), listing)
+      new = self._claim(settings, listing)
       self._closed = False
       return new
     except OSError as error:
@@ -172,9 +197,15 @@ class RunDir:
     saved = self.path / "config.json"
     new = not saved.exists()
     if not new and (differing := differences(read_json(saved), config)):
+      way_out = "choose another --workdir, or delete that one"
+      if "continue_from" in config and set(differing) <= set(SCHEDULE):
+        way_out = (
+          f"to train it for longer, give --config.continue_from={self.path} and"
+          " another --workdir"
+        )
       raise UserError(
         f"{self.path} holds the run of another config (it differs in"
-        f" {', '.join(differing)}); choose another --workdir, or delete that one"
+        f" {', '.join(differing)}); {way_out}"
       )
     # A start that was cut short, or that only drew the views, leaves figures/.
     ours = {self.figures.name, f"{saved.name}.tmp"}
@@ -199,9 +230,8 @@ class RunDir:
   def close(self) -> None:
     """Lets go of the folder: another run may claim it, and this one writes no more."""
     self._closed = True
-    if self._tensorboard is not None:
-      self._tensorboard.close()
-      self._tensorboard = None
+    while self._writers:
+      self._writers.pop().close()
     if self._unlock is not None:
       self._unlock()
       self._unlock = None
@@ -222,17 +252,20 @@ class RunDir:
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():
       _write_lines(self._metrics, records)
-      self._tensorboard = tensorboard.Scalars(self.path / "tensorboard", step + 1)
+      # They are open where the history of another run has just been copied.
+      self._writers = self._writers or table.opened(
+        self._writer_names, self.path, step + 1
+      )
     return records[-1] if records else {}
 
   def log(self, step: int, scalars: Mapping[str, float]) -> None:
-    """Appends one line to metrics.jsonl, and the same to TensorBoard."""
+    """Appends one line to metrics.jsonl, and hands the same to the writers."""
     if not self._may_write():
       return
-    assert self._tensorboard is not None, "rewind comes first"
     with self._metrics.open("a") as file:
       file.write(json.dumps({"step": step, **scalars}) + "\n")
-    self._tensorboard.add(step, scalars)
+    for writer in self._writers:
+      writer.add(step, scalars)
 
   def records(self) -> list[dict[str, Any]]:
     """All complete lines of metrics.jsonl."""
@@ -246,6 +279,15 @@ class RunDir:
     """Writes encoder.json, with which the encoder can be used elsewhere."""
     if self._may_write():
       write_json(self.path / "encoder.json", description)
+
+  def write_origin(self, description: Mapping[str, Any]) -> None:
+    """Writes origin.json, with what the run begins if that is another run."""
+    if self._may_write():
+      write_json(self._origin, description)
+
+  def read_origin(self) -> dict[str, Any] | None:
+    """What is in origin.json, None where there is none."""
+    return read_json(self._origin) if self._origin.exists() else None
 
   def write_skipped(self, unreadable: Mapping[str, str]) -> None:
     """Writes skipped.tsv, path and reason a line; nothing if all could be read."""
@@ -311,13 +353,15 @@ def _first(lines: Collection[str]) -> str:
   return versions[0][1:].replace("\t", " ") if versions else min(lines).split()[0]
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-  """Names of the settings in which two configs differ and which matter."""
+def differences(
+  one: Mapping[str, Any], other: Mapping[str, Any], free: Sequence[str] = OPERATIONAL
+) -> list[str]:
+  """Names of the settings in which two configs differ, but for `free` and sections."""
   first, second = ADDED | flat(one), ADDED | flat(other)
   missing = object()
   return sorted(
     name
     for name in first.keys() | second.keys()
     if first.get(name, missing) != second.get(name, missing)
-    and not any(name == key or name.startswith(f"{key}.") for key in OPERATIONAL)
+    and not any(name == key or name.startswith(f"{key}.") for key in free)
   )

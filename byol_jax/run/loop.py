@@ -4,7 +4,6 @@ It knows no method: an experiment gives it a state, batches and a step.
 """
 
 import contextlib
-import datetime
 import signal
 import statistics
 import threading
@@ -19,7 +18,7 @@ from absl import logging
 
 from byol_jax import parallel
 from byol_jax.errors import Diverged, Stopped, UserError
-from byol_jax.run import figures, mfu
+from byol_jax.run import figures, live, mfu
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
 from byol_jax.run.monitor import Monitor, NotFinite
@@ -117,15 +116,24 @@ def _train(
     mfu.steps_per_second_at_peak(experiment),
   )
   update = parallel.pmap(experiment.step, donate=True)
+  untrained: dict[str, float] = {}
   if new:
-    run_dir.log(0, {**experiment.evaluate(state), "seconds": monitor.seconds})
+    untrained = experiment.evaluate(state)
+    run_dir.log(0, {**untrained, "seconds": monitor.seconds})
 
   timer = _SaveTimer(60 * config.checkpoint.every_minutes)
-  with _stop_signals() as asked, _closing(experiment.batches(first_step)) as batches:
+  with (
+    live.shown(first_step, steps) as line,
+    _stop_signals() as asked,
+    _closing(experiment.batches(first_step)) as batches,
+  ):
+    line.evaluated(untrained)
+    line.compiling()
     monitor.restart()
     for step in range(first_step + 1, steps + 1):
       state, scalars = update(state, monitor.fetch(batches))
       monitor.record(scalars)
+      line.stepped()
       is_first = step == first_step + 1
       is_last = step == steps
       log = is_last or step % config.log.every_steps == 0
@@ -137,10 +145,11 @@ def _train(
         continue
       report = _finite_report(monitor, step, checkpoints)
       if is_first:
-        logging.info("first step after %.0f s, compiled", monitor.seconds)
+        line.compiled(monitor.seconds)
       else:
-        _show(step, steps, report)
+        line.reported(step, report)
       found = experiment.evaluate(state) if evaluate else {}
+      line.evaluated(found)
       # No line that depends on where a run was stopped: all come to the same lines.
       if log or evaluate or step == 1:
         run_dir.log(step, report | found)
@@ -173,7 +182,8 @@ def _begin(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, Any]:
       f"the checkpoint of step {step} in {checkpoints.directory} holds step {held}: it"
       " was copied or renamed; delete it, and the same command goes on"
     )
-  logging.info("continuing from step %d", step)
+  if step:  # or it is one that has just begun with the weights of another
+    logging.info("continuing from step %d", step)
   return step, parallel.replicate(state)
 
 
@@ -226,22 +236,6 @@ def _last_good(checkpoints: Checkpoints) -> str:
     f"no checkpoint in {where} yet"
     if step is None
     else (f"the last good checkpoint is step {step} in {where}")
-  )
-
-
-def _show(step: int, steps: int, report: dict[str, float]) -> None:
-  """The progress line."""
-  left = datetime.timedelta(seconds=round(report["eta_seconds"]))
-  share = f"  MFU {report['mfu']:.1%}" if "mfu" in report else ""
-  logging.info(
-    "step %d/%d  loss %.4f  %.0f images/s%s  input wait %.1f%%  left %s",
-    step,
-    steps,
-    report["loss"],
-    report["images_per_second"],
-    share,
-    100 * report["input_wait"],
-    left,
   )
 
 

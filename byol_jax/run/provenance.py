@@ -1,5 +1,6 @@
 """With what a run was made: command, code, versions, machine, time."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -14,7 +15,10 @@ import byol_jax
 
 _ROOT = Path(__file__).resolve().parents[2]  # of the clone, if it is one
 _CODE = ("byol_jax", "experiments", "configs", "reproduce", "benchmarks")
-_PACKAGES = ("jax", "jaxlib", "dm-haiku", "optax", "numpy")
+_PACKAGES = (
+  *("jax", "jaxlib", "dm-haiku", "optax", "numpy", "scipy"),
+  *("opencv-python-headless", "pillow", "grain", "tensorflow-datasets"),
+)
 # What JAX reads from the environment, and what numbers may depend on.
 _VARIABLES = ("JAX_", "XLA_", "CUDA_VISIBLE_DEVICES")
 
@@ -74,8 +78,12 @@ def _git(*arguments: str) -> str:
 
 def versions() -> dict[str, str]:
   """Name -> version of Python and of the packages that numbers depend on."""
-  packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
-  return {"Python": platform.python_version(), **packages}
+  found = {"Python": platform.python_version()}
+  for name in _PACKAGES:
+    # One that came from elsewhere than PyPI may go by another name.
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[name] = importlib.metadata.version(name)
+  return found
 
 
 def cores() -> int | None:

@@ -13,7 +13,8 @@ metric, value        a key of `probes.METRICS`, and a number in [0, 1]
 test_images          of how many images it is
 encoder              path, checksum and step of it, and its network
 seed, run, config    of the evaluation: its seed, its folder, all its settings
-pretrained           folder and config of the encoder's own run; None for a file
+pretrained           folder, config and origin.json, if there is one, of the encoder's
+                     own run; None for a file
 byol_jax, commit, time
 """
 

@@ -9,7 +9,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import parallel
+from byol_jax import parallel, progress
 from byol_jax.disk import read_json
 from byol_jax.errors import UserError
 from byol_jax.formats import saved
@@ -49,11 +49,13 @@ def each(
   if names is None:
     return evaluate(config, run_dir)
   found = {}
-  for name, path in names.items():
-    one = config.copy_and_resolve_references()
-    one.encoder = path
-    logging.info("%s", path)
-    found[name] = evaluate(one, run_dir.inside(name))
+  with progress.shown("encoders", len(names), "encoders", lines=False) as bar:
+    for name, path in names.items():
+      one = config.copy_and_resolve_references()
+      one.encoder = path
+      logging.info("%s", path)
+      found[name] = evaluate(one, run_dir.inside(name))
+      bar.add()
   return found
 
 

@@ -223,6 +223,10 @@ def subject(
   """
   encoder = load_encoder(config.encoder, config.which, config.precision)
   _check_finite(encoder, config.encoder)
+  logging.info(
+    "the encoder is that of %s at step %d (SHA-256 %s)",
+    *(config.encoder, encoder.step, encoder.checksum[:12]),
+  )
   dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
   # No run goes on, or is taken for complete, with another encoder.
   before = inputs.check_folder(run_dir, dataset) or {}

@@ -34,11 +34,22 @@ def summary_of(run_dir: RunDir) -> Summary | None:
 
 
 def ended(subject: Subject, summary: Summary) -> Summary:
-  """Writes the summary, and removes the features."""
+  """Writes the summary, with what was evaluated, and removes the features."""
+  summary = {**summary, "evaluated": evaluated(subject)}
   subject.run_dir.write_summary(summary)
   if subject.run_dir.writes:
     shutil.rmtree(subject.run_dir.path / "features", ignore_errors=True)
   return summary
+
+
+def evaluated(subject: Subject) -> dict[str, Any]:
+  """Which encoder, for a summary: its path, its step, and its checksum."""
+  encoder = subject.encoder
+  return {
+    "path": subject.config.encoder,
+    "step": encoder.step,
+    "checksum": encoder.checksum,
+  }
 
 
 def record(
@@ -84,9 +95,7 @@ def record(
       "value": value,
       "test_images": test_images,
       "encoder": {
-        "path": config.encoder,
-        "checksum": found.encoder.checksum,
-        "step": found.encoder.step,
+        **evaluated(found),
         "network": dict(about.network),
       },
       "seed": config.seed,
@@ -98,11 +107,13 @@ def record(
 
 
 def _pretrained(path: str) -> dict[str, Any] | None:
-  """The folder and the config of the run that an encoder is of; None for a file."""
+  """The run that an encoder is of: folder, config, any origin.json; None for a file."""
   folder = absolute(path)
   if saved.is_file(folder):
     return None
   for place in (folder, *folder.parents[:2]):
     if (place / "config.json").exists():
-      return {"run": str(place), "config": read_json(place / "config.json")}
+      found = {"run": str(place), "config": read_json(place / "config.json")}
+      origin = RunDir(place, writes=False).read_origin()
+      return found | ({"origin": origin} if origin else {})
   return None

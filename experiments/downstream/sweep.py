@@ -14,7 +14,7 @@ from typing import NamedTuple
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import description
+from byol_jax import description, progress
 from byol_jax.errors import Diverged
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
@@ -138,14 +138,16 @@ class Sweep:
   def _held_out_accuracies(self) -> dict[str, float | None]:
     """Trial's name -> its accuracy; None if it has diverged."""
     found = {}
-    for number, trial in enumerate(self._trials, 1):
-      logging.info("%d of %d: %s", number, len(self._trials), trial.name)
-      folder = self._folder("sweep").inside(trial.name)
-      config = self._config(trial, self._splits.fit, self._splits.held_out)
-      summary = self._run(folder, config)
-      found[trial.name] = summary.get(self._metrics[0])
-      if folder.writes:
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    with progress.shown("sweep", len(self._trials), "runs", lines=False) as bar:
+      for number, trial in enumerate(self._trials, 1):
+        logging.info("%d of %d: %s", number, len(self._trials), trial.name)
+        folder = self._folder("sweep").inside(trial.name)
+        config = self._config(trial, self._splits.fit, self._splits.held_out)
+        summary = self._run(folder, config)
+        found[trial.name] = summary.get(self._metrics[0])
+        if folder.writes:
+          shutil.rmtree(folder.checkpoints, ignore_errors=True)
+        bar.add()
     return found
 
   def _folder(self, name: str) -> RunDir:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from byol_jax import progress
 from byol_jax.data import tfds_sets
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
@@ -129,7 +130,12 @@ def evaluate_each(
   configs = each_set(config)
   if len(configs) == 1:
     return evaluate(next(iter(configs.values())), run_dir)
-  return {key: evaluate(one, run_dir.inside(key)) for key, one in configs.items()}
+  found = {}
+  with progress.shown("sets", len(configs), "sets", lines=False) as bar:
+    for key, one in configs.items():
+      found[key] = evaluate(one, run_dir.inside(key))
+      bar.add()
+  return found
 
 
 def _filled(config: ConfigDict, key: str) -> ConfigDict:

@@ -59,8 +59,11 @@ def run(words, *more):
 def _forget(names):
   """Takes flags away that a command has defined, and none of a module that stays."""
   for name in names:
-    if name.startswith("config.") or (
-      flags.FLAGS.find_module_defining_flag(name) not in sys.modules
+    # "quiet" is of `commands`, which each of them calls for it.
+    if (
+      name.startswith("config.")
+      or name == "quiet"
+      or (flags.FLAGS.find_module_defining_flag(name) not in sys.modules)
     ):
       delattr(flags.FLAGS, name)
   flags.FLAGS.unparse_flags()

@@ -61,6 +61,7 @@ def test_the_file_says_where_it_is_from(tmp_path):
   assert about["images"] == {"set": "noise", "split": "test", "count": 3}
   assert about["run"] == "runs/mine"
   assert about["byol_jax"] == byol_jax.__version__
+  assert {"command", "commit", "versions", "kind", "processor"} <= about.keys()
   assert about["left_out"] == {}
 
 

@@ -45,7 +45,15 @@ def labelled_features(split):
 
 
 def test_it_reports_the_pair_that_is_best_on_held_out_images(tmp_path):
-  summary = knn.run(config_of(), RunDir(tmp_path / "out"))
+  run_dir = RunDir(tmp_path / "out", start={"started": "today"})
+  summary = knn.run(config_of(), run_dir)
+  assert run_dir.starts() == [{"started": "today"}]
+  encoder = byol_jax.load_encoder(GOLDEN)
+  assert summary["evaluated"] == {
+    "path": str(GOLDEN),
+    "step": encoder.step,
+    "checksum": encoder.checksum,
+  }
   train, test = labelled_features("train[:80]"), labelled_features("test[:30]")
   grid = [(k, t) for k in (1, 3, 9) for t in (0.01, 0.5)]
   fit, held_out = ([x[:60] for x in train], [x[60:] for x in train])

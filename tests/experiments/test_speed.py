@@ -76,7 +76,7 @@ def test_speed_is_of_the_steps_after_the_warm_up(monkeypatch):
     loss = jnp.float32(jnp.nan if state == 2 else batch)
     return state + 1, {"loss": loss, "update_norm": jnp.float32(1)}
 
-  state, timing = speed._timed(step, 0, range(speed.WARM_UP + 4))
+  state, timing = speed._timed(step, 0, range(speed.WARM_UP + 4), speed.WARM_UP + 4)
   assert state == speed.WARM_UP + 4
   assert timing.steps_per_second == 2
   assert timing.loss == speed.WARM_UP + 3

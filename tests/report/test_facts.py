@@ -1,5 +1,7 @@
 """The tables of a page, by what they say."""
 
+import json
+
 import pytest
 
 from byol_jax.report import facts, runs
@@ -26,6 +28,33 @@ def test_what_was_trained_on_what(a_run):
   assert found["what"].endswith("byol, with no target and a linear predictor")
   assert "group + standardised weights, batch, batch" in found["encoder"]
   assert found["length"] == "10 steps of 16 images"
+
+
+def test_what_it_began_with(a_run):
+  first = {"setting": "start_from", "run": "/runs/a", "step": 7, "checksum": "0f" * 32}
+  first["fresh"] = ["predictor"]
+  then = {"setting": "continue_from", "run": "/runs/b", "step": 9, "origin": first}
+  run = a_run()
+  assert "begins with" not in dict(facts.trained(run, {}))
+  (run.path / "origin.json").write_text(json.dumps(then))
+  (again,) = runs.read([run.path])
+  assert dict(facts.trained(again, {}))["begins with"] == (
+    "all of /runs/b at step 9, trained by another schedule; that began with the weights"
+    " of /runs/a at step 7 (SHA-256 0f0f0f0f0f0f...); new: predictor"
+  )
+
+
+def test_an_evaluation_says_of_what(a_run):
+  settings = {"experiment": "knn", "encoder": "runs/a", "encoder_checksum": "ab" * 32}
+  evaluated = {"path": "runs/a", "step": 70, "checksum": "ab" * 32}
+  found = [
+    dict(facts.trained(a_run(settings, summary=summary), {}))["what"]
+    for summary in (None, {"evaluated": evaluated})
+  ]
+  assert found == [
+    "knn of the encoder of runs/a (SHA-256 abababababab...)",
+    "knn of the encoder of runs/a, step 70 (SHA-256 abababababab...)",
+  ]
 
 
 def test_settings_that_are_not_there_are_left_out(a_run):

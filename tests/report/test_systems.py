@@ -66,6 +66,17 @@ def test_what_it_does_not_depend_on_makes_none(settings):
   assert list(named(*lines)) == ["bn"]
 
 
+def test_seeds_that_began_with_seeds_are_one_system():
+  lines = [
+    result(
+      seed=seed, run=f"long-seed{seed}", settings={"continue_from": f"a-seed{seed}"}
+    )
+    for seed in (0, 1)
+  ]
+  other = result(run="other-seed0", settings={"continue_from": "b-seed0"})
+  assert named(*lines, other) == {"long": [0, 1], "other": [0]}
+
+
 def test_folders_of_images_are_told_apart_by_where_they_lie():
   lines = [
     result(run=f"{at}-seed0", settings={"data__name": "folder", "data__data_dir": at})

@@ -40,6 +40,21 @@ def test_another_configs_run_is_refused_and_left_alone(run_dir):
   assert (run_dir.path / "config.json").read_text() == before
 
 
+def test_a_longer_schedule_is_told_how_to_go_on(tmp_path):
+  def scheduled(steps, seed=0):
+    return config(seed=seed, train={"steps": steps}, continue_from=None)
+
+  with RunDir(tmp_path / "run") as run_dir:
+    run_dir.claim(scheduled(10))
+    message = (
+      rf"in train\.steps\); .* --config\.continue_from={run_dir.path} and another"
+    )
+    with pytest.raises(UserError, match=message):
+      run_dir.claim(scheduled(20))
+    with pytest.raises(UserError, match=r"train\.steps\); choose another --workdir"):
+      run_dir.claim(scheduled(20, seed=1))
+
+
 def test_a_folder_of_other_things_is_refused(tmp_path):
   (tmp_path / "thesis.tex").write_text("years of work")
   with pytest.raises(UserError, match="is not empty and holds no run"):

@@ -4,7 +4,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from byol_jax.data import prepare
-from byol_jax.run import tensorboard
+from byol_jax.run.writers import tensorboard
 
 
 def events(path):
