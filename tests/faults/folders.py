@@ -25,7 +25,7 @@ import numpy as np
 from byol_jax import description, export, load_encoder, pretrained, report
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder
-from byol_jax.run import provenance, stored
+from byol_jax.run import figures, provenance, stored
 from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.folder import RunDir
 from experiments import pretrain
@@ -46,7 +46,7 @@ def trials(count: int, seed: int, folder: Path) -> Iterator[Trial]:
   """Mutates one copy of a run after another."""
   rng = random.Random(seed)
   original, run, outside = folder / "original", folder / "run", folder / "outside"
-  pretrain.run(_config(), RunDir(original, start=provenance.start()))
+  _finish(original)
   with Child(use, SECONDS, MIB) as child:
     for number in range(count):
       _lay_out(original, run, outside)
@@ -63,6 +63,36 @@ def trials(count: int, seed: int, folder: Path) -> Iterator[Trial]:
       yield result
 
 
+def _finish(path: Path) -> None:
+  """A run as training leaves it, with parameters at random."""
+  experiment, rng = _experiment(), np.random.default_rng(0)
+  listing = experiment.inputs.dataset.listing()
+  with RunDir(path, start=provenance.start()) as run_dir:
+    run_dir.claim(experiment.config, listing)
+    run_dir.write_encoder(description.to_json(experiment.encoder_description()))
+    run_dir.rewind(-1)
+    checkpoints = Checkpoints(run_dir.checkpoints)
+    for step in range(STEPS + 1):
+      scalars = {"loss": 2 - 0.1 * step, "spread": 0.5, "score": 0.1 * step}
+      run_dir.log(step, {**scalars, "seconds": float(step), "knn": 0.1})
+      leaves, form = jax.tree.flatten(_template())
+      drawn = [rng.normal(size=leaf.shape).astype(leaf.dtype) for leaf in leaves]
+      state = jax.tree.unflatten(form, drawn)._replace(step=np.int32(step))
+      checkpoints.save(step, state, {"score": scalars["score"]})
+    checkpoints.close()
+    figures.curves(run_dir)
+    accuracies = {"encoder": 0.5, "untrained": 0.25, "pixels": 0.125}
+    run_dir.write_summary(
+      {
+        **scalars,
+        "knn": accuracies,
+        "linear": accuracies,
+        "steps": STEPS,
+        "seconds": 4.0,
+      }
+    )
+
+
 def _lay_out(original: Path, run: Path, outside: Path) -> None:
   for old in (run, outside):
     shutil.rmtree(old, ignore_errors=True)
@@ -72,9 +102,7 @@ def _lay_out(original: Path, run: Path, outside: Path) -> None:
 
 
 def _config() -> ml_collections.ConfigDict:
-  config = tiny.config(steps=STEPS)
-  config.eval.every_steps = STEPS // 2
-  return config
+  return tiny.config(steps=STEPS)
 
 
 # What is changed.
