@@ -202,9 +202,11 @@ def use(run: str, original: str, place: str, report_of: str) -> str:
   Returns:
     What is wrong.
   """
-  is_newest_whole = not f"{place}/".startswith(
-    ("checkpoints/4/", "checkpoints/"[:-1] + "/4")
-  )
+  newest_lies_in = ("checkpoints", f"checkpoints/{STEPS}")
+  is_newest_whole = place not in newest_lies_in and newest_lies_in[1] + "/" not in place
+
+  def may_be(step: int) -> bool:
+    return step == STEPS or not is_newest_whole
 
   def is_the_runs(encoder: Encoder) -> bool:
     known = _known(original)[encoder.step]
@@ -213,7 +215,7 @@ def use(run: str, original: str, place: str, report_of: str) -> str:
 
   def newest() -> bool:
     encoder = load_encoder(run)
-    return is_the_runs(encoder) and (encoder.step == STEPS or not is_newest_whole)
+    return is_the_runs(encoder) and may_be(encoder.step)
 
   def exported() -> bool:
     with tempfile.TemporaryDirectory() as folder:
@@ -227,7 +229,7 @@ def use(run: str, original: str, place: str, report_of: str) -> str:
 
   def resumed() -> bool:
     step, digest = _go_on(run)
-    return digest == _known_state(original, step)
+    return digest == _known_state(original, step) and may_be(step)
 
   uses = {
     "open": newest,
