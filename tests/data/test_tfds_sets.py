@@ -380,7 +380,7 @@ def test_what_is_no_example_is_one_line(tmp_path):
   prepared.write_cifar10(tmp_path)
   shard = min((tmp_path / prepared.CIFAR10_VERSION).glob("*train.array_record*"))
   prepared.WRITERS["array_record"](shard, [b"no example"] * 5)
-  with pytest.raises(UserError, match=r"damaged or incomplete \(.+\): prepare"):
+  with pytest.raises(UserError, match=r"damaged or incomplete \(.+\): move"):
     _open(tmp_path).split("train")
 
 
