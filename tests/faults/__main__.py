@@ -24,6 +24,8 @@ COUNTS = {
   "disks": 40,
   "soak": 20_000,
   "images": 10_000,
+  "inputs": 999,
+  "interrupts": 60,
 }
 
 
