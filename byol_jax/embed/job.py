@@ -93,10 +93,6 @@ def _write(options: Options) -> None:
   path = files.check_new(_path(options))
   check_at_least(1, batch_size=options.batch_size)
   encoder = load_encoder(options.encoder, options.which or "newest")
-  logging.info(
-    "the encoder is that of %s at step %d (SHA-256 %s)",
-    *(options.encoder, encoder.step, encoder.checksum[:12]),
-  )
   name, data_dir = images.find(options.images, options.data_dir)
   dataset = images.open_found(name, data_dir)
   if isinstance(dataset, FolderDataset):
@@ -104,6 +100,10 @@ def _write(options: Options) -> None:
   inside = ", ".join(f"{split} {size}" for split, size in dataset.sizes.items())
   kind = "folder" if isinstance(dataset, FolderDataset) else "data set"
   logging.info("images: the %s %s (%s)", kind, dataset.name, inside)
+  logging.info(
+    "the encoder is that of %s at step %d (SHA-256 %s)",
+    *(options.encoder, encoder.step, encoder.checksum[:12]),
+  )
   about = write_features(
     encoder,
     dataset,
