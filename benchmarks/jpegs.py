@@ -15,7 +15,7 @@ def pin() -> None:
 
 def source(folder: str) -> Any:
   """The JPEGs of a folder, encoded in memory, as a set of one class."""
-  from byol_jax.data.tfds_sets import RecordSource
+  from byol_jax.data.records import RecordSource
 
   files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in _SUFFIXES)
   records = [{"image": path.read_bytes(), "label": 0} for path in files]

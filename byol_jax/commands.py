@@ -19,10 +19,18 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from byol_jax import cache, progress, witness
+from byol_jax import cache, interrupts, progress, witness
 from byol_jax.errors import OtherHost, Stopped, UserError
 
 _FILES = 2**16
+# What a system has against a file, and its user can put right.
+_OF_THE_SYSTEM = {
+  getattr(errno, name)
+  for name in (
+    *("EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "EMFILE", "ENFILE"),
+    *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP"),
+  )
+}
 
 
 def define_flags() -> None:
@@ -111,10 +119,29 @@ def parse(argv: list[str]) -> list[str]:
   try:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
-    raise UserError(" ".join(str(error).split())) from error
+    raise UserError(of_flags(error)) from error
   if rest[1:]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
   return rest
+
+
+# What absl says of a value -> what the flag is.
+_KINDS = {
+  "invalid literal for int": "a whole number",
+  "could not convert string to float": "a number",
+  "Non-boolean argument": "True or False",
+  "Failed to parse": "its settings one by one, as in --config.train.steps=100",
+}
+
+
+def of_flags(error: Exception) -> str:
+  """What is wrong with a flag, in one line."""
+  text = " ".join(str(error).split())
+  flag, _, cause = text.removeprefix("flag ").partition(": ")
+  for sign, kind in _KINDS.items():
+    if cause.startswith((sign, f"('{sign}")):
+      return f"{flag}: give {kind}"
+  return text
 
 
 def run(
@@ -134,12 +161,14 @@ def run(
     flags_parser: what parses them.
     folder: gives the folder in which a command is at work, once there is one.
   """
-  if isinstance(sys.stdout, io.TextIOWrapper):  # names of files have any bytes
-    sys.stdout.reconfigure(errors="surrogateescape")
+  _set_up_streams()
+  interrupts.imported()
   try:
     app.run(lambda _: main(), argv, flags_parser=flags_parser)
   except (Exception, KeyboardInterrupt) as error:
+    interrupts.importing()  # a second Ctrl-C waits for nothing any more
     line, status = _last_word(error, folder)
+    line = line.replace("\n", "\\n").replace("\r", "\\r")  # of the names of files
     # At once, or what others print could get between.
     sys.stderr.write(f"{witness.ANSWER}{line}\n")
     _end(status)
@@ -157,6 +186,21 @@ def _end(status: int) -> None:
   os._exit(status)
 
 
+def _set_up_streams() -> None:
+  """Gives a process that was started without them its three streams.
+
+  The next files to be opened would take their numbers, and what is printed.
+  """
+  while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+    pass
+  os.close(descriptor)
+  sys.stdin = sys.stdin or os.fdopen(0)
+  sys.stdout = sys.stdout or os.fdopen(1, "w")
+  sys.stderr = sys.stderr or os.fdopen(2, "w")
+  if isinstance(sys.stdout, io.TextIOWrapper):  # names of files have any bytes
+    sys.stdout.reconfigure(errors="surrogateescape")
+
+
 def _last_word(
   error: Exception | KeyboardInterrupt, folder: Callable[[], Path | None]
 ) -> tuple[str, int]:
@@ -172,20 +216,35 @@ def _last_word(
       return "interrupted; the same command goes on", 128 + signal.SIGINT
     case OSError(errno=errno.ENOSPC | errno.EDQUOT):
       return f"{error.strerror}; free some space, and the same command goes on", 1
-  from byol_jax import cluster
+    case OSError(errno=number, filename=str() | bytes()) if number in _OF_THE_SYSTEM:
+      return (
+        f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; once it can be,"
+        " the same command goes on"
+      ), 1
+    case MemoryError():
+      return (
+        f"there is not enough memory ({str(error) or 'no more of it'}): choose smaller"
+        " batches, images or networks"
+      ), 1
+  if "jax" in sys.modules:  # else it may be the import of JAX that has failed
+    from byol_jax import cluster
 
-  if cluster.is_of_other_host(error):
-    return witness.OTHER_HOST, OtherHost.STATUS
+    if cluster.is_of_other_host(error):
+      return witness.OTHER_HOST, OtherHost.STATUS
   return _unforeseen(error, folder()), 1
 
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:
   """A line about an error of which the stack trace is put into a file."""
   text = " ".join(str(error).split())
-  if "Unable to initialize backend" in text:
+  if _is_of_devices(error):
+    chosen = os.environ.get("JAX_PLATFORMS", "")
     return (
-      f"JAX finds no such device: {text}; install JAX for it, or unset JAX_PLATFORMS"
+      f"JAX finds no device of JAX_PLATFORMS={chosen} ({text or 'there is none'});"
+      " install JAX for it, or unset JAX_PLATFORMS"
     )
+  if "for environment" in text:  # as JAX says of its variables
+    return f"{text}: correct it, or unset it"
   line = textwrap.shorten(f"{type(error).__name__}: {text}", 300)
   name = time.strftime(f"error-%Y%m%d-%H%M%S-{os.getpid()}.txt")
   for place in filter(None, (folder, Path(tempfile.gettempdir()))):
@@ -197,7 +256,14 @@ def _unforeseen(error: Exception, folder: Path | None) -> str:
   return line
 
 
-def say(text: str, elsewhere: object) -> None:
+def _is_of_devices(error: Exception) -> bool:
+  """Whether JAX cannot start the devices that it was told to use."""
+  *_, last = traceback.extract_tb(error.__traceback__)
+  no_backend = isinstance(error, AssertionError) and "xla_bridge" in last.filename
+  return no_backend or "Unable to initialize backend" in str(error)
+
+
+def say(text: object, elsewhere: object) -> None:
   """Prints a result; where nobody can read it, the log says where else it is."""
   try:
     print(text, flush=True)

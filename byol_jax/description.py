@@ -156,7 +156,7 @@ def checked(found: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _of_older_run(path: Path, checkpoints: Sequence[Path]) -> dict[str, Any]:
   """The description of a run of version 0.1, which wrote no encoder.json."""
-  config = read_json(path)
+  config = read_json(path, "restore it")
   if config.get("experiment") != "pretrain":
     raise UserError(f"{path.parent} is not the folder of a pretraining run")
   with _damage(path):

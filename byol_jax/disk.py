@@ -39,8 +39,12 @@ def lock(folder: Path, way_out: str, who: str = "run") -> int:
   return descriptor
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, way_out: str = "delete it or restore it") -> dict[str, Any]:
   """Reads a JSON object.
+
+  Args:
+    path: of the file.
+    way_out: what the user can do if it is damaged.
 
   Raises:
     UserError: it is missing, cannot be read or holds something else.
@@ -56,8 +60,8 @@ def read_json(path: Path) -> dict[str, Any]:
     ) from error
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}; restore it") from error
-  except ValueError as error:
-    raise UserError(f"{path} is damaged ({error}); delete it or restore it") from error
+  except (ValueError, RecursionError) as error:  # the latter of too deep a one
+    raise UserError(f"{path} is damaged ({error}): {way_out}") from error
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

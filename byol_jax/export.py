@@ -15,6 +15,11 @@ was written for torch; weights under torchvision's names (.safetensors, .pth, .p
 checkpoint of BYOL that DeepMind published (.pkl).
 """
 
+from byol_jax import interrupts
+
+if __name__ == "__main__":
+  interrupts.importing()
+
 import importlib.util
 import os
 import sys
@@ -161,7 +166,7 @@ def _main() -> None:
   commands.set_up(flags.FLAGS.quiet)
   given = flags.FLAGS
   encoder = export(given.encoder, given.to, given.out, given.which)
-  print(f"{given.out}: {_summary(encoder)}")
+  commands.say(f"{given.out}: {_summary(encoder)}", given.out)
 
 
 def _summary(encoder: Encoder) -> str:

@@ -5,20 +5,30 @@
 Any value of the config can be set by a flag: --config.train.steps=100.
 """
 
+from byol_jax import interrupts
+
+if __name__ == "__main__":
+  interrupts.importing()
+
+import difflib
 import functools
 import importlib
 import json
+import re
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from byol_jax import commands, disk
 from byol_jax.errors import UserError
+
+if TYPE_CHECKING:  # it imports much
+  from byol_jax.run.folder import RunDir
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,19 +76,23 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
   except (AttributeError, KeyError) as error:
     if _is_of_config_file(error):
       raise _failed_config(error) from error
-    hint = _hint(error)
-    quote = "" if "'" in hint else "'"  # with advice, the hint brings it
-    raise UserError(f"the config has no setting '{hint}{quote}") from error
+    raise UserError(_no_setting(error)) from error
   except (flags.Error, TypeError, ValueError) as error:
     # Of a file that failed, ml_collections hands on the whole stack trace as text.
     text = str(error).strip().rpartition("\n")[2] if "Traceback" in str(error) else ""
-    raise UserError(text or " ".join(str(error).split())) from error
+    if str(error).startswith("Override "):
+      text = _no_setting(error)
+    raise UserError(text or commands.of_flags(error)) from error
   except Exception as error:
+    if isinstance(error, OSError) and not _is_of_config_file(error):
+      raise UserError(_no_config(_config_name())) from error
     raise _failed_config(error) from error
   if rest[1:]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
   if not given.config.present:
     raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
+  if given.workdir.value == "":
+    raise UserError("--workdir is empty: name a folder, or leave it out")
   return rest
 
 
@@ -99,25 +113,32 @@ def _failed_config(error: Exception) -> UserError:
   return UserError(f"the config failed: {type(error).__name__}: {text}{where}")
 
 
-def _hint(error: AttributeError | KeyError) -> str:
-  """ml_collections' name and advice, which arrive as the text of a text."""
-  return str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"")
+def _no_setting(error: Exception) -> str:
+  """What ml_collections says of a name, and with it of one that is like it."""
+  if whole := re.search(r"(?:lookup:|Override) ([\w.]+)", str(error)):
+    return f"the config has no setting {whole[1]!r}: docs/settings.md lists all of them"
+  name, *like = re.findall(r"""["']([\w.]+)\\?["']""", str(error))
+  if like:
+    return f"the config has no setting {name!r}: did you mean {like[0]}?"
+  return f"the config has no setting {name!r}: docs/settings.md lists all of them"
 
 
 def _main(given: _Flags) -> None:
+  interrupts.importing()
   commands.set_up(flags.FLAGS.quiet)
   from byol_jax import cluster, parallel
   from byol_jax.run import provenance
   from byol_jax.run.folder import RunDir
 
-  if given.distributed.value:
-    cluster.join()
   config = _config(given)
   experiment = _experiment(config)
+  interrupts.imported()
+  if given.distributed.value:
+    cluster.join()
   workdir = given.workdir.value or _default_workdir()
   run_dir = RunDir(workdir, parallel.is_first_host(), provenance.start())
   if given.show_views.value:
-    print(_show_views(experiment, config, run_dir.figures))
+    commands.say(_show_views(experiment, config, run_dir), run_dir.figures)
     return
   logging.info("%s: %s", run_dir.path, parallel.describe())
   summary = experiment.run(config, run_dir)
@@ -131,13 +152,31 @@ def _config(given: _Flags) -> ConfigDict:
     if not isinstance(config.experiment, str):
       raise UserError(f"{name} has an experiment that is no name")
   except OSError as error:  # A file that is missing is noticed here.
-    raise UserError(f"cannot read the config {name}") from error
+    raise UserError(_no_config(name)) from error
   except AttributeError as error:
     raise UserError(
       f"{name} names no experiment: set config.experiment to one of"
       f" {', '.join(_experiments())}"
     ) from error
   return config
+
+
+def _no_config(name: str) -> str:
+  """What is said of a config file that cannot be read."""
+  there = {path.stem: path for path in (ROOT / "configs").glob("*.py")}
+  file = Path(name.partition(":")[0])
+  try:
+    file.read_bytes()
+    why = "it is no Python"
+  except OSError as error:
+    why = str(error.strerror)
+  close = difflib.get_close_matches(file.stem, there, n=1)
+  advice = (
+    f"did you mean {there[close[0]].relative_to(ROOT)}?"
+    if close
+    else ("name a file, such as configs/byol_gn_ws.py")
+  )
+  return f"cannot read the config {name!r} ({why}): {advice}"
 
 
 def _experiments() -> list[str]:
@@ -160,13 +199,14 @@ def _experiment(config: ConfigDict) -> ModuleType:
   return importlib.import_module(f"experiments.{name}")
 
 
-def _show_views(experiment: ModuleType, config: ConfigDict, folder: Path) -> Path:
+def _show_views(experiment: ModuleType, config: ConfigDict, run_dir: "RunDir") -> Path:
   if not hasattr(experiment, "show_views"):
     raise UserError(f"{config.experiment} augments no images: leave out --show_views")
   try:
-    return experiment.show_views(config, folder)
+    run_dir.check_no_run()
+    return experiment.show_views(config, run_dir.figures)
   except OSError as error:
-    raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+    raise UserError(f"cannot write to {run_dir.figures}: {error.strerror}") from error
 
 
 def _config_name() -> str:

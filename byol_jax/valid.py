@@ -64,4 +64,4 @@ def each(valid: Valid) -> Valid:
     several = value if isinstance(value, tuple | list) else (value,)
     return bool(several) and all(one in valid for one in several)
 
-  return Valid(holds, f"numbers, each {valid.words}")
+  return Valid(holds, f"{valid.words}, each if several")

@@ -29,8 +29,7 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
   """
   if (preset := preset or "embedded") not in _PRESETS:
     raise UserError(
-      f"unknown preset {preset!r}; choose one of {', '.join(_PRESETS)}, as in"
-      f" --config=configs/{experiment}.py:cifar10"
+      f"unknown preset {preset!r}; choose one of {', '.join(_PRESETS)} in its place"
     )
   name, train, test, held_out = _PRESETS[preset]
 

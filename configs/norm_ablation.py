@@ -53,7 +53,7 @@ def parse(argument: str | None, components: Sequence[str]) -> tuple[dict, str | 
     raise UserError(
       f"{norms!r} does not name the norms of {', '.join(components)}: give one of"
       f" {', '.join(_NORMS)} for each, and after them a preset if you like, as in"
-      f" --config=FILE.py:{example}:cifar10"
+      f" {example}:cifar10"
     )
   kinds = {c: _NORMS[name] for c, name in zip(components, names, strict=True)}
   return kinds, preset or None

@@ -353,7 +353,6 @@ def get(name: str | None) -> ConfigDict:
   """
   if (name := name or "embedded") not in PRESETS:
     raise UserError(
-      f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}, as in"
-      " --config=configs/byol.py:cifar10"
+      f"unknown preset {name!r}; choose one of {', '.join(PRESETS)} in its place"
     )
   return PRESETS[name]()

@@ -140,7 +140,7 @@ class LinearEval:
     found = self.inputs.features(self._extractor, (encoder, state.classifiers), split)
     known = found["label"] >= 0
     if not known.any():
-      raise UserError(f"the split {split!r} has no labels to evaluate with")
+      raise UserError(f"{frozen.called(split)} has no labels to evaluate with")
     if unknown := np.sum(~known):
       logging.warning("%s: %d images without a label are left out", split, unknown)
     rank = found["rank"][known]

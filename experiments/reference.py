@@ -37,6 +37,12 @@ SEEDS = between(0, 2**32 - 1)
 # Features of a batch are in memory, and of a few large batches no more is gained.
 _EVAL_BATCH = between(1, 2**16)
 _COUNT = at_least(1)
+# More than anyone has tried; far more would take all memory before it is refused.
+_BATCH = between(1, 2**20)
+_SIDE = between(1, 2**14)
+_UNITS = between(1, 2**16)
+_LAYERS = between(0, 100)
+_WORKERS = between(0, 2**10)
 
 
 class Setting(NamedTuple):
@@ -61,9 +67,9 @@ def _network(part: str) -> Iterator[tuple[str, Setting]]:
 
 def _head(part: str) -> Iterator[tuple[str, Setting]]:
   yield from _network(part)
-  yield f"{part}.depth", Setting("linear layers; 0 leaves it out", at_least(0))
-  yield f"{part}.hidden", Setting("units of all layers but the last", _COUNT)
-  yield f"{part}.outputs", Setting("units of the last layer", _COUNT)
+  yield f"{part}.depth", Setting("linear layers; 0 leaves it out", _LAYERS)
+  yield f"{part}.hidden", Setting("units of all layers but the last", _UNITS)
+  yield f"{part}.outputs", Setting("units of the last layer", _UNITS)
   identity = "whether the last layer starts as the identity"
   yield f"{part}.identity_init", Setting(identity, TRUE_OR_FALSE)
 
@@ -115,7 +121,7 @@ SETTINGS: dict[str, Setting] = {
     "in place of `data.valid`: so many of the last images of train", _COUNT
   ),
   "data.labels": Setting("share of the images whose labels are used", SOME),
-  "data.size": Setting("pixels a side of what the networks see", _COUNT),
+  "data.size": Setting("pixels a side of what the networks see", _SIDE),
   "data.eval_fraction": Setting(
     "share of the shorter side that the central crop of evaluation takes", SOME
   ),
@@ -123,7 +129,7 @@ SETTINGS: dict[str, Setting] = {
     "of pixels in [0, 1], one a channel or one for all", each(SHARE)
   ),
   "data.std": Setting("deviation of the same", each(POSITIVE)),
-  "data.workers": Setting("processes that crop; 0 for threads", at_least(0)),
+  "data.workers": Setting("processes that crop; 0 for threads", _WORKERS),
   "data.on_device": Setting(
     "whether the images live on the devices, and are cropped there", TRUE_OR_FALSE
   ),
@@ -193,7 +199,7 @@ SETTINGS: dict[str, Setting] = {
   # The run.
   "train.steps": Setting("updates", between(1, MOST_STEPS)),
   "train.epochs": Setting("passes over the images, in place of steps", POSITIVE),
-  "train.batch_size": Setting("images of a step, of all devices", _COUNT),
+  "train.batch_size": Setting("images of a step, of all devices", _BATCH),
   "train.accumulate": Setting("microbatches of a device's share", _COUNT),
   "train.remat": Setting(
     "whether blocks are computed again backwards, for memory", TRUE_OR_FALSE

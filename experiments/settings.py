@@ -1,6 +1,5 @@
 """Whether a config has the settings of its experiment, and no others."""
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -8,6 +7,10 @@ from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError
 from experiments.reference import SETTINGS, leaves
+
+# Of float32; less is flushed to 0.
+_LEAST, _MOST = 2.0**-126, 2.0**128 - 2.0**104
+_HELD = "float32 can hold, or a whole one below 2^32"
 
 
 def check(
@@ -61,8 +64,16 @@ def check_ranges(config: ConfigDict) -> None:
     valid = SETTINGS[name].valid if name in SETTINGS else None
     if valid and value is not None and value not in valid:
       raise UserError(f"{name} is {value!r}: give {valid.words}")
-    if isinstance(value, float) and not math.isfinite(value):
-      raise UserError(f"{name} is {value}: give a finite number")
+    for number in value if isinstance(value, tuple | list) else (value,):
+      if not _can_be_computed_with(number):
+        raise UserError(f"{name} is {value!r}: give a number that {_HELD}")
+
+
+def _can_be_computed_with(value: Any) -> bool:
+  """Whether a number is one in float32, or a whole one in uint32."""
+  if isinstance(value, float):
+    return value == 0 or _LEAST <= abs(value) <= _MOST
+  return not isinstance(value, int) or abs(value) < 2**32
 
 
 def _settings(
@@ -85,7 +96,7 @@ def _is_like(value: Any, example: Any) -> bool:
   if isinstance(example, bool | int | str):
     return type(value) is type(example)
   if isinstance(example, float):
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) < float("inf")
   if isinstance(example, tuple | list):
     is_list = isinstance(value, tuple | list)
     return is_list and all(_is_like(one, example[0]) for one in value)

@@ -14,14 +14,20 @@ beside the report. The same command again continues where it was stopped, and le
 alone what has a record.
 """
 
+from byol_jax import interrupts
+
+if __name__ == "__main__":
+  interrupts.importing()
+
 import functools
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from byol_jax import commands
 from byol_jax.errors import UserError
 from configs import presets
 from reproduce import accelerator, accelerator_tables, arms, slices, work
@@ -165,7 +171,7 @@ if __name__ == "__main__":
     "minutes", None, "With --scale=accelerator: how long this command may take."
   )
 
-  def _start(_: Sequence[str]) -> None:
+  def _main() -> None:
     where = WORKDIR.value, REPORT.value, DATA_DIR.value
     others: dict[str, list[flags.FlagHolder]]
     others = {"cpu": [MINUTES], "accelerator": [JOBS, ONLY_TRIALS]}
@@ -183,11 +189,4 @@ if __name__ == "__main__":
         trials=ONLY_TRIALS.value,
       )
 
-  try:
-    app.run(_start)
-  except UserError as error:
-    sys.exit(f"reproduce: {error}")
-  except OSError as error:  # a full disk, above all
-    sys.exit(f"reproduce: {error}; the same command goes on where it was")
-  except KeyboardInterrupt:
-    sys.exit("reproduce: interrupted; the same command goes on where it was")
+  commands.run(_main, sys.argv)

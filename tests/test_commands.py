@@ -3,13 +3,16 @@
 import errno
 import os
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
 
 from byol_jax import commands
+from byol_jax.errors import UserError
 
 INFINITE = resource.RLIM_INFINITY
 
@@ -75,24 +78,107 @@ def test_what_is_not_foreseen_is_one_line_and_a_file(outcome, tmp_path):
   assert "in main" in path.read_text()
   # A second one within a second, and a folder that is gone: a place is found.
   monkey = tmp_path / "gone"
-  line = outcome(PermissionError(13, "No", "f"), folder=lambda: monkey)
+  line = outcome(ZeroDivisionError("x"), folder=lambda: monkey)
   path = Path(line.removesuffix(")").rpartition(" in ")[2])
-  assert "PermissionError" in path.read_text()
+  assert "ZeroDivisionError" in path.read_text()
   path.unlink()
 
 
 def test_a_device_that_is_not_there(outcome, tmp_path):
   error = RuntimeError("Unable to initialize backend 'cuda': no plugin (set X)")
   line = outcome(error, folder=lambda: tmp_path)
-  assert line.startswith("byol_jax: JAX finds no such device: Unable to ")
+  assert line.startswith(
+    "byol_jax: JAX finds no device of JAX_PLATFORMS=cpu (Unable to "
+  )
   assert line.endswith("install JAX for it, or unset JAX_PLATFORMS")
   assert not list(tmp_path.iterdir())
+
+
+def test_a_device_without_a_plugin(outcome, monkeypatch):
+  """JAX asserts that there is one: for CUDA, where the package is not installed."""
+  code = compile("def devices():\n  assert False", "jax/_src/xla_bridge.py", "exec")
+  exec(code, there := {})
+
+  def fail():
+    there["devices"]()
+
+  monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+  with pytest.raises(AssertionError) as error:
+    fail()
+  line = outcome(error.value)
+  assert line.endswith("unset JAX_PLATFORMS")
+  assert "JAX finds no device of JAX_PLATFORMS=cuda (there is none)" in line
+
+
+def test_a_variable_that_jax_cannot_read(outcome):
+  line = outcome(ValueError("invalid truth value 'x' for environment 'JAX_ENABLE_X64'"))
+  assert line.endswith("'JAX_ENABLE_X64': correct it, or unset it")
+
+
+def test_the_names_of_files_make_no_lines(outcome):
+  assert outcome(UserError("a\nb\r does not exist")) == (
+    "byol_jax: a\\nb\\r does not exist"
+  )
+
+
+_STREAMS = """
+import os, sys
+from byol_jax import commands
+commands._set_up_streams()
+print("out"); print("err", file=sys.stderr)
+found = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(found, str(found).encode())
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_place_of_a_stream(tmp_path, closed):
+  file = tmp_path / "file"
+  command = shlex.join([sys.executable, "-c", _STREAMS, str(file)])
+  done = subprocess.run(["bash", "-c", f"{command} {closed}"], check=True, timeout=60)
+  assert done.returncode == 0
+  assert int(file.read_text()) > 2
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk(outcome, number):
   line = outcome(OSError(number, "It is full"))
   assert line == "byol_jax: It is full; free some space, and the same command goes on"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
+def test_a_file_that_the_system_refuses(outcome, number):
+  line = outcome(OSError(number, "It is not yours", b"/a/b"))
+  assert line == (
+    "byol_jax: cannot use /a/b: It is not yours; once it can be, the same command"
+    " goes on"
+  )
+
+
+def test_a_lack_of_memory(outcome):
+  line = outcome(MemoryError("Unable to allocate 1 EiB"))
+  assert line == (
+    "byol_jax: there is not enough memory (Unable to allocate 1 EiB): choose smaller"
+    " batches, images or networks"
+  )
+
+
+@pytest.mark.parametrize(
+  ("flag", "value", "line"),
+  [
+    ("integer", "many", "--n=many: give a whole number"),
+    ("float", "many", "--n=many: give a number"),
+    ("bool", "many", "--n=many: give True or False"),
+    ("integer", "9", "flag --n=9: 9 is not an integer in the range [0, 5]"),
+  ],
+)
+def test_a_flag_of_another_type(flag, value, line):
+  values = flags.FlagValues()
+  more = {"upper_bound": 5, "lower_bound": 0} if flag == "integer" else {}
+  getattr(flags, f"DEFINE_{flag}")("n", None, "A flag.", flag_values=values, **more)
+  with pytest.raises(flags.IllegalFlagValueError) as error:
+    values(["command", f"--n={value}"])
+  assert commands.of_flags(error.value) == line
 
 
 SAYS = "from byol_jax import commands; commands.say('x' * 100, 'runs/mine')"

@@ -109,7 +109,7 @@ MISTAKES = {
   "no config": ((), "name a config"),
   "unknown config": (
     ("--config=configs/nope.py",),
-    "the config configs/nope.py",
+    "cannot read the config .configs/nope.py",
   ),
   "unknown preset": ((f"{CONFIG}:nope",), "unknown preset 'nope'; choose one of"),
   "unknown key": ((CONFIG, "--config.train.stepz=1"), "no setting.*stepz.*steps"),

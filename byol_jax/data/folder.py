@@ -118,7 +118,7 @@ class FolderDataset:
 
   def check_outside(self, path: Path, flag: str) -> None:
     """Raises UserError if what a flag names would be written among the images."""
-    if path.resolve().is_relative_to(Path(self.name).resolve()):
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.name)):
       raise UserError(
         f"{path} lies among the images of {self.name}: choose a {flag} outside of it"
       )

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from byol_jax.errors import UserError
+from byol_jax.data.sources import Unreadable
 
 # Channels -> how OpenCV reads them. The EXIF orientation is ignored, as in
 # TensorFlow's and Pillow's decoders; the depth is kept, so that 16 bits are noticed.
@@ -35,24 +35,21 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
     uint8[H, W, channels].
 
   Raises:
-    UserError: the bytes are no image, or not one of these channels and 8 bits; or they
+    Unreadable: the bytes are no image, or not one of these channels and 8 bits; or they
       claim more than `MAX_PIXELS`, which would take gigabytes.
   """
   if (claimed := _claimed(encoded)) > MAX_PIXELS:
-    raise UserError(
-      f"an image of {len(encoded)} bytes claims {claimed} pixels, more than"
-      f" {MAX_PIXELS}: prepare the data set again"
+    raise Unreadable(
+      f"its {len(encoded)} bytes claim {claimed} pixels, more than {MAX_PIXELS}"
     )
   image = None if _has_cut_chunk(encoded) else _decoded(encoded, _FLAGS[channels])
   if image is None:
-    raise UserError(
-      f"an image of {len(encoded)} bytes cannot be decoded: prepare the data set again"
-    )
+    raise Unreadable(f"its {len(encoded)} bytes cannot be decoded")
   image = image.reshape(*image.shape[:2], -1)  # OpenCV drops a single channel
   if image.shape[-1] != channels or image.dtype != np.uint8:
-    raise UserError(
-      f"an image has {image.shape[-1]} channels of {image.dtype}, and its data set"
-      f" says {channels} of uint8: prepare the data set again"
+    raise Unreadable(
+      f"it has {image.shape[-1]} channels of {image.dtype}, and its data set says"
+      f" {channels} of uint8"
     )
   return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA) if channels == 4 else image
 

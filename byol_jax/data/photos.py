@@ -13,6 +13,7 @@ import skimage.data
 from skimage.transform import downscale_local_mean
 
 from byol_jax.data.sources import ArrayDataset
+from byol_jax.errors import UserError
 
 SIZE = 32  # pixels a side of a patch
 _BLOCK = 64  # pixels a side of the squares that go to one split as a whole
@@ -41,8 +42,16 @@ PICTURES = (
 
 
 def open_dataset(data_dir: str | None = None) -> ArrayDataset:
-  """The set, in memory; it needs no folder."""
-  del data_dir
+  """The set, in memory; it needs no folder.
+
+  Raises:
+    UserError: there is one, which can only be meant for another set.
+  """
+  if data_dir:
+    raise UserError(
+      f"the set photos lies in scikit-image, and not in {data_dir}: leave out"
+      " data.data_dir, or name the set that is there, as in --config.data.name=folder"
+    )
   return ArrayDataset("photos", load())
 
 

@@ -8,18 +8,22 @@ needs no TensorFlow; one that is absent is downloaded, which needs TensorFlow.
 The images of a folder are reduced once: see `prepare_folder`.
 """
 
+from byol_jax import interrupts
+
+if __name__ == "__main__":
+  interrupts.importing()
+
 import importlib.util
 import os
 import pathlib
-import signal
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import cv2
 import google_crc32c
 import tensorflow_datasets as tfds
-from absl import app, flags
+from absl import flags
 from array_record.python import array_record_module
 
 from byol_jax import commands, disk, progress
@@ -136,8 +140,10 @@ def _convert_shard(
 
 def _download(name: str, data_dir: str | None) -> str:
   if importlib.util.find_spec("tensorflow") is None:
+    there = tfds_sets.prepared(name, data_dir)
+    beside = f"there is {', '.join(there)}, and " if there else ""
     raise UserError(
-      f"downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
+      f"{beside}downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
     )
   builder = tfds.builder(name, data_dir=data_dir)
   if not progress.can_draw():  # its own bars are drawn into files too
@@ -152,17 +158,9 @@ def _download(name: str, data_dir: str | None) -> str:
   return f"Prepared {name} in {builder.data_dir}."
 
 
-def _main(argv: Sequence[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+def _main() -> None:
   commands.set_up_logging(flags.FLAGS.quiet)
-  try:
-    print(_prepare(flags.FLAGS))
-  except UserError as error:
-    sys.exit(str(error))
-  except KeyboardInterrupt:
-    print("interrupted; the same command goes on", file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
+  commands.say(_prepare(flags.FLAGS), "the folder of the data sets")
 
 
 def _prepare(given: flags.FlagValues) -> str:
@@ -188,4 +186,4 @@ if __name__ == "__main__":
   flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets.")
   flags.DEFINE_string("folder", None, "Folder of images to make a data set of.")
   flags.DEFINE_integer("side", None, "Pixels of the shorter side, for a folder.")
-  app.run(_main)
+  commands.run(_main, sys.argv)

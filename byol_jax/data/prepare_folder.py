@@ -279,7 +279,7 @@ def _own_bytes(source: FolderSource, index: int, image: np.ndarray) -> bytes | N
   if source.headers[index].format not in ("JPEG", "PNG"):
     return None
   content = Path(source.root, source.paths[index]).read_bytes()
-  with contextlib.suppress(UserError):  # 16 bits, for one
+  with contextlib.suppress(Unreadable):  # 16 bits, for one
     if np.array_equal(images.decode(content, source.channels), image):
       return content
   return None

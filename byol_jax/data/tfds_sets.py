@@ -6,7 +6,6 @@ the images. What this project needs of TFDS's insides is in this file alone.
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import difflib
 import functools
 import hashlib
@@ -14,104 +13,31 @@ import json
 import os
 import pathlib
 import re
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 from array_record.python import array_record_module
 
 # `tfds.builder` would import the code of a set that is registered, and with it
 # TensorFlow or worse; this reads the files alone, registered or not.
 from tensorflow_datasets.core.read_only_builder import builder_from_files
+from tensorflow_datasets.core.utils import file_utils
 
 from byol_jax import disk
-from byol_jax.data import images, splits
-from byol_jax.data.sources import NO_LABEL, ArraySource, Source
+from byol_jax.data import records, splits
+from byol_jax.data.records import Place, RecordSource, decode_all
+from byol_jax.data.sources import Source
 from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
+_INFO, _FEATURES = "dataset_info.json", "features.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
-_MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
 _THREADS = 16  # that wait for disks and networks
-_BLOCK = 512  # records read and decoded together on the way to memory
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordSource:
-  """Encoded images in record files, decoded as they are read; picklable."""
-
-  records: Any  # tfds data source: [i] and __getitems__ give dicts of features
-  image_key: str
-  label_key: str | None
-  num_classes: int | None
-  channels: int
-  path_key: str | None = None
-
-  def __len__(self) -> int:
-    return len(self.records)
-
-  def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-    with _reading():
-      example = self.records[index]
-    return self._decode(example)
-
-  def name(self, index: int) -> str:
-    """The path of the file that the image was made of, or its number in the split."""
-    if self.path_key is None:
-      return str(index)
-    with _reading():
-      return os.fsdecode(self.records[index][self.path_key])
-
-  @functools.cached_property
-  def labels(self) -> np.ndarray:
-    """Of all images, int32[N], -1 where there is none; reads all, and decodes none."""
-    found = np.full(len(self), NO_LABEL, np.int32)
-
-    def read_block(indices: range) -> None:
-      with _reading():
-        examples = self.records.__getitems__(indices)
-      found[indices] = [self._label(example) for example in examples]
-
-    if self.label_key:
-      _in_threads(read_block, len(self))
-    return found
-
-  def read(self, indices: range) -> Iterator[tuple[np.ndarray, int]]:
-    """Several images, read together."""
-    with _reading():
-      examples = self.records.__getitems__(indices)
-    return map(self._decode, examples)
-
-  def _decode(self, example: dict[str, Any]) -> tuple[np.ndarray, int]:
-    encoded = example[self.image_key]
-    if encoded is None:  # What TFDS makes of a file that has become too short.
-      raise _damaged("an image is missing")
-    return images.decode(encoded, self.channels), self._label(example)
-
-  def _label(self, example: dict[str, Any]) -> int:
-    label = int(example[self.label_key]) if self.label_key else NO_LABEL
-    if self.num_classes and not NO_LABEL <= label < self.num_classes:
-      raise _damaged(f"a label is {label}, and there are {self.num_classes} classes")
-    return label
-
-
-@contextlib.contextmanager
-def _reading() -> Iterator[None]:
-  """Turns what readers say of files that are damaged or gone into one line."""
-  try:
-    yield
-  except Exception as error:  # Damaged files fail in many ways.
-    cause = textwrap.shorten(str(error), 200) or type(error).__name__
-    raise _damaged(cause) from error
-
-
-def _damaged(cause: str) -> UserError:
-  return UserError(
-    f"the data set's files are damaged or incomplete ({cause}): prepare it again"
-  )
+_MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
 
 
 class RecordDataset:
@@ -128,9 +54,16 @@ class RecordDataset:
     self._features = builder.info.features
     image_key = self._find("image", place=0, kind=tfds.features.Image)
     if image_key is None or self._features[image_key].np_dtype != np.uint8:
-      raise UserError(f"{name} has no 8-bit image feature: choose another set")
+      raise UserError(
+        f"{name} has no 8-bit image feature called image, or declared as its input: it"
+        f" has {self._kinds()}; choose another set, or write it so"
+      )
     self._image_key = image_key
     self._label_key = self._find("label", place=1, kind=tfds.features.ClassLabel)
+    if self._label_key is None and "label" in self._features:
+      logging.warning(
+        "%s has %s: a label that is no ClassLabel is passed over", name, self._kinds()
+      )
     self._path_key = self._find("path", place=None, kind=tfds.features.Text)
     self._classes_key = None if self._label_key else self._several_classes()
 
@@ -179,21 +112,22 @@ class RecordDataset:
       num_classes=self._features[label_key].num_classes if label_key else None,
       channels=shape[-1] or 3,
       path_key=self._path_key,
+      place=self._place(spec),
     )
     if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
       return source
-    return _decode_all(source, shape)
+    return decode_all(source, shape)
 
   def truth(self, spec: str) -> np.ndarray | None:
     """Of which classes each image of a split is; see `sources.SeveralClasses`."""
     if (key := self._classes_key) is None:
       return None
-    records = self._records(spec)
-    found = np.zeros((len(records), self._features[key].feature.num_classes), bool)
-    for start in range(0, len(records), _BLOCK):
-      rows = range(start, min(start + _BLOCK, len(records)))
-      with _reading():
-        examples = records.__getitems__(rows)
+    examples_of = self._records(spec)
+    found = np.zeros((len(examples_of), self._features[key].feature.num_classes), bool)
+    for start in range(0, len(examples_of), records.BLOCK):
+      rows = range(start, min(start + records.BLOCK, len(examples_of)))
+      with self._place(spec).reading():
+        examples = examples_of.__getitems__(rows)
       for row, example in zip(rows, examples, strict=True):
         found[row, example[key]] = True
     return found
@@ -202,10 +136,19 @@ class RecordDataset:
     """The examples of a split, with images as they lie in the files."""
     self.check(spec)
     decoders = {self._image_key: tfds.decode.SkipDecoding()}
-    with _reading():
+    with self._place(spec).reading():
       found = self._builder.as_data_source(spec, decoders=decoders)
       _check_shards(self._builder.info.splits[spec].file_instructions)
     return found
+
+  def _place(self, spec: str) -> Place:
+    parts = splits.resolve(self.name, spec, self._shards)
+    bounds = [(s, *part.indices(self.sizes[s])[:2]) for s, part in parts]
+    return Place(f"data set {self.name} in {self._builder.data_dir}", tuple(bounds))
+
+  def _kinds(self) -> str:
+    """All features with their kinds."""
+    return ", ".join(f"{key}: {type(f).__name__}" for key, f in self._features.items())
 
   def _several_classes(self) -> str | None:
     """Name of the feature that has the classes of an image, where it may be several."""
@@ -237,8 +180,10 @@ def open_dataset(
   """
   builder = find_builder(name, data_dir, known)
   if builder is None:
+    there = prepared(name, data_dir)
+    beside = f" name what is there, {', '.join(there)}; or" if there else ""
     raise UserError(
-      f"{name} is not prepared in {data_dir or 'the default data_dir'}: run"
+      f"{name} is not prepared in {_where(data_dir)}:{beside} run"
       f" {prepare_command(name, data_dir)}"
     )
   if not has_array_record(builder):
@@ -275,19 +220,57 @@ def find_builder(
     registered = tfds.list_builders(with_community_datasets=False)
   except UserError:
     raise
-  except Exception as error:  # Damaged files fail in many ways.
+  except Exception as error:  # damaged files fail in many ways
     if isinstance(error, ValueError) and not _NAME.fullmatch(name):
       raise UserError(
         f"{name!r} is no data set's name: write name[/config][:version]"
       ) from error
-    where = f"{name} in {data_dir or 'the default data_dir'}"
-    raise _damaged(f"{where}: {textwrap.shorten(str(error), 200)}") from error
+    raise _damaged(name, data_dir, error) from error
   base_name = name.split("/")[0].split(":")[0]
+  there = prepared(name, data_dir)
+  if not there and _folders(name, data_dir):
+    raise _damaged(name, data_dir, FileNotFoundError(f"no {_FEATURES}"))
   if base_name in registered:
     return None
+  if there:
+    raise UserError(
+      f"there is no {name} in {_where(data_dir)}: name what is there,"
+      f" {', '.join(there)}"
+    )
   close = difflib.get_close_matches(base_name, [*known, *registered])
   advice = f"did you mean {' or '.join(close)}?" if close else "check its name"
   raise UserError(f"there is no data set {name}: {advice}")
+
+
+def prepared(name: str, data_dir: str | None) -> list[str]:
+  """Names of the configs and versions of a set that are prepared, as far as is seen.
+
+  Args:
+    name: of the set; a config and a version in it are passed over.
+    data_dir: folder of the prepared sets; None for TFDS's own default.
+  """
+  folders = _folders(name, data_dir)
+  return [known for known, path in folders.items() if (path / _FEATURES).exists()]
+
+
+def _folders(name: str, data_dir: str | None) -> dict[str, pathlib.Path]:
+  """Name -> folder of each config and version of a set."""
+  base_name = re.split("[/:]", name)[0]
+  found = {}
+  for root in file_utils.list_data_dirs(given_data_dir=data_dir):
+    folder = pathlib.Path(root, base_name)
+    for info in sorted([*folder.glob(f"*/{_INFO}"), *folder.glob(f"*/*/{_INFO}")]):
+      *config, version = info.parent.relative_to(folder).parts
+      found[f"{'/'.join([base_name, *config])}:{version}"] = info.parent
+  return found
+
+
+def _where(data_dir: str | None) -> str:
+  return data_dir or "the default data_dir"
+
+
+def _damaged(name: str, data_dir: str | None, error: Exception) -> UserError:
+  return Place(f"data set {name} in {_where(data_dir)}", ()).damaged(error)
 
 
 @contextlib.contextmanager
@@ -326,7 +309,8 @@ def _check_files(builder: tfds.core.DatasetBuilder) -> None:
         )
     for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
       if os.path.exists(path) and length > os.path.getsize(path):
-        raise _damaged(
+        place = Place(f"data set in {folder}", ())
+        raise place.damaged(
           f"{length} examples in the {os.path.getsize(path)} bytes of {path}"
         )
 
@@ -373,7 +357,7 @@ def shards(
 
 def list_array_record(builder: tfds.core.DatasetBuilder) -> None:
   """Notes array_record as a further format, as TFDS's own converter does."""
-  path = pathlib.Path(builder.data_dir) / "dataset_info.json"
+  path = pathlib.Path(builder.data_dir) / _INFO
   info = json.loads(path.read_text())
   info.setdefault("alternativeFileFormats", []).append(ARRAY_RECORD)
   partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
@@ -385,25 +369,3 @@ def prepare_command(name: str, data_dir: str | None) -> str:
   """The command line that prepares or converts a data set."""
   where = f" --data_dir={data_dir}" if data_dir else ""
   return f"python -m byol_jax.data.prepare --name={name}{where}"
-
-
-def _decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
-  """Decodes every image, in threads: OpenCV releases the interpreter's lock."""
-  pixels = np.empty((len(source), *shape), np.uint8)
-  labels = np.empty(len(source), np.int32)
-
-  def decode_block(indices: range) -> None:
-    for i, (image, label) in zip(indices, source.read(indices), strict=True):
-      if image.shape != shape:  # numpy would spread a row or a pixel over all
-        raise _damaged(f"image {i} is {image.shape}, and all are to be {shape}")
-      pixels[i], labels[i] = image, label
-
-  _in_threads(decode_block, len(source))
-  return ArraySource(pixels, labels, source.num_classes)
-
-
-def _in_threads(read: Callable[[range], None], count: int) -> None:
-  """Calls it for blocks of 0..count - 1."""
-  blocks = [range(i, min(i + _BLOCK, count)) for i in range(0, count, _BLOCK)]
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    list(threads.map(read, blocks))

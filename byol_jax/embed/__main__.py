@@ -10,6 +10,11 @@ lies beside the features, as features.map-pca.png for example, and can be asked 
 --out too.
 """
 
+from byol_jax import interrupts
+
+if __name__ == "__main__":
+  interrupts.importing()
+
 import sys
 from typing import Any
 
@@ -41,9 +46,12 @@ def _define_flags() -> None:
 
 
 def _main() -> None:
+  interrupts.importing()
   commands.set_up(flags.FLAGS.quiet)
   from byol_jax import cluster
   from byol_jax.embed import job
+
+  interrupts.imported()
 
   if flags.FLAGS.distributed:
     cluster.join()

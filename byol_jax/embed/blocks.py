@@ -128,7 +128,7 @@ class Blocks:
           f"{self._folder} is not empty and holds no features: choose another --out"
         )
       write_json(path, settings)
-    found = read_json(path)
+    found = read_json(path, f"delete {self._folder} to begin anew")
     other = [name for name, value in settings.items() if found.get(name) != value]
     if other:
       raise UserError(

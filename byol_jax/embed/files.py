@@ -71,7 +71,9 @@ def check_new(path: str | os.PathLike[str]) -> Path:
       f" it takes --features={path} in place of --out"
     )
   if not found.parent.is_dir():
-    raise UserError(f"the folder {found.parent} is not there: make it first")
+    there = found.parent.exists()
+    what = "is no folder: give one" if there else "is not there: make it first"
+    raise UserError(f"{found.parent} {what}, or choose another --out")
   return found
 
 

@@ -58,8 +58,10 @@ def queries(path: str, channels: int | None = None) -> FolderSource:
     dataset = datasets.open_dataset("folder", path)
     source = dataset.split("+".join(dataset.sizes))
     assert isinstance(source, FolderSource)
-  elif os.path.exists(path):
+  elif os.path.isfile(path):
     source = _single(path)
+  elif os.path.exists(path):  # a pipe would be waited for without end
+    raise UserError(f"{path} is no file: name an image or a folder of images")
   else:
     raise UserError(f"{path} does not exist: name an image or a folder of images")
   if channels is None or {source.channels, channels} <= {1, 3}:

@@ -11,7 +11,7 @@ import jax
 from absl import logging
 from matplotlib.figure import Figure
 
-from byol_jax import atlas, disk, nearest, parallel
+from byol_jax import atlas, commands, disk, nearest, parallel
 from byol_jax.data.folder import FolderDataset
 from byol_jax.data.sources import Source
 from byol_jax.disk import absolute
@@ -93,10 +93,6 @@ def _write(options: Options) -> None:
   path = files.check_new(_path(options))
   check_at_least(1, batch_size=options.batch_size)
   encoder = load_encoder(options.encoder, options.which or "newest")
-  logging.info(
-    "the encoder is that of %s at step %d (SHA-256 %s)",
-    *(options.encoder, encoder.step, encoder.checksum[:12]),
-  )
   name, data_dir = images.find(options.images, options.data_dir)
   dataset = images.open_found(name, data_dir)
   if isinstance(dataset, FolderDataset):
@@ -104,6 +100,10 @@ def _write(options: Options) -> None:
   inside = ", ".join(f"{split} {size}" for split, size in dataset.sizes.items())
   kind = "folder" if isinstance(dataset, FolderDataset) else "data set"
   logging.info("images: the %s %s (%s)", kind, dataset.name, inside)
+  logging.info(
+    "the encoder is that of %s at step %d (SHA-256 %s)",
+    *(options.encoder, encoder.step, encoder.checksum[:12]),
+  )
   about = write_features(
     encoder,
     dataset,
@@ -117,9 +117,10 @@ def _write(options: Options) -> None:
   )
   if parallel.is_first_host():
     left_out = len(about["left_out"])
-    print(
+    commands.say(
       f"{path}: {about['images']['count']} images, {encoder.features} features each"
-      + (f"; {left_out} could not be read and are left out" if left_out else "")
+      + (f"; {left_out} could not be read and are left out" if left_out else ""),
+      path,
     )
 
 
@@ -127,7 +128,7 @@ def _draw(options: Options, found: Features, drawn: Mapping[str, Path]) -> None:
   if "duplicates" in drawn and options.duplicates is not None:
     with _new(drawn["duplicates"]) as path:
       count = drawings.duplicates(found, options.duplicates, path)
-    print(f"{drawn['duplicates']}: {count} pairs")
+    commands.say(f"{drawn['duplicates']}: {count} pairs", drawn["duplicates"])
   if "map" in drawn and options.map:
     figure = drawings.draw_map(found, _source(options, found), options.map)
     _save(figure, drawn["map"])
@@ -192,4 +193,4 @@ def _save(figure: Figure, path: Path) -> None:
   with _new(path) as unfinished, warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Glyph")  # a letter that the font does not have
     figure.savefig(unfinished, format="png")
-  print(path)
+  commands.say(path, path)

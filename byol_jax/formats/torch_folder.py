@@ -96,7 +96,7 @@ def read(folder: Path) -> Encoder:
   Raises:
     UserError: the folder is damaged, or of a newer version.
   """
-  config = read_json(folder / CONFIG)
+  config = read_json(folder / CONFIG, "restore it")
   description = describe.from_json(describe.checked(config, folder / CONFIG))
   arrays = saved.read(folder / WEIGHTS)
   params, stats = torchvision.fit(arrays, shapes(description), folder / WEIGHTS)

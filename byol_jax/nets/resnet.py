@@ -19,7 +19,7 @@ class _Shape(NamedTuple):
 
 
 # Times the channels, of which one is to be left of 64.
-WIDTHS = Valid(lambda width: 0.5 < 64 * width < float("inf"), "more than 1/128")
+WIDTHS = Valid(lambda width: 1 / 128 < width <= 64, "more than 1/128, at most 64")
 
 # Depth 10 is not in the paper; one block a stage, it serves small images and
 # small machines.

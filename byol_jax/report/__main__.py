@@ -1,22 +1,43 @@
 """The command line of the report: see `byol_jax.report`."""
 
+from byol_jax import interrupts
+
+if __name__ == "__main__":
+  interrupts.importing()
+
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 
+from byol_jax import commands
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.report import write, write_results
 from byol_jax.run import host
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-  """Writes a report and prints where it is; a user's mistake is one line."""
-  parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+  """One whose errors are a line, as those of all our commands are."""
+
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f"{message}; see python -m byol_jax.report --help")
+
+
+def main(argv: Sequence[str]) -> None:
+  """Writes a report and prints where it is.
+
+  Args:
+    argv: of the command line, without the name of the command.
+
+  Raises:
+    UserError: the arguments do not go together, or see `write` and `write_results`.
+  """
+  parser = _Parser(
     prog="python -m byol_jax.report",
     description="Writes what a run has learned into one HTML file; of several runs, how"
     " they compare; of a results.jsonl, a table of what it holds.",
@@ -41,11 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   given = parser.parse_args(argv)
   _leave_accelerators_alone()
   host.tune()
-  try:
-    for path in _write(given):
-      print(path)
-  except UserError as error:
-    sys.exit(f"byol_jax: {error}")
+  for path in _write(given):
+    commands.say(path, path)
 
 
 def _write(given: argparse.Namespace) -> list[Path]:
@@ -76,4 +94,4 @@ def _leave_accelerators_alone() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  commands.run(lambda: main(sys.argv[1:]), sys.argv[:1])

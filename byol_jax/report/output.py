@@ -29,7 +29,11 @@ def checked(path: str | os.PathLike[str]) -> Path:
   if path.is_dir():
     raise UserError(f"{path} is a folder: give --out=FILE.html")
   if not path.parent.is_dir():
-    raise UserError(f"{path.parent} does not exist: create it, or choose another --out")
+    there = path.parent.exists()
+    what = "is no folder: give one" if there else "does not exist: create it"
+    raise UserError(f"{path.parent} {what}, or choose another --out")
+  if path.is_symlink() and not path.exists():
+    raise UserError(f"{path} is a link to nothing: choose another --out")
   if path.exists() and not _is_ours(path):
     raise UserError(f"{path} is there and is no report: choose another --out")
   if not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -115,7 +115,7 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
   """
   folders = [absolute(path) for path in paths]
   for number_, folder in enumerate(folders):
-    if folder.resolve() in [other.resolve() for other in folders[:number_]]:
+    if os.path.realpath(folder) in map(os.path.realpath, folders[:number_]):
       raise UserError(f"{folder} is given twice: name each run once")
   ends = [folder.name for folder in folders]
   names = ends if len(set(ends)) == len(ends) else [os.fspath(path) for path in paths]
@@ -125,7 +125,7 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
 def _read(folder: Path, name: str) -> Run:
   run_dir = RunDir(folder, writes=False)
   try:
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json", "restore it")
     if not isinstance(config.get("experiment"), str):
       raise UserError(
         f"{folder / 'config.json'} names no experiment; is that the folder of a run?"

@@ -66,6 +66,11 @@ ADDED = {
 }
 
 
+CONFIG = "config.json"
+# A folder without its config holds no run, and a run cannot go on.
+_RESTORE = "restore it, or choose another folder"
+
+
 class RunDir:
   """Writes a run's folder; on all hosts but the first it writes nothing.
 
@@ -119,8 +124,8 @@ class RunDir:
 
   def read_config(self) -> dict[str, Any] | None:
     """The config of the run that is there, None if there is none."""
-    path = self.path / "config.json"
-    return read_json(path) if path.exists() else None
+    path = self.path / CONFIG
+    return read_json(path, _RESTORE) if path.exists() else None
 
   def check_images(
     self,
@@ -194,10 +199,11 @@ class RunDir:
       ) from error
 
   def _claim(self, config: dict[str, Any], listing: Sequence[str]) -> bool:
-    saved = self.path / "config.json"
-    new = not saved.exists()
-    if not new and (differing := differences(read_json(saved), config)):
-      way_out = "choose another --workdir, or delete that one"
+    saved = self.path / CONFIG
+    before = self.read_config()
+    new = before is None
+    if before is not None and (differing := differences(before, config)):
+      way_out = "choose another --workdir"
       if "continue_from" in config and set(differing) <= set(SCHEDULE):
         way_out = (
           f"to train it for longer, give --config.continue_from={self.path} and"
@@ -207,12 +213,8 @@ class RunDir:
         f"{self.path} holds the run of another config (it differs in"
         f" {', '.join(differing)}); {way_out}"
       )
-    # A start that was cut short, or that only drew the views, leaves figures/.
-    ours = {self.figures.name, f"{saved.name}.tmp"}
-    if new and self.path.exists() and {p.name for p in self.path.iterdir()} - ours:
-      raise UserError(
-        f"{self.path} is not empty and holds no run; choose another --workdir"
-      )
+    if new:
+      self._check_empty()
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
       descriptor = disk.lock(
@@ -226,6 +228,28 @@ class RunDir:
       content = gzip.compress("\n".join(listing).encode(), mtime=0)
       disk.replace(self._images, content)
     return new
+
+  def check_no_run(self) -> None:
+    """Looks whether views can be drawn here, where no run is to be.
+
+    Raises:
+      UserError: there is a run, or something else.
+      OSError: it cannot be looked at.
+    """
+    if (self.path / CONFIG).exists():
+      raise UserError(
+        f"{self.path} holds a run, whose views are {self.figures / 'views.png'}: choose"
+        " another --workdir"
+      )
+    self._check_empty()
+
+  def _check_empty(self) -> None:
+    # A start that was cut short, or that only drew the views, leaves figures/.
+    ours = {self.figures.name, f"{CONFIG}.tmp"}
+    if self.path.exists() and {p.name for p in self.path.iterdir()} - ours:
+      raise UserError(
+        f"{self.path} is not empty and holds no run; choose another --workdir"
+      )
 
   def close(self) -> None:
     """Lets go of the folder: another run may claim it, and this one writes no more."""

@@ -50,6 +50,8 @@ def _set_flags() -> None:
     )
     return
   given = os.environ.get("XLA_FLAGS", "")
+  if given and not given.lstrip().startswith("-"):  # the name of a file of flags
+    return
   ours = [f"{flag}={value}" for flag, value in _FLAGS.items() if flag not in given]
   os.environ["XLA_FLAGS"] = " ".join([given, *ours]).strip()
 

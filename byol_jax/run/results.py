@@ -61,7 +61,7 @@ def check(path: str | os.PathLike[str]) -> None:
     UserError: the file cannot be written, is damaged, or is of a newer version.
   """
   file = absolute(path)
-  if file.exists():
+  if os.path.lexists(file):  # also a link to nothing
     if not file.is_file():  # a pipe or a device would be read without end
       raise UserError(f"{file} is no file: choose another --config.results")
     read(file)

@@ -33,7 +33,8 @@ def each(
     The summary, or that of each encoder by its name.
 
   Raises:
-    UserError: there is no encoder.
+    UserError: there is no encoder, or one could not be evaluated; of several the
+      others are, before that.
   """
   pattern = config.encoder
   if not pattern:
@@ -48,14 +49,25 @@ def each(
     results.check(config.results)
   if names is None:
     return evaluate(config, run_dir)
-  found = {}
+  found: dict[str, Summary] = {}
+  failed: dict[str, UserError] = {}
   with progress.shown("encoders", len(names), "encoders", lines=False) as bar:
     for name, path in names.items():
       one = config.copy_and_resolve_references()
       one.encoder = path
       logging.info("%s", path)
-      found[name] = evaluate(one, run_dir.inside(name))
+      try:
+        found[name] = evaluate(one, run_dir.inside(name))
+      except UserError as error:  # the others are none the worse for it
+        logging.warning("%s: %s", path, error)
+        failed[path] = error
       bar.add()
+  if failed:
+    path, why = next(iter(failed.items()))
+    raise UserError(
+      f"{len(failed)} of {len(names)} encoders could not be evaluated, such as {path}"
+      f" ({why}); put that right, and the same command goes on with them"
+    )
   return found
 
 
@@ -85,4 +97,7 @@ def _is_encoder(path: str) -> bool:
   if os.path.isfile(path):
     return path.endswith(saved.SUFFIX)
   config = Path(path) / "config.json"
-  return config.exists() and read_json(config).get("experiment") == "pretrain"
+  try:
+    return config.exists() and read_json(config).get("experiment") == "pretrain"
+  except UserError:
+    return True  # its own evaluation will say so, and no other's

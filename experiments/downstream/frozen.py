@@ -29,6 +29,12 @@ _MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
 _COLLAPSED = 0.99  # common part of the features
 
 
+def called(split: str) -> str:
+  """What a message calls a split, or a part that has no name for the user."""
+  parts = {FIT: "data.train without what is held out", HELD_OUT: "what is held out"}
+  return parts.get(split, f"the split {split!r}")
+
+
 class Features(NamedTuple):
   """Of the images of a split that have a label: float32 [N, D], and int [N].
 
@@ -73,7 +79,7 @@ class Subject(NamedTuple):
     if (truth := self.dataset.truth(split)) is None:
       return _labelled(found, split)
     if not truth.any():
-      raise UserError(f"the split {split!r} has no labels to evaluate with")
+      raise UserError(f"{called(split)} has no labels to evaluate with")
     return found._replace(label=truth)
 
   def _read(self, path: Path) -> dict[str, np.ndarray]:
@@ -112,7 +118,7 @@ class Subject(NamedTuple):
       if len(there) < 2:
         what = "one class alone" if len(there) else "no labels"
         raise UserError(
-          f"the {len(of_part)} images of {name!r} have {what}: give images of two"
+          f"{called(name)} has {what} on its {len(of_part)} images: give images of two"
           " classes or more"
         )
       if unknown := np.sum(of_part < 0):
@@ -164,7 +170,7 @@ def _labelled(found: Features, split: str) -> Features:
     len(known),
   )
   if known.sum() < 2:
-    raise UserError(f"the split {split!r} has no labels to evaluate with")
+    raise UserError(f"{called(split)} has no labels to evaluate with")
   return Features(*(values[known] for values in found))
 
 

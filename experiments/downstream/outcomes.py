@@ -113,7 +113,8 @@ def _pretrained(path: str) -> dict[str, Any] | None:
     return None
   for place in (folder, *folder.parents[:2]):
     if (place / "config.json").exists():
-      found = {"run": str(place), "config": read_json(place / "config.json")}
+      config = read_json(place / "config.json", "restore it")
+      found = {"run": str(place), "config": config}
       origin = RunDir(place, writes=False).read_origin()
       return found | ({"origin": origin} if origin else {})
   return None

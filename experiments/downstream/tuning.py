@@ -11,7 +11,7 @@ from byol_jax.data.labelled import labels_of
 from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError
 from experiments import choices
-from experiments.downstream.frozen import Subject
+from experiments.downstream.frozen import Subject, called
 
 # Beside those of `frozen`.
 MAY_BE_OPEN = ("train.batch_size", "view.crop_area", "optimiser.statistics_decay")
@@ -53,7 +53,7 @@ def labelled_alone(subject: Subject, train: str, *others: str) -> Subject:
       several, images, known = True, len(truth), np.arange(len(truth))
       classes = int(truth.any(axis=0).sum())
     if not classes:
-      raise UserError(f"the split {name!r} has no labels to evaluate with")
+      raise UserError(f"{called(name)} has no labels to evaluate with")
     if name == train and classes < 2:
       raise UserError(
         f"all images of {train!r} are of one class: name others as data.train"

@@ -12,7 +12,7 @@ import pytest
 import skimage.data
 
 from byol_jax.data import images
-from byol_jax.errors import UserError
+from byol_jax.data.sources import Unreadable
 from tests.prepared import encode
 
 # Photographs as others have compressed them, where they lie beside the clone.
@@ -93,7 +93,7 @@ def test_a_palette_becomes_its_colours(colours):
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
 def test_without_alpha_there_are_not_four_channels(mode):
-  with pytest.raises(UserError, match=r"has \d channels of uint8, .* says 4 of uint8"):
+  with pytest.raises(Unreadable, match=r"has \d channels of uint8, .* says 4 of uint8"):
     images.decode(_encode_as(mode, _noise(9, 14, 3), "PNG"), 4)
 
 
@@ -101,7 +101,7 @@ def test_without_alpha_there_are_not_four_channels(mode):
 @pytest.mark.parametrize("shape", [(9, 14), (9, 14, 3), (9, 14, 4)])
 def test_16_bits_are_refused_and_not_cut_to_8(shape, channels):
   encoded = cv2.imencode(".png", _noise(*shape, dtype=np.uint16))[1].tobytes()
-  with pytest.raises(UserError, match=f"of uint16, .* says {channels} of uint8"):
+  with pytest.raises(Unreadable, match=f"of uint16, .* says {channels} of uint8"):
     images.decode(encoded, channels)
 
 
@@ -115,7 +115,7 @@ def test_exif_orientation_is_ignored():
 
 @pytest.mark.parametrize("encoded", [b"", b"no image at all"])
 def test_bytes_that_are_no_image(encoded):
-  with pytest.raises(UserError, match=rf"of {len(encoded)} bytes cannot be decoded"):
+  with pytest.raises(Unreadable, match=rf"its {len(encoded)} bytes cannot be decoded"):
     images.decode(encoded, 3)
 
 
@@ -123,7 +123,7 @@ def test_bytes_that_are_no_image(encoded):
 @pytest.mark.parametrize("missing", [1, 500])
 def test_a_truncated_file_is_no_image(kind, missing):
   encoded = encode(skimage.data.coffee(), kind)
-  with pytest.raises(UserError, match="cannot be decoded"):
+  with pytest.raises(Unreadable, match="cannot be decoded"):
     images.decode(encoded[:-missing], 3)
 
 
@@ -233,7 +233,7 @@ def _claiming(encoded, height, width):
 def test_an_image_that_claims_to_be_huge_is_not_decoded(kind):
   encoded = _encode_as("RGB", _noise(9, 8, 3), kind)
   assert images.decode(_claiming(encoded, 9, 8), 3).shape == (9, 8, 3)
-  with pytest.raises(UserError, match=r"bytes claims \d+ pixels, more than 178956970"):
+  with pytest.raises(Unreadable, match=r"bytes claim \d+ pixels, more than 178956970"):
     images.decode(_claiming(encoded, 32767, 32767), 3)
 
 
@@ -278,7 +278,7 @@ def test_sides_that_opencv_does_not_take_are_one_line(kind):
     claiming[place : place + 6] = (2**22).to_bytes(3, "little") + bytes(3)
   else:
     claiming[18:26] = struct.pack("<ii", 2**22, 8)
-  with pytest.raises(UserError, match=f"an image of {len(encoded)} bytes cannot be"):
+  with pytest.raises(Unreadable, match=f"its {len(encoded)} bytes cannot be"):
     images.decode(bytes(claiming), 3)
 
 
@@ -288,6 +288,6 @@ def test_a_png_of_which_a_chunk_claims_gigabytes_is_refused_at_once():
   chunk = encoded.index(b"IDAT") - 4
   claiming = encoded[:chunk] + struct.pack(">I", 2**31 - 1) + encoded[chunk + 4 :]
   began = time.monotonic()
-  with pytest.raises(UserError, match="cannot be decoded"):
+  with pytest.raises(Unreadable, match="cannot be decoded"):
     images.decode(claiming, 3)
   assert time.monotonic() - began < 1  # OpenCV by itself takes ten seconds

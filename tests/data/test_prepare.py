@@ -176,5 +176,5 @@ def test_the_command_prints_one_line_and_fails(tmp_path):
   command.append(f"--data_dir={tmp_path}")
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
   assert done.returncode == 1
-  assert done.stderr.startswith("there is no data set cifra10: did you mean")
+  assert done.stderr.startswith("byol_jax: there is no data set cifra10: did you mean")
   assert done.stderr.count("\n") == 1

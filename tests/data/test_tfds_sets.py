@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from byol_jax.data import images, photos, sources, tfds_sets
+from byol_jax.data import images, photos, records, sources, tfds_sets
 from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError
 from tests import prepared
@@ -31,7 +31,7 @@ def _noise(*shape):
 
 @pytest.mark.parametrize("block", [1, 5, 512])
 def test_images_and_labels_are_those_that_were_written(cifar10, block, monkeypatch):
-  monkeypatch.setattr(tfds_sets, "_BLOCK", block)
+  monkeypatch.setattr(records, "BLOCK", block)
   dataset = _open(cifar10.data_dir)
   assert dataset.sizes == {"train": 12, "test": 6}
   for split in dataset.sizes:
@@ -81,7 +81,7 @@ def test_streaming_gives_the_same_images_also_once_pickled(cifar10, monkeypatch)
   assert isinstance(in_memory, sources.ArraySource)
   monkeypatch.setattr(tfds_sets, "_MEMORY_LIMIT", 11 * 32 * 32 * 3 - 1)
   streaming = _open(cifar10.data_dir).split("train[:11]")
-  assert isinstance(streaming, tfds_sets.RecordSource)
+  assert isinstance(streaming, records.RecordSource)
   for source in (streaming, pickle.loads(pickle.dumps(streaming))):
     assert (len(source), source.channels, source.num_classes) == (11, 3, 10)
     for i in range(11):
@@ -105,7 +105,7 @@ def test_images_of_many_sizes_are_decoded_as_they_are_read(tmp_path):
   examples = [[{"image": prepared.encode(image), "label": 2}] for image in written]
   features = {"image": tfds.features.Image(), "label": LABEL}
   source = _write_own(tmp_path, features, examples).split("train")
-  assert isinstance(source, tfds_sets.RecordSource)
+  assert isinstance(source, records.RecordSource)
   assert (len(source), source.channels, source.num_classes) == (2, 3, 3)
   for i, image in enumerate(written):
     np.testing.assert_array_equal(source[i][0], image)
@@ -128,7 +128,7 @@ def test_an_image_of_another_size_than_declared_is_named(tmp_path, shape):
   features = {"image": tfds.features.Image(shape=(6, 6, 3)), "label": LABEL}
   examples = [{"image": prepared.encode(image), "label": 0} for image in images]
   with pytest.raises(
-    UserError, match=r"image 1 is \(.*\), and all are to be \(6, 6, 3"
+    UserError, match=r"image 1 of 'train' .*it is \(.*\), and all are to be \(6, 6, 3"
   ):
     _write_own(tmp_path, features, [examples]).split("train")
 
@@ -161,7 +161,7 @@ def test_a_set_without_labels(tmp_path):
 
 def test_images_of_several_classes(tmp_path, monkeypatch):
   """As voc/2007 has them, in "labels"."""
-  monkeypatch.setattr(tfds_sets, "_BLOCK", 2)
+  monkeypatch.setattr(records, "BLOCK", 2)
   png = prepared.encode(_noise(9, 14, 3))
   classes = [[0, 2], [], [1], [0, 1, 2]]
   features = {"image": tfds.features.Image(), "labels": tfds.features.Sequence(LABEL)}
@@ -194,7 +194,7 @@ def test_images_of_one_class_have_no_others(cifar10):
   ids=["no image", "text", "16 bits"],
 )
 def test_a_set_without_8_bit_images(tmp_path, features):
-  with pytest.raises(UserError, match="own_set has no 8-bit image feature"):
+  with pytest.raises(UserError, match=r"own_set has no 8-bit image .*: it has .*: "):
     _write_own(tmp_path, features, [[{"label": 0}]])
 
 
@@ -307,6 +307,31 @@ def test_a_folder_that_does_not_exist(tmp_path):
     _open(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["cifar10:9.9.9", "cifar10/large", "own:2.0.0"])
+def test_what_is_there_of_a_set_is_said(tmp_path, name):
+  prepared.write_cifar10(tmp_path)
+  features = {"image": tfds.features.Image(shape=(6, 6, 3))}
+  splits = {"train": [[{"image": prepared.encode(_noise(6, 6, 3))}]]}
+  for place in ("own/1.0.0", "own/large/1.1.0"):
+    prepared.write(tmp_path / place, features, splits, supervised=())
+  there = "own:1.0.0, own/large:1.1.0" if name == "own:2.0.0" else "cifar10:3.0.2"
+  with pytest.raises(UserError, match=f"name what is there, {there}(;|$)"):
+    tfds_sets.open_dataset(name, str(tmp_path))
+  for known in there.split(", "):
+    assert tfds_sets.open_dataset(known, str(tmp_path)).sizes["train"]
+
+
+def test_a_label_that_is_no_class_is_passed_over_and_said(tmp_path, caplog):
+  features = {
+    "image": tfds.features.Image(shape=(6, 6, 3)),
+    "label": tfds.features.Scalar(np.int64),
+  }
+  example = {"image": prepared.encode(_noise(6, 6, 3)), "label": 1}
+  source = _write_own(tmp_path, features, [[example]]).split("train")
+  assert source.num_classes is None
+  assert "label: Scalar" in caplog.text
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated"])
 def test_a_damaged_shard_is_one_line(tmp_path, damage):
   prepared.write_cifar10(tmp_path)
@@ -318,7 +343,7 @@ def test_a_damaged_shard_is_one_line(tmp_path, damage):
     content = shard.read_bytes()
     shard.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
   with pytest.raises(
-    UserError, match=r"files are damaged or incomplete \(.+\): prepare"
+    UserError, match=r"data set .*in /.* is damaged or incomplete \(.+\): move it"
   ):
     _open(tmp_path).split("train")
 
@@ -355,7 +380,7 @@ def test_what_is_no_example_is_one_line(tmp_path):
   prepared.write_cifar10(tmp_path)
   shard = min((tmp_path / prepared.CIFAR10_VERSION).glob("*train.array_record*"))
   prepared.WRITERS["array_record"](shard, [b"no example"] * 5)
-  with pytest.raises(UserError, match=r"damaged or incomplete \(.+\): prepare"):
+  with pytest.raises(UserError, match=r"damaged or incomplete \(.+\): move"):
     _open(tmp_path).split("train")
 
 
@@ -363,7 +388,15 @@ def test_what_is_no_example_is_one_line(tmp_path):
 def test_a_damaged_description_is_one_line(tmp_path, file):
   prepared.write_cifar10(tmp_path)
   (tmp_path / prepared.CIFAR10_VERSION / file).write_text("{")
-  with pytest.raises(UserError, match=r"damaged or incomplete \(cifar10 in /.*"):
+  with pytest.raises(UserError, match=r"data set cifar10 in /.* is damaged or incom"):
+    _open(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+def test_an_absent_description_is_damage(tmp_path, file):
+  prepared.write_cifar10(tmp_path)
+  (tmp_path / prepared.CIFAR10_VERSION / file).unlink()
+  with pytest.raises(UserError, match=r"is damaged or incomplete .*move it away"):
     _open(tmp_path)
 
 

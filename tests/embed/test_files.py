@@ -83,6 +83,7 @@ def test_names_that_are_no_utf8_are_bytes_in_parquet(tmp_path):
     ("missing/features.npz", "missing is not there: make it first"),
     ("there.npz", "there.npz is there already: choose another name, or delete it"),
     ("link.npz", "is there already"),
+    ("there.npz/x.npz", "there.npz is no folder: give one"),
   ],
 )
 def test_a_name_that_is_none(tmp_path, name, message):

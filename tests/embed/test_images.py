@@ -1,5 +1,7 @@
 """What a name on the command line stands for."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,3 +79,6 @@ def test_a_query_that_is_none(tmp_path):
     images.queries("")
   with pytest.raises(UserError, match=r"2\.jpg does not exist: name an image or"):
     images.queries(str(tmp_path / "2.jpg"))
+  os.mkfifo(tmp_path / "3.jpg")
+  with pytest.raises(UserError, match=r"3\.jpg is no file: name an image or"):
+    images.queries(str(tmp_path / "3.jpg"))

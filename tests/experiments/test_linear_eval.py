@@ -283,9 +283,9 @@ def test_what_labels_lack_is_said(config, tmp_path, caplog):
   subject.check_classes({"a": np.append(every[2:], -1)})
   assert f"2 of {classes} classes have no image in 'a', such as class 0" in caplog.text
   assert "'a': 1 images have no label, and teach nothing" in caplog.text
-  with pytest.raises(UserError, match="4 images of 'b' have one class alone"):
+  with pytest.raises(UserError, match="split 'b' has one class alone on its 4 images"):
     subject.check_classes({"b": np.array([3, 3, 3, -1])})
-  with pytest.raises(UserError, match="1 images of 'b' have no labels"):
+  with pytest.raises(UserError, match="split 'b' has no labels on its 1 images"):
     subject.check_classes({"b": np.array([-1])})
 
 

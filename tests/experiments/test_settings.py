@@ -114,6 +114,9 @@ def test_the_page_is_that_of_the_reference():
   )
 
 
+FLOAT32 = "a number that float32 can hold, or a whole one below 2^32"
+
+
 def set_to(name, value):
   config = ConfigDict()
   *sections, key = name.split(".")
@@ -133,11 +136,11 @@ def set_to(name, value):
     ("data.eval_fraction", 256 / 224, "a share in (0, 1]"),
     ("data.eval_fraction", 0.0, "a share in (0, 1]"),
     ("data.max_unreadable", 1.5, "a share in [0, 1]"),
-    ("data.workers", -1, "0 or more"),
-    ("data.std", (0.2, 0.0, 0.2), "numbers, each more than 0"),
-    ("optimiser.learning_rate", -0.1, "numbers, each more than 0"),
-    ("optimiser.learning_rate", (), "numbers, each more than 0"),
-    ("optimiser.learning_rate", (0.1, math.nan), "numbers, each more than 0"),
+    ("data.workers", -1, "0 to 1,024"),
+    ("data.std", (0.2, 0.0, 0.2), "more than 0, each if several"),
+    ("optimiser.learning_rate", -0.1, "more than 0, each if several"),
+    ("optimiser.learning_rate", (), "more than 0, each if several"),
+    ("optimiser.learning_rate", (0.1, math.nan), "more than 0, each if several"),
     ("optimiser.predictor_multiplier", -1.0, "0 or more"),
     ("optimiser.lars.weight_decay", -1e-6, "0 or more"),
     ("optimiser.lars.momentum", 1.0, "a share in [0, 1)"),
@@ -146,9 +149,9 @@ def set_to(name, value):
     ("target.tau", 1.5, "a share in [0, 1]"),
     ("target.kind", "none", "one of ema, online"),
     ("encoder.depth", 19, "one of 10, 18, 34, 50, 101, 152, 200"),
-    ("encoder.width", 1 / 128, "more than 1/128"),
+    ("encoder.width", 1 / 128, "more than 1/128, at most 64"),
     ("encoder.groups", 0, "1 or more"),
-    ("projector.hidden", 0, "1 or more"),
+    ("projector.hidden", 0, "1 to 65,536"),
     ("objective.simclr.temperature", "warm", "more than 0"),
     ("checkpoint.every_minutes", math.nan, "0 or more"),
     ("checkpoint.every_minutes", math.inf, "0 or more"),
@@ -159,7 +162,12 @@ def set_to(name, value):
     ("views.view1.crop_area", (0.5, 0.2), "(low, high), 0 < low <= high <= 1.0"),
     ("views.view1.blur_sigma", (0.1,), "(low, high), 0 < low <= high"),
     ("metric", "f1", "one of top_1, top_5, mean_per_class, average_precision_11"),
-    ("objective.mine.margin", math.inf, "a finite number"),
+    ("objective.mine.margin", math.inf, FLOAT32),
+    ("optimiser.learning_rate", 1e99, FLOAT32),
+    ("data.std", (0.2, 1e-99, 0.2), FLOAT32),
+    ("checkpoint.keep", 2**64, FLOAT32),
+    ("projector.hidden", 2**64, "1 to 65,536"),
+    ("encoder.width", 1e9, "more than 1/128, at most 64"),
   ],
 )
 def test_a_value_out_of_range_is_refused(name, value, words):

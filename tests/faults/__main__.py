@@ -26,6 +26,8 @@ COUNTS = {
   "images": 10_000,
   "records": 10_000,
   "folders": 1000,
+  "inputs": 999,
+  "interrupts": 60,
 }
 
 

@@ -1,11 +1,13 @@
 """The command line of the report."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from byol_jax.errors import UserError
 from byol_jax.report.__main__ import main
 from byol_jax.run import host
 from tests.report import made_up
@@ -22,10 +24,11 @@ def test_it_prints_where_the_report_is(tmp_path):
   assert out.read_text().startswith("<!DOCTYPE html>")
 
 
-def test_a_mistake_is_one_line(tmp_path, monkeypatch):
-  monkeypatch.setattr(host, "tune", lambda: None)  # of the tests' own process
-  with pytest.raises(SystemExit, match=r"^byol_jax: .*config\.json does not exist"):
-    main([str(tmp_path)])
+def test_a_mistake_is_one_line(tmp_path):
+  command = [sys.executable, "-m", "byol_jax.report", tmp_path]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+  assert done.returncode == 1
+  assert re.fullmatch(r"byol_jax: .*config\.json does not exist; .*\n", done.stderr)
 
 
 def test_results_become_a_table_and_no_device_is_started(tmp_path):
@@ -46,10 +49,12 @@ def test_results_become_a_table_and_no_device_is_started(tmp_path):
     (["x.jsonl", "y.jsonl"], "x.jsonl is a file of results, and stands alone: give"),
     (["x.jsonl", "--images=x"], "--images is for the report of a run: leave it out"),
     (["x.jsonl"], r"cannot read .*x\.jsonl: No such file"),
+    ([], r"required: RUN; see python -m byol_jax\.report --help"),
+    (["x", "--output=y"], r"--output=y; see python -m byol_jax\.report --help"),
   ],
 )
 def test_what_does_not_go_together_is_one_line(monkeypatch, arguments, message):
   monkeypatch.setattr(host, "tune", lambda: None)
-  with pytest.raises(SystemExit, match=f"^byol_jax: .*{message}") as caught:
+  with pytest.raises(UserError, match=message) as caught:
     main(arguments)
   assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from byol_jax.errors import UserError
 from byol_jax.report import output
 
 PAGE = {
@@ -45,6 +46,16 @@ def cells(tmp_path, text):
 )
 def test_a_cell_is_its_text_in_one_line_and_nothing_else(tmp_path, text, expected):
   assert cells(tmp_path, text) == [expected, "end"]
+
+
+def test_a_file_is_no_folder_and_a_link_to_nothing_is_left_alone(tmp_path):
+  (tmp_path / "file").touch()
+  with pytest.raises(UserError, match="file is no folder: give one, or choose"):
+    output.checked(tmp_path / "file" / "x.html")
+  link = tmp_path / "link.html"
+  link.symlink_to(link)
+  with pytest.raises(UserError, match="is a link to nothing: choose another --out"):
+    output.checked(link)
 
 
 def test_names_may_hold_what_is_no_utf_8(tmp_path):

@@ -160,12 +160,12 @@ def reproduce(*flags):
 
 def test_without_the_images_it_says_so_in_one_line(tmp_path):
   last = reproduce(f"--data_dir={tmp_path}", f"--workdir={tmp_path}/runs")
-  assert "reproduce: cifar10 is not prepared in" in last
+  assert "byol_jax: cifar10 is not prepared in" in last
   assert not (tmp_path / "runs").exists()
 
 
 def test_a_report_that_cannot_be_written_is_told_in_one_line(tmp_path):
   (tmp_path / "file").touch()
   last = reproduce("--norun", f"--report={tmp_path}/file/report")
-  assert last.startswith("reproduce: [Errno 20] Not a directory")
-  assert last.endswith("; the same command goes on where it was")
+  assert last.startswith(f"byol_jax: cannot use {tmp_path}/file/report")
+  assert last.endswith(": Not a directory; once it can be, the same command goes on")

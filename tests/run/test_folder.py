@@ -148,6 +148,25 @@ def test_a_damaged_config_is_one_line(run_dir):
     run_dir.claim(config())
 
 
+@pytest.mark.parametrize("content", ["[]", "null", "", '{"a":' * 100_000])
+def test_a_config_that_is_none_is_to_be_restored(run_dir, content):
+  (run_dir.path / "config.json").write_text(content)
+  with pytest.raises(UserError, match=r"is damaged .*: restore it, or choose another"):
+    run_dir.claim(config())
+  assert (run_dir.path / "config.json").read_text() == content
+
+
+def test_views_are_for_a_folder_without_a_run(tmp_path, run_dir):
+  RunDir(tmp_path / "new").check_no_run()
+  (tmp_path / "drawn" / "figures").mkdir(parents=True)
+  RunDir(tmp_path / "drawn").check_no_run()
+  with pytest.raises(UserError, match=r"holds a run, whose views are .*views\.png: ch"):
+    RunDir(run_dir.path).check_no_run()
+  (tmp_path / "photos" / "train").mkdir(parents=True)
+  with pytest.raises(UserError, match="is not empty and holds no run; choose another"):
+    RunDir(tmp_path / "photos").check_no_run()
+
+
 def test_what_was_let_go_of_is_not_written_to(run_dir):
   run_dir.rewind(0)
   run_dir.close()

@@ -140,3 +140,9 @@ program = jax.jit(two_readers).lower(jnp.ones((64, 64))).compile().as_text()
 print(program.count(" opt-barrier("), program.count(" multiply("))
 """
   assert _run(code) == "1 1"
+
+
+def test_a_file_of_flags_stays_one(tmp_path, monkeypatch):
+  monkeypatch.setenv("XLA_FLAGS", str(tmp_path / "flags"))
+  host._set_flags()
+  assert os.environ["XLA_FLAGS"] == str(tmp_path / "flags")

@@ -113,7 +113,8 @@ def test_where_none_can_be_written_it_is_said_before_there_are_any(tmp_path):
   file.write_text("")
   with pytest.raises(UserError, match=r"cannot be written: choose another --config"):
     results.check(file / "results.jsonl")
-  for no_file in (tmp_path, "/dev/null"):
+  (link := tmp_path / "link").symlink_to("nowhere")
+  for no_file in (tmp_path, "/dev/null", link):
     with pytest.raises(UserError, match="is no file: choose another --config"):
       results.check(no_file)
   if os.geteuid():  # whom nothing stops

@@ -73,6 +73,22 @@ def test_encoders_whose_folders_would_be_one_are_refused(runs, tmp_path):
     )
 
 
+def test_an_encoder_that_cannot_be_evaluated_stops_no_other(runs, tmp_path):
+  (runs / "b-seed2" / "config.json").write_text("[]")
+  done = []
+
+  def evaluate(config, run_dir):
+    if "a-seed1" in config.encoder:
+      raise UserError("it has no checkpoint")
+    done.append(run_dir.path.name)
+    return {}
+
+  message = r"1 of 3 encoders could .* such as .*/a-seed1 \(it has no checkpoint\)"
+  with pytest.raises(UserError, match=message):
+    encoders.each(config_of(runs / "*"), RunDir(tmp_path / "out"), evaluate)
+  assert done == ["b-seed2", "c.safetensors"]
+
+
 def test_a_single_encoder_has_the_folder_itself(runs, tmp_path):
   odd = runs / "odd[1]"  # a pattern by its look
   (runs / "a-seed1").rename(odd)
