@@ -70,7 +70,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def replace(path: Path, content: str | bytes) -> None:
-  """Writes a file under another name first, so that it is there as a whole or not."""
+  """Writes a file under another name first, so that it is there as a whole or not.
+
+  Raises:
+    UserError: a folder is in its place.
+    OSError: it cannot be written.
+  """
   temporary = cleared(path.with_suffix(path.suffix + ".tmp"))
   try:
     with temporary.open("xb") as file:
@@ -79,6 +84,10 @@ def replace(path: Path, content: str | bytes) -> None:
       file.flush()
       os.fsync(file.fileno())  # or the name could survive a power failure without it
     temporary.replace(path)
+  except IsADirectoryError as error:
+    raise UserError(
+      f"{path} is a folder, where a file is to be written: move it away"
+    ) from error
   finally:
     temporary.unlink(missing_ok=True)
 

@@ -74,7 +74,7 @@ def write(
     payloads = [[_serialise(example) for example in shard] for shard in shards]
     for i, shard in enumerate(payloads):
       end = f"{file_format}-{i:05d}-of-{len(shards):05d}"
-      _WRITERS[file_format](folder / f"{folder.parent.name}-{split}.{end}", shard)
+      WRITERS[file_format](folder / f"{folder.parent.name}-{split}.{end}", shard)
     infos.append(
       {
         "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
@@ -127,7 +127,7 @@ def _write_tfrecord(path: Path, payloads: Iterable[bytes]) -> None:
   path.write_bytes(b"".join(map(frame, payloads)))
 
 
-_WRITERS = {"array_record": _write_array_record, "tfrecord": _write_tfrecord}
+WRITERS = {"array_record": _write_array_record, "tfrecord": _write_tfrecord}
 
 
 def _serialise(example: Example) -> bytes:

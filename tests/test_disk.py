@@ -54,3 +54,10 @@ def test_a_folder_is_locked_once(tmp_path):
 def test_a_folder_in_place_of_a_json_file_is_one_line(tmp_path):
   with pytest.raises(UserError, match=r"cannot read .*: Is a directory; restore it$"):
     disk.read_json(tmp_path)
+
+
+def test_a_folder_in_place_of_a_file_stays(tmp_path):
+  (tmp_path / "encoder.json").mkdir()
+  with pytest.raises(UserError, match=r"encoder\.json is a folder, where a file is"):
+    disk.write_json(tmp_path / "encoder.json", {})
+  assert [path.name for path in tmp_path.iterdir()] == ["encoder.json"]

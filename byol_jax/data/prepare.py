@@ -65,8 +65,8 @@ def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[bytes]:
   Raises:
     UserError: the file is not there, ends inside a record, or a checksum is wrong.
   """
-  if not os.path.exists(path):
-    raise UserError(f"{path} is missing: fetch this file again")
+  if not os.path.isfile(path):
+    raise UserError(f"{path} is missing, or no file: fetch it again")
   left = os.path.getsize(path)
   with open(path, "rb") as file:
     while header := file.read(12):

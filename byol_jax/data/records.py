@@ -55,8 +55,8 @@ class Place:
     """Turns what readers say of files that are damaged or gone into one line."""
     try:
       yield
-    except (OSError, RuntimeError, ValueError) as error:
-      raise self.damaged(error) from error
+    except Exception as error:  # damaged files fail in many ways
+      raise self.damaged(str(error) or type(error).__name__) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ class RecordSource:
     def read_block(indices: range) -> None:
       with self.place.reading():
         examples = self.records.__getitems__(indices)
-      found[indices] = [example[self.label_key] for example in examples]
+      found[indices] = [self._label(example) for example in examples]
 
     if self.label_key:
       _in_threads(read_block, len(self))
@@ -110,11 +110,18 @@ class RecordSource:
     encoded = example[self.image_key]
     if encoded is None:  # What TFDS makes of a file that has become too short.
       raise self.place.damaged("an image is missing")
-    label = int(example[self.label_key]) if self.label_key else NO_LABEL
     try:
-      return images.decode(encoded, self.channels), label
+      pixels = images.decode(encoded, self.channels)
     except Unreadable as error:
       raise self.place.broken(index, error) from error
+    return pixels, self._label(example)
+
+  def _label(self, example: dict[str, Any]) -> int:
+    label = int(example[self.label_key]) if self.label_key else NO_LABEL
+    if self.num_classes and not NO_LABEL <= label < self.num_classes:
+      why = f"a label is {label}, and there are {self.num_classes} classes"
+      raise self.place.damaged(why)
+    return label
 
 
 def decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:

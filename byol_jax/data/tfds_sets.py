@@ -4,6 +4,7 @@ They are read at random by index from their array_record files, and OpenCV decod
 the images. What this project needs of TFDS's insides is in this file alone.
 """
 
+import concurrent.futures
 import contextlib
 import difflib
 import functools
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
-from google.protobuf import json_format
+from array_record.python import array_record_module
 
 # `tfds.builder` would import the code of a set that is registered, and with it
 # TensorFlow or worse; this reads the files alone, registered or not.
@@ -35,6 +36,7 @@ ARRAY_RECORD = "array_record"
 _INFO, _FEATURES = "dataset_info.json", "features.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
+_THREADS = 16  # that wait for disks and networks
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
 
 
@@ -135,7 +137,9 @@ class RecordDataset:
     self.check(spec)
     decoders = {self._image_key: tfds.decode.SkipDecoding()}
     with self._place(spec).reading():
-      return self._builder.as_data_source(spec, decoders=decoders)
+      found = self._builder.as_data_source(spec, decoders=decoders)
+      _check_shards(self._builder.info.splits[spec].file_instructions)
+    return found
 
   def _place(self, spec: str) -> Place:
     parts = splits.resolve(self.name, spec, self._shards)
@@ -214,14 +218,14 @@ def find_builder(
     return builder
   except (tfds.core.DatasetNotFoundError, FileNotFoundError):
     registered = tfds.list_builders(with_community_datasets=False)
-  except (json.JSONDecodeError, json_format.ParseError, OSError, TypeError) as error:
+  except UserError:
+    raise
+  except Exception as error:  # damaged files fail in many ways
+    if isinstance(error, ValueError) and not _NAME.fullmatch(name):
+      raise UserError(
+        f"{name!r} is no data set's name: write name[/config][:version]"
+      ) from error
     raise _damaged(name, data_dir, error) from error
-  except ValueError as error:
-    if _NAME.fullmatch(name):
-      raise _damaged(name, data_dir, error) from error
-    raise UserError(
-      f"{name!r} is no data set's name: write name[/config][:version]"
-    ) from error
   base_name = name.split("/")[0].split(":")[0]
   there = prepared(name, data_dir)
   if not there and _folders(name, data_dir):
@@ -309,6 +313,28 @@ def _check_files(builder: tfds.core.DatasetBuilder) -> None:
         raise place.damaged(
           f"{length} examples in the {os.path.getsize(path)} bytes of {path}"
         )
+
+
+def _check_shards(instructions: Sequence[Any]) -> None:
+  """Refuses files that have more or fewer examples than their description says.
+
+  Of a file with more, TFDS reads the first, and says nothing.
+  """
+
+  def check(file: Any) -> None:
+    reader = array_record_module.ArrayRecordReader(str(file.filename))
+    try:
+      count = reader.num_records()
+    finally:
+      reader.close()
+    if count != file.examples_in_shard:
+      raise ValueError(
+        f"{file.filename} has {count} examples, and dataset_info.json says"
+        f" {file.examples_in_shard}"
+      )
+
+  with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+    list(threads.map(check, instructions))
 
 
 def has_array_record(builder: tfds.core.DatasetBuilder) -> bool:

@@ -100,6 +100,10 @@ def _write(options: Options) -> None:
   inside = ", ".join(f"{split} {size}" for split, size in dataset.sizes.items())
   kind = "folder" if isinstance(dataset, FolderDataset) else "data set"
   logging.info("images: the %s %s (%s)", kind, dataset.name, inside)
+  logging.info(
+    "the encoder is that of %s at step %d (SHA-256 %s)",
+    *(options.encoder, encoder.step, encoder.checksum[:12]),
+  )
   about = write_features(
     encoder,
     dataset,

@@ -63,7 +63,7 @@ def settings(line: Line) -> dict[str, Any]:
   if found.get("data.name") == "folder":  # of other sets it only says where they lie
     kept["data.data_dir"] = found.get("data.data_dir")
   for name in ("start_from", "continue_from"):  # a run, of another seed for each seed
-    kept[name] = kept[name] and "/".join(_without_seed(kept[name]))
+    kept[name] = kept[name] and "/".join(_without_seed(str(kept[name])))
   return kept
 
 

@@ -182,7 +182,8 @@ def _begin(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, Any]:
       f"the checkpoint of step {step} in {checkpoints.directory} holds step {held}: it"
       " was copied or renamed; delete it, and the same command goes on"
     )
-  logging.info("continuing from step %d", step)
+  if step:  # or it is one that has just begun with the weights of another
+    logging.info("continuing from step %d", step)
   return step, parallel.replicate(state)
 
 

@@ -77,8 +77,8 @@ def choose(path: str | Path, which: str | int = "newest") -> list[Path]:
   if not folders:
     where = str(path) if path.exists() else f"{path}, where nothing is"
     raise UserError(
-      f"no checkpoint at {where}: give the folder of a run, its checkpoints folder, the"
-      " folder of one step, or a file of an encoder"
+      f"no checkpoint at {where}: give the folder of a run, its checkpoints folder, or"
+      " the folder of one step"
     )
   if which == "newest":
     return folders
@@ -248,7 +248,7 @@ def _load(folders: list[Path], template: State) -> tuple[int, State]:
 def _held_step(folder: Path) -> int | None:
   """The step in the state of a checkpoint; None where none can be read."""
   with contextlib.suppress(Exception):  # Damaged files fail in many ways.
-    template = {"step": jax.ShapeDtypeStruct((), np.int32)}
+    template: dict[str, Any] = {"step": jax.ShapeDtypeStruct((), np.int32)}
     return int(read(folder, template, network)["step"])
   return None
 

@@ -133,6 +133,14 @@ def test_a_damaged_set_is_left_as_it_was(tfrecords, cut):
     tfds_sets.open_dataset("cifar10", str(tfrecords.data_dir))
 
 
+def test_a_folder_in_place_of_a_shard_is_one_line(tfrecords):
+  shard = tfrecords.data_dir / VERSION / "cifar10-train.tfrecord-00001-of-00003"
+  shard.unlink()
+  shard.mkdir()
+  with pytest.raises(UserError, match=f"{shard.name} is missing, or no file: fetch it"):
+    prepare.prepare("cifar10", str(tfrecords.data_dir))
+
+
 def test_a_folder_that_cannot_be_written_to(tfrecords, monkeypatch):
   monkeypatch.setattr(prepare.os, "access", lambda path, mode: False)
   with pytest.raises(UserError, match="cannot be written to"):

@@ -348,6 +348,42 @@ def test_a_damaged_shard_is_one_line(tmp_path, damage):
     _open(tmp_path).split("train")
 
 
+@pytest.mark.parametrize("length", [4, 6])
+def test_a_shard_of_another_number_of_examples_is_one_line(tmp_path, length):
+  """Of more than are told, TFDS reads the first: others than were written."""
+  features = {"image": tfds.features.Image(shape=(6, 6, 3)), "label": LABEL}
+  image = prepared.encode(_noise(6, 6, 3))
+  examples = [[{"image": image, "label": 0}] * 5, [{"image": image, "label": 1}]]
+  _write_own(tmp_path, features, examples)
+  path = tmp_path / "own_set" / "1.0.0" / "dataset_info.json"
+  info = json.loads(path.read_text())
+  info["splits"][0]["shardLengths"] = [str(length), "1"]
+  path.write_text(json.dumps(info))
+  with pytest.raises(UserError, match=r"array_record-00000-of-00002 has 5 examples, "):
+    _open(tmp_path, "own_set").split("train")
+  _open(tmp_path, "own_set").split(f"train[{length}:]")  # the other one is whole
+
+
+@pytest.mark.parametrize("label", [3, -2])
+@pytest.mark.parametrize("side", [6, None])  # in memory, and as they are read
+def test_a_label_of_no_class_is_one_line(tmp_path, label, side):
+  features = {"image": tfds.features.Image(shape=(side, side, 3)), "label": LABEL}
+  examples = [[{"image": prepared.encode(_noise(6, 6, 3)), "label": label}]]
+  _write_own(tmp_path, features, examples)
+  message = rf"damaged .*\(a label is {label}, and there are 3 classes\)"
+  with pytest.raises(UserError, match=message):
+    _open(tmp_path, "own_set").split("train")[0]
+
+
+def test_what_is_no_example_is_one_line(tmp_path):
+  """A record that is whole by its checksum, and holds something else."""
+  prepared.write_cifar10(tmp_path)
+  shard = min((tmp_path / prepared.CIFAR10_VERSION).glob("*train.array_record*"))
+  prepared.WRITERS["array_record"](shard, [b"no example"] * 5)
+  with pytest.raises(UserError, match=r"damaged or incomplete \(.+\): move"):
+    _open(tmp_path).split("train")
+
+
 @pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
 def test_a_damaged_description_is_one_line(tmp_path, file):
   prepared.write_cifar10(tmp_path)

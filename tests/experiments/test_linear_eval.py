@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from byol_jax import parallel
+from byol_jax import load_encoder, parallel
 from byol_jax.data.labelled import known_labels
 from byol_jax.data.parts import InColour, Part, WithParts
 from byol_jax.data.sources import ArrayDataset
@@ -163,6 +163,7 @@ def test_one_rate_needs_no_sweep(config, tmp_path):
   one.data.on_device = True
   summary = linear_eval.run(one, RunDir(tmp_path / "linear"))
   assert (summary["learning_rate"], summary["held_out"]) == (0.1, [])
+  assert summary["evaluated"]["checksum"] == load_encoder(one.encoder).checksum
   assert not (tmp_path / "linear" / "sweep").exists()
   step = stored.step_folders(tmp_path / "linear" / "checkpoints")[0]
   # No parameter of the encoder is saved with the classifier.

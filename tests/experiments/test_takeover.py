@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from pathlib import Path
 
 import chex
 import jax
@@ -18,6 +19,7 @@ from experiments import pretrain, takeover
 from tests import tiny
 from tests.experiments import made
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 TIMES = ("seconds", "images_per_second", "input_wait", "eta_seconds")
 
 
@@ -172,6 +174,47 @@ def test_what_this_system_lacks_is_left_behind(tmp_path, begun):
   chex.assert_trees_all_equal(found.online, {k: state.online[k] for k in found.online})
   assert not found.target
   assert not any(name.startswith("predictor") for name in found.online)
+
+
+@pytest.mark.parametrize(
+  ("before", "now", "new"),
+  [
+    ("orthogonal", "direct_copy", []),
+    ("orthogonal", "none", ["predictor"]),
+    ("none", "orthogonal", ["moments", "predictor"]),
+  ],
+)
+def test_a_predictor_is_taken_if_both_learn_or_compute_it(
+  tmp_path, begun, before, now, new
+):
+  linear = {"predictor.depth": 1, "predictor.norm": "none"}
+  other = config_of("byol", **linear, **{"closed_form.name": before})
+  state = made.run(tmp_path / "before", other)
+  config = config_of(
+    "byol",
+    **linear,
+    **{"closed_form.name": now, "start_from": str(tmp_path / "before")},
+  )
+  pretrain.run(config, RunDir(tmp_path / "run"))
+  assert RunDir(tmp_path / "run").read_origin()["fresh"] == new
+  drawn = pretrain.Pretrain(config).init()
+  found = state_of(tmp_path / "run", 0, drawn)
+  source = drawn if new else state
+  chex.assert_trees_all_equal(found.moments, source.moments)
+  (name,) = (name for name in drawn.online if name.startswith("predictor/"))
+  chex.assert_trees_all_equal(found.online[name], source.online[name])
+
+
+def test_a_run_of_version_0_1_will_do(tmp_path, begun):
+  config = tiny.config("byol")
+  config.encoder.width = 0.0625
+  for head in (config.projector, config.predictor):
+    head.update(hidden=8, outputs=4)
+  config.start_from = str(GOLDEN)
+  pretrain.run(config, RunDir(tmp_path / "run"))
+  record = RunDir(tmp_path / "run").read_origin()
+  assert record["fresh"] == []
+  assert record["checksum"] == byol_jax.load_encoder(GOLDEN).checksum
 
 
 def test_a_longer_schedule_is_told_and_renewals_add_up(tmp_path, begun, caplog):

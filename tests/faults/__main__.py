@@ -24,6 +24,8 @@ COUNTS = {
   "disks": 40,
   "soak": 20_000,
   "images": 10_000,
+  "records": 10_000,
+  "folders": 1000,
   "inputs": 320,
   "interrupts": 60,
 }

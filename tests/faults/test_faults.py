@@ -14,7 +14,9 @@ from tests.faults.inputs.bad import Bad, instead, tried
 from tests.faults.inputs.place import Place
 
 
-@pytest.mark.parametrize(("kind", "count"), [("images", 60)])
+@pytest.mark.parametrize(
+  ("kind", "count"), [("images", 60), ("records", 60), ("folders", 10)]
+)
 def test_nothing_is_wrong(kind, count, tmp_path):
   module = importlib.import_module(f"tests.faults.{kind}")
   results = list(module.trials(count, seed=0, folder=tmp_path))

@@ -11,6 +11,7 @@ from byol_jax.data.sources import ArrayDataset
 from byol_jax.description import Description, ImageForm
 from byol_jax.errors import UserError
 from byol_jax.report import pictures, runs
+from tests.formats import encoders
 from tests.report import made_up
 
 FORM = ImageForm(8, 3, (0.0,), (1.0,), 1.0)
@@ -120,3 +121,18 @@ def test_the_encoder_of_a_run_that_has_none_is_one_line(tmp_path):
     (run,) = runs.read([made_up.write(folder, settings)])
     with pytest.raises(UserError, match=r"no checkpoint at|name the run"):
       pictures.encoder_of(run)
+
+
+def test_an_evaluation_has_the_encoder_that_it_evaluated(tmp_path):
+  path = tmp_path / "encoder.safetensors"
+  encoder = encoders.make(depth=10)
+  encoder.save(path)
+  settings = {"experiment": "knn", "encoder": path.name}  # where the command was given
+  start = made_up.START | {"folder": str(tmp_path)}
+  for name, step in (("first", encoder.step), ("second", 5)):
+    summary = {"evaluated": {"step": step}}
+    made_up.write(tmp_path / name, settings, summary=summary, starts=(start,))
+  first, second = runs.read([tmp_path / "first", tmp_path / "second"])
+  assert pictures.encoder_of(first).checksum == encoder.checksum
+  with pytest.raises(UserError, match="has one encoder, of step 1234, and not 5"):
+    pictures.encoder_of(second)
