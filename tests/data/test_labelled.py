@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from byol_jax.data import images, sources, tfds_sets
+from byol_jax.data import images, records, sources, tfds_sets
 from byol_jax.data.labelled import balanced, labels_of
 from byol_jax.data.parts import InColour, Part, WithParts
 from tests import prepared
@@ -30,7 +30,7 @@ def test_of_any_source():
 def test_of_records_no_image_is_decoded(tmp_path, monkeypatch):
   cifar10 = prepared.write_cifar10(tmp_path)
   monkeypatch.setattr(tfds_sets, "_MEMORY_LIMIT", 0)  # so that images stay encoded
-  monkeypatch.setattr(tfds_sets, "_BLOCK", 5)
+  monkeypatch.setattr(records, "BLOCK", 5)
   source = tfds_sets.open_dataset("cifar10", str(cifar10.data_dir)).split("train[2:]")
   monkeypatch.setattr(images, "decode", None)
   np.testing.assert_array_equal(labels_of(source), cifar10.labels["train"][2:])

@@ -81,7 +81,14 @@ def folder(tmp_path, monkeypatch):
   return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES)
+# Those that take longest are run by CI's own job for the documentation.
+_LONG = ("faq.md", "tutorials/evaluate.md", "tutorials/own-images.md")
+
+
+@pytest.mark.parametrize(
+  "page",
+  [pytest.param(p, marks=pytest.mark.slow) if p in _LONG else p for p in PAGES],
+)
 def test_a_page(page, folder, monkeypatch):
   if page in MADE_BEFORE:
     shutil.copytree(GOLDEN, Path("runs", "mine"))

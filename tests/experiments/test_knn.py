@@ -102,11 +102,11 @@ def test_a_killed_one_comes_to_the_same_and_to_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"k": ()}, r"k is \(\): give numbers, each 1 or more"),
-    ({"k": (0,)}, r"k is \(0,\): give numbers, each 1 or more"),
+    ({"k": ()}, r"k is \(\): give 1 or more, each"),
+    ({"k": (0,)}, r"k is \(0,\): give 1 or more, each"),
     (
       {"temperature": (0.1, 0.0)},
-      r"temperature is \(0.1, 0.0\): give numbers, each more",
+      r"temperature is \(0.1, 0.0\): give more than 0, each",
     ),
     ({"encoder": "nowhere"}, "no checkpoint at .*nowhere"),
     ({"eval": {"batch_size": 0}}, "eval.batch_size is 0: give 1 to 65,536"),

@@ -148,10 +148,10 @@ def test_a_folder_has_a_batch_size_by_its_images(config, tmp_path):
   ("settings", "message"),
   [
     ({"train.epochs": 0.0}, r"train.epochs is 0.0: give more than 0"),
-    ({"train.batch_size": 0}, r"train.batch_size is 0: give 1 or more"),
+    ({"train.batch_size": 0}, r"train.batch_size is 0: give 1 to"),
     (
       {"optimiser.learning_rate": (-1.0,)},
-      r"is \(-1.0,\): give numbers, each more than 0",
+      r"is \(-1.0,\): give more than 0, each",
     ),
     ({"optimiser.name": "nope"}, r"optimiser.name is 'nope': give one of lars"),
     ({"logits.clip": -1.0}, r"logits.clip is -1.0: give 0 or more"),

@@ -247,7 +247,7 @@ def test_another_encoder_in_its_place_is_noticed(encoder, config, tmp_path, comp
     ({"augmentations": "all"}, "unknown augmentations 'all'; choose one of crops, p"),
     (
       {"optimiser.learning_rate": (0.1, 0)},
-      r"learning_rate is \(0.1, 0\): give numbers, each more",
+      r"learning_rate is \(0.1, 0\): give more than 0, each",
     ),
     ({"data.held_out": 64}, "data.held_out is 64 of 64 images to train on: give 2 to"),
     ({"data.train": "train[:1]"}, "1 images to train on are too few to hold some out"),

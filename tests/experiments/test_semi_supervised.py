@@ -190,12 +190,12 @@ def change_data(**settings):
 TWO = [0, 1] * 50
 BAD = {
   "no encoder": (change(encoder=None), TWO, "name the encoder to evaluate"),
-  "no rates": (change(rates=()), TWO, r"rates is \(\): give numbers, each more than 0"),
-  "no epochs": (change(epochs=()), TWO, r"epochs is \(\): give numbers, each"),
+  "no rates": (change(rates=()), TWO, r"rates is \(\): give more than 0, each"),
+  "no epochs": (change(epochs=()), TWO, r"epochs is \(\): give more than 0, each"),
   "a rate of 0": (
     change(rates=(0.1, 0.0)),
     TWO,
-    r"rates is \(0.1, 0.0\): give numbers, each more",
+    r"rates is \(0.1, 0.0\): give more than 0, each",
   ),
   "a rate twice": (change(rates=(0.1, 0.1)), TWO, "rates have a number twice"),
   "no share": (
@@ -243,7 +243,7 @@ BAD = {
     "has 0.01 of ImageNet's labels, and data.labels is 0.1: give data.labels=0.01",
   ),
   "more steps than can be counted": (
-    change(epochs=(1e300,)),
+    change(epochs=(5e8,)),
     TWO,
     r"train.steps is \d+: give 1 to 2,147,483,647",
   ),

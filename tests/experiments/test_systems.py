@@ -154,6 +154,7 @@ def test_without_a_target_gradients_flow_through_both_branches():
   assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_raft_and_byol_prime_mirror_each_other_as_they_are_shipped():
   # As tests/test_correspondence.py, in float32 and with the real step. Adam would
   # make large steps of the rounding of gradients that are zero.
@@ -260,9 +261,9 @@ def test_augmentations_are_taken_away_from_both_views():
     ("byol", {"bn_init": True}, "a norm is 'batch': set norm=affine"),
     ("byol", {"encoder.norm": "spectral"}, "encoder.norm is 'spectral': give one of"),
     ("byol", {"encoder.width": 0.0}, "encoder.width is 0.0: give"),
-    ("byol", {"data.size": 0}, "data.size is 0: give 1 or"),
+    ("byol", {"data.size": 0}, "data.size is 0: give 1 to"),
     ("byol", {"data.mean": ("a",)}, "data.mean is .*: give a value"),
-    ("byol", {"data.std": (0.0,)}, "data.std is .* each more than 0"),
+    ("byol", {"data.std": (0.0,)}, "data.std is .* more than 0, each"),
     ("byol", {"data.eval_fraction": 1.5}, r"is 1.5: give a share in \(0, 1"),
     ("byol", {"data.workers": -1}, "data.workers is -1: give 0"),
     ("byol", {"probe.test": "test[:1]"}, "has one image: give two"),

@@ -246,7 +246,7 @@ def test_the_45_strengths_are_those_of_the_paper():
     (
       None,
       {"strengths": (1.0, 0.0)},
-      r"strengths is \(1.0, 0.0\): give numbers, each",
+      r"strengths is \(1.0, 0.0\): give more than 0, each",
     ),
     (None, {"strengths": ()}, "strengths is"),
     (None, {"set": "dtd"}, "data.name 'photos': leave one of them out, as --config="),

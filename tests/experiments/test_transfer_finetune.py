@@ -117,16 +117,16 @@ def changed(**settings):
 
 
 BAD = {
-  "no rates": (changed(rates=()), r"rates is \(\): give numbers, each more than 0"),
+  "no rates": (changed(rates=()), r"rates is \(\): give more than 0, each"),
   "no decays": (
     changed(weight_decays=()),
-    r"weight_decays is \(\): give numbers, each 0 or more",
+    r"weight_decays is \(\): give 0 or more, each",
   ),
   "a decay below 0": (
     changed(weight_decays=(-1.0,)),
-    r"weight_decays is \(-1.0,\): give numbers, each 0 or more",
+    r"weight_decays is \(-1.0,\): give 0 or more, each",
   ),
-  "a rate of 0": (changed(rates=(0.0,)), r"rates is \(0.0,\): give numbers, each"),
+  "a rate of 0": (changed(rates=(0.0,)), r"rates is \(0.0,\): give more than 0, each"),
   "another metric": (
     changed(metric="top1"),
     "metric is 'top1': give one of top_1, top_5",

@@ -46,7 +46,7 @@ def test_only_batch_norm_sees_an_image_through_its_batch(tmp_path):
     experiment = pretrain.Pretrain(tiny.config(SYSTEMS[name]))
     folder = arms.first(name).folder(tmp_path)
     checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.save(4, parallel.replicate(experiment.init()))
+    checkpoints.save(0, parallel.replicate(experiment.init()))
     checkpoints.close()
     write_json(folder / "summary.json", {})
   found = independence.measure(tmp_path, None)
