@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags, logging
+from ml_collections import ConfigDict
 
 from byol_jax import commands
 from byol_jax.errors import UserError
@@ -106,7 +107,8 @@ def in_slices(
   _check_names(only, [stage.name for stage in plan.stages])
   if run and slices.todo(plan, folder, only):
     left = slices.clock(plan, minutes)
-    _check_images(accelerator.PRESET, data_dir)
+    for config in slices.configs(plan, folder, data_dir, only):
+      _check_images(config, data_dir)
     accelerator.check_device()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     noted = functools.partial(accelerator_tables.write, plan, folder)
@@ -134,14 +136,14 @@ def _prepare(data_dir: str | None) -> None:
   from byol_jax.run import host
 
   host.tune()
-  _check_images(arms.PRESET, data_dir)
+  _check_images(presets.get(arms.PRESET), data_dir)
 
 
-def _check_images(preset: str, data_dir: str | None) -> None:
-  """Opens what a preset is trained on; raises UserError if it is not there."""
+def _check_images(config: ConfigDict, data_dir: str | None) -> None:
+  """Opens what is trained on; raises UserError if it is not there."""
   from byol_jax.data import datasets
 
-  data = presets.get(preset).data
+  data = config.data
   datasets.open_dataset(data.name, data_dir).check(data.train)
 
 

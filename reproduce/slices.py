@@ -19,6 +19,7 @@ from signal import SIGINT, SIGTERM
 from typing import Any
 
 from absl import logging
+from ml_collections import ConfigDict
 
 from byol_jax import disk
 from byol_jax.errors import UserError
@@ -120,6 +121,14 @@ def todo(plan: Plan, folder: Path, only: Collection[str] = ()) -> list[Stage]:
   wanted = [stage for stage in plan.stages if not only or stage.name in only]
   missing = [stage for stage in wanted if state(stage) != COMPLETE]
   return sorted(missing, key=lambda stage: state(stage) == FAILED)
+
+
+def configs(
+  plan: Plan, folder: Path, data_dir: str | None, only: Collection[str] = ()
+) -> list[ConfigDict]:
+  """The configs of what is not complete, without what is chosen between."""
+  missing = (stage._replace(choices=()) for stage in todo(plan, folder, only))
+  return [stages.config(stage, {}, data_dir) for stage in missing]
 
 
 def _stopping(records: Mapping[str, Record]) -> float:

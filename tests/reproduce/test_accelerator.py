@@ -47,10 +47,12 @@ def parsed(arguments):
 
 def test_the_order_is_that_of_importance():
   assert [name for name in STAGES if not name.startswith(("speed", "pilot"))] == [
-    *("gn-ws", "bn", "none", "bn-tau-1", "simclr", "gn-ws-tau-1")
+    *("gn-ws", "bn", "none", "bn-tau-1", "simclr", "gn-ws-tau-1"),
+    *("simclr-gn-ws", "gn-ws-at-once"),
+    *("gn-ws-seed-1", "bn-seed-1", "gn-ws-tau-1-seed-1", "none-seed-1"),
   ]
   kinds = [stage.kind for stage in accelerator.PLAN.stages]
-  assert kinds == ["speed"] * 5 + ["pilot"] * 5 + ["train"] * 6
+  assert kinds == ["speed"] * 5 + ["pilot"] * 5 + ["train"] * 12
   assert len(STAGES) == len(accelerator.PLAN.stages)
 
 
@@ -90,8 +92,14 @@ def test_runs_take_what_was_chosen():
   waits = (10.0, 0.3333333)
   assert pace("gn-ws") == pace("none") == pace("gn-ws-tau-1") == waits
   assert pace("bn") == pace("simclr") == pace("bn-tau-1") == (1.0, 0.0)
+  assert pace("simclr-gn-ws") == pace("gn-ws-at-once") == (1.0, 0.0)
   assert of("bn").train.steps == 9700
   assert of("bn-tau-1").target.tau == of("gn-ws-tau-1").target.tau == 1.0
+  simclr = of("simclr-gn-ws")
+  assert simclr.encoder.norm == simclr.projector.norm == "group"
+  assert simclr.encoder.standardised and simclr.projector.standardised
+  for name in ("gn-ws", "bn", "none", "gn-ws-tau-1"):
+    assert (of(name).seed, of(f"{name}-seed-1").seed) == (0, 1)
   paces = [pace(f"pilot-gn-ws-{name}") for name in ("x1", "x1-fast", "x1-fast-waits")]
   assert paces == [(1.0, 0.0), (10.0, 0.0), waits]
   assert "pilot-bn-x1-fast-waits" not in STAGES
@@ -105,6 +113,16 @@ def test_pilots_are_judged_by_images_that_they_have_not_seen():
       assert config.probe.valid_train == config.probe.train == "train[:10000]"
       assert config.probe.valid_test == config.probe.test == "train[45000:]"
       assert config.train.steps == config.eval.every_steps == 970
+
+
+def test_images_are_asked_for_where_they_are_trained_on(tmp_path):
+  def names(*only):
+    configs = slices.configs(accelerator.PLAN, tmp_path, None, only)
+    return {config.data.name for config in configs}
+
+  assert names("speed-resnet50-bn", "speed-resnet50-gn-ws") == {"photos"}
+  assert names("speed-bn") == {"cifar10"}
+  assert names() == {"photos", "cifar10"}
 
 
 def record(state=COMPLETE, knn=0.5, **found):
