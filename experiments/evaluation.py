@@ -181,7 +181,8 @@ def score_without_labels(measured: Mapping[str, Any]) -> float:
   """What ranks checkpoints where there are no labels: higher is better, 0 is collapsed.
 
   The sum of alignment and uniformity of projections, its sign changed (Wang & Isola
-  2020); of what has been proposed it agrees best with linear accuracy (docs/guide.md).
+  2020); of what has been proposed it agrees best with linear accuracy
+  (docs/how-to/no-labels.md).
 
   Args:
     measured: what `health` gives.

@@ -1,23 +1,29 @@
 """Every command and every block of Python of the tutorials and how-tos runs.
 
 A page is followed from top to bottom in a folder of its own, where its placeholders are
-names: PHOTOS is a folder of images. Flags are added that make the work small. What
-would train is built and checked, and leaves the run of tests/golden: `test_main.py`
-trains.
+names: PHOTOS is a folder of images, DIR one of prepared sets, WEIGHTS.pth a file of
+weights. Flags are added that make the work small. What would train is built and
+checked, and leaves the run of tests/golden: `test_main.py` trains.
 """
 
+import json
 import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import byol_jax
 from byol_jax import cluster
+from byol_jax.formats import torchvision
+from configs import byol_gn_ws
 from experiments import pretrain, speed
 from tests import prepared
 from tests.docs import shell
 from tests.embed.made import write_images
+from tests.test_main import flags_of
 
 GOLDEN = shell.ROOT / "tests" / "golden" / "run"
 PAGES = ["faq.md", "protocols.md"] + [
@@ -30,14 +36,22 @@ PAGES = ["faq.md", "protocols.md"] + [
 MADE_BEFORE = (
   "faq.md",
   "protocols.md",
-  "how-to/pytorch.md",
   "how-to/choose-a-checkpoint.md",
+  "how-to/evaluations.md",
+  "how-to/export.md",
+  "how-to/features.md",
+  "how-to/no-labels.md",
+  "how-to/pytorch.md",
+  "how-to/report.md",
+  "how-to/watch-a-run.md",
 )
 PYTHON_IN = {"how-to/pytorch.md": "encoder_torch"}  # the folder that the page names
 _FEW = ["--config.data.train=train[:64]", "--config.data.test=test[:40]"]
 SMALL = {
   "knn": _FEW,
   "linear_cached": [*_FEW, "--config.train.epochs=1"],
+  "linear_eval": ["--config.train.epochs=1", "--config.data.held_out=10"],
+  "transfer": _FEW,
 }
 # Of which DIR has 12 images.
 CIFAR10 = [
@@ -51,9 +65,19 @@ def small(words):
   if "byol_jax.main" not in words:
     return []
   (config,) = (w.removeprefix("--config=") for w in words if w.startswith("--config="))
-  if ":cifar10" in config:
-    return CIFAR10
-  return SMALL.get(Path(config).stem, [])
+  flags = CIFAR10 if ":cifar10" in config else SMALL.get(Path(config).stem, [])
+  return flags + like_golden(words)
+
+
+def like_golden(words):
+  """The flags of a run that begins with another, which is that of tests/golden."""
+  saved = json.loads((GOLDEN / "config.json").read_text())
+  del saved["train"]["steps"]
+  if any(word.startswith("--config.start_from=") for word in words):
+    saved = {part: saved[part] for part in ("encoder", "projector", "predictor")}
+  elif not any(word.startswith("--config.continue_from=") for word in words):
+    return []
+  return flags_of(saved, base=byol_gn_ws.get_config(None))
 
 
 def built(config, run_dir):
@@ -70,14 +94,23 @@ def joined():
   assert ":" in os.environ["JAX_COORDINATOR_ADDRESS"]
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+  arrays = torchvision.weights(byol_jax.load_encoder(GOLDEN))
+  path = tmp_path_factory.mktemp("weights") / "resnet.pth"
+  torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+  return path
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, weights):
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   Path("configs").symlink_to(shell.ROOT / "configs")
   for name in ("cat", "dog"):
     write_images(Path("PHOTOS", name), [f"{i}.png" for i in range(20)])
   prepared.write_cifar10(Path("DIR"))
+  Path("WEIGHTS.pth").symlink_to(weights)
   return tmp_path
 
 
@@ -95,7 +128,7 @@ def test_a_page(page, folder, monkeypatch):
   for experiment in (pretrain, speed):
     monkeypatch.setattr(experiment, "run", built)
   monkeypatch.setattr(cluster, "join", joined)
-  assert shell.lines(page)
+  assert shell.lines(page) or shell.blocks(page, "python")
   for words in shell.lines(page):
     assert shell.run(words, *small(words)) in (None, 0), words
   if page in PYTHON_IN:
