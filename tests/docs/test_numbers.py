@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from reproduce import arms, claims, results
+
 _ROOT = Path(__file__).resolve().parents[2]
-_RECORDS = _ROOT / "docs" / "reproduction" / "accelerator"
+_REPORT = _ROOT / "docs" / "reproduction"
+_RECORDS = _REPORT / "accelerator"
 _PROBES = ("knn", "linear")
 
 
@@ -67,6 +70,23 @@ def test_the_table_of_the_readme(name, stage, fixed):
     assert table[name][2:] == accuracies(fixed)
   else:
     assert not re.search(r"\d", " ".join(table[name][2:]))
+
+
+def test_verdicts_are_those_of_the_records():
+  found = results.read(_REPORT, arms.ARMS)
+  pixels = results.read_study(_REPORT, "pixels")["found"]
+  pixels = {probe: 100 * accuracy for probe, accuracy in pixels.items()}
+  _, _, *table = rows("docs/reproduction.md", "# The papers").values()
+  words = {True: "agrees", False: "disagrees", None: "not decided"}
+  answers = [claim.answer(found, pixels) for claim in claims.CLAIMS]
+  assert [row[3] for row in table] == [words[answer] for answer in answers]
+  for row, claim in zip(table, claims.CLAIMS, strict=True):
+    if any(len(found.get(a, ())) < len(arms.ARMS[a].seeds) for a in claim.arms):
+      assert not row[1]
+    else:
+      arm = found[claim.arms[0]]
+      means = (arm.mean(lambda run, p=p: run.accuracy(p)) for p in results.PROBES)
+      assert row[1] == " / ".join(f"{mean:.1f}" for mean in means)
 
 
 @pytest.mark.parametrize(("name", "norm"), [("bn", "BN"), ("gn-ws", "GN + WS")])
