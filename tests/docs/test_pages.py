@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from byol_jax import cluster
@@ -20,11 +21,15 @@ from tests.docs import shell
 from tests.embed.made import write_images
 
 GOLDEN = shell.ROOT / "tests" / "golden" / "run"
-PAGES = ["faq.md", "protocols.md"] + [
+README = "../README.md"
+PAGES = [README, "faq.md", "protocols.md"] + [
   str(path.relative_to(shell.ROOT / "docs"))
   for folder in ("tutorials", "how-to")
   for path in sorted((shell.ROOT / "docs" / folder).glob("*.md"))
 ]
+
+# Installations, which .ci/run makes as it says.
+_INSTALLS = ("python3 -m venv", ".venv/bin/")
 
 # Where runs/mine is there already.
 MADE_BEFORE = (
@@ -48,11 +53,13 @@ CIFAR10 = [
 
 def small(words):
   """The flags that make the work of a command small."""
+  if "reproduce" in words:
+    return ["--norun"]
   if "byol_jax.main" not in words:
     return []
   (config,) = (w.removeprefix("--config=") for w in words if w.startswith("--config="))
   if ":cifar10" in config:
-    return CIFAR10
+    return [] if "knn" in config else CIFAR10
   return SMALL.get(Path(config).stem, [])
 
 
@@ -68,6 +75,18 @@ def joined():
   """In place of waiting for other hosts."""
   assert int(os.environ["JAX_PROCESS_ID"]) < int(os.environ["JAX_NUM_PROCESSES"])
   assert ":" in os.environ["JAX_COORDINATOR_ADDRESS"]
+
+
+def _images():
+  """What Python on a page may take for granted."""
+  images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)
+  labels = np.arange(30) % 2
+  return {
+    "images": images,
+    "labels": labels,
+    "test_images": images[:5],
+    "test_labels": labels[:5],
+  }
 
 
 @pytest.fixture
@@ -92,15 +111,19 @@ _LONG = ("faq.md", "tutorials/evaluate.md", "tutorials/own-images.md")
 def test_a_page(page, folder, monkeypatch):
   if page in MADE_BEFORE:
     shutil.copytree(GOLDEN, Path("runs", "mine"))
+  if page == README:
+    shutil.copytree(GOLDEN, Path("runs", "byol_gn_ws"))
   for experiment in (pretrain, speed):
     monkeypatch.setattr(experiment, "run", built)
   monkeypatch.setattr(cluster, "join", joined)
   assert shell.lines(page)
   for words in shell.lines(page):
+    if " ".join(words).startswith(_INSTALLS):
+      continue
     assert shell.run(words, *small(words)) in (None, 0), words
   if page in PYTHON_IN:
     monkeypatch.chdir(PYTHON_IN[page])
   monkeypatch.syspath_prepend(Path.cwd())
   for code in shell.blocks(page, "python"):
-    exec(compile(code, page, "exec"), {})
+    exec(compile(code, page, "exec"), _images())
   sys.modules.pop("model", None)
