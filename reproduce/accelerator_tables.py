@@ -117,7 +117,7 @@ _TABLES: dict[str, tuple[str, str, Callable[[Record], Cells]]] = {
   ),
   "pilot": (
     "Pilots",
-    "Short runs that choose the rate. kNN is of training images that were held out.",
+    "Short runs, to choose by. kNN is of training images that were held out.",
     _pilot,
   ),
   "train": (

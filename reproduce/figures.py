@@ -107,10 +107,11 @@ def batch_sizes(found: Results, path: Path) -> None:
 
 # On an accelerator: stage -> what it is called, and its line.
 COURSE = {
-  "bn": ("BYOL, batch norm", "C0"),
-  "gn-ws": ("BYOL, GN + WS", "C2"),
-  "none": ("BYOL, no norm", "C3"),
-  "gn-ws-tau-1": ("GN + WS, target never moves", "C7"),
+  "bn": ("BYOL, batch norm", "C0-"),
+  "gn-ws": ("BYOL, GN + WS", "C2-"),
+  "none": ("BYOL, no norm", "C3-"),
+  "gn-ws-tau-1": ("GN + WS, target never moves", "C2--"),
+  "bn-tau-1": ("batch norm, target never moves", "C0--"),
 }
 
 
@@ -118,15 +119,16 @@ def course(records: Records, path: Path) -> None:
   """Held-out accuracy of nearest neighbours over training, of the stages there are."""
   figure = Figure(figsize=(7, 3.6), layout="constrained")
   axis = figure.subplots()
-  for stage, (name, colour) in COURSE.items():
+  for stage, (name, line) in COURSE.items():
     if stage in records:
       steps, accuracies = records[stage].curves["valid_knn"]
-      axis.plot(steps, accuracies, f"{colour}o-", linewidth=1.5, markersize=3)
+      axis.plot(steps, accuracies, f"{line}o", linewidth=1.5, markersize=3)
       place = (steps[-1], accuracies[-1])
-      axis.annotate(f"  {name}", place, color=colour, va="center", fontsize=9)
+      axis.annotate(f"  {name}", place, color=line[:2], va="center", fontsize=9)
   axis.yaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
   left, right = axis.get_xlim()
-  axis.set_xlim(left, right + 0.3 * (right - left))  # room for the names
+  axis.set_xticks([step for step in axis.get_xticks() if 0 <= step <= right])
+  axis.set_xlim(left, right + 0.36 * (right - left))  # room for the names
   axis.spines[["top", "right"]].set_visible(False)
   title = "Accuracy of nearest neighbours on held-out images"
   _label(axis, "step", "", title)

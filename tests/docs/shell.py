@@ -23,7 +23,7 @@ def blocks(page, language):
 
 def lines(page):
   """The commands of a page: words of each line of its bash blocks, rejoined."""
-  text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
+  text = "\n".join(blocks(page, "bash")).replace("\\\n", " ").replace(" && ", "\n")
   found = [shlex.split(line, comments=True) for line in text.splitlines()]
   return [words for words in found if words]
 

@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,11 +27,15 @@ from tests.embed.made import write_images
 from tests.test_main import flags_of
 
 GOLDEN = shell.ROOT / "tests" / "golden" / "run"
-PAGES = ["faq.md", "protocols.md"] + [
+README = "../README.md"
+PAGES = [README, "faq.md", "protocols.md"] + [
   str(path.relative_to(shell.ROOT / "docs"))
   for folder in ("tutorials", "how-to")
   for path in sorted((shell.ROOT / "docs" / folder).glob("*.md"))
 ]
+
+# Installations, which .ci/run makes as it says.
+_INSTALLS = ("python3 -m venv", ".venv/bin/")
 
 # Where runs/mine is there already.
 MADE_BEFORE = (
@@ -62,10 +67,15 @@ CIFAR10 = [
 
 def small(words):
   """The flags that make the work of a command small."""
+  if "reproduce" in words:
+    return ["--norun"]
   if "byol_jax.main" not in words:
     return []
   (config,) = (w.removeprefix("--config=") for w in words if w.startswith("--config="))
-  flags = CIFAR10 if ":cifar10" in config else SMALL.get(Path(config).stem, [])
+  if ":cifar10" in config:
+    flags = [] if "knn" in config else CIFAR10
+  else:
+    flags = SMALL.get(Path(config).stem, [])
   return flags + like_golden(words)
 
 
@@ -102,6 +112,18 @@ def weights(tmp_path_factory):
   return path
 
 
+def _images():
+  """What Python on a page may take for granted."""
+  images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)
+  labels = np.arange(30) % 2
+  return {
+    "images": images,
+    "labels": labels,
+    "test_images": images[:5],
+    "test_labels": labels[:5],
+  }
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch, weights):
   monkeypatch.chdir(tmp_path)
@@ -125,15 +147,19 @@ _LONG = ("faq.md", "tutorials/evaluate.md", "tutorials/own-images.md")
 def test_a_page(page, folder, monkeypatch):
   if page in MADE_BEFORE:
     shutil.copytree(GOLDEN, Path("runs", "mine"))
+  if page == README:
+    shutil.copytree(GOLDEN, Path("runs", "byol_gn_ws"))
   for experiment in (pretrain, speed):
     monkeypatch.setattr(experiment, "run", built)
   monkeypatch.setattr(cluster, "join", joined)
   assert shell.lines(page) or shell.blocks(page, "python")
   for words in shell.lines(page):
+    if " ".join(words).startswith(_INSTALLS):
+      continue
     assert shell.run(words, *small(words)) in (None, 0), words
   if page in PYTHON_IN:
     monkeypatch.chdir(PYTHON_IN[page])
   monkeypatch.syspath_prepend(Path.cwd())
   for code in shell.blocks(page, "python"):
-    exec(compile(code, page, "exec"), {})
+    exec(compile(code, page, "exec"), _images())
   sys.modules.pop("model", None)

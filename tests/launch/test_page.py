@@ -24,7 +24,7 @@ def test_hours_are_those_of_the_rate(row):
 
 
 def test_the_costs_are_found():
-  assert len(COSTS) == PAGE.split("| card-hours |")[1].count("\n|") - 1 == 11
+  assert len(COSTS) == PAGE.split("| card-hours |")[1].count("\n|") - 1 == 13
 
 
 def test_every_file_is_named():

@@ -97,7 +97,8 @@ def test_runs_take_what_was_chosen():
   assert of("bn-tau-1").target.tau == of("gn-ws-tau-1").target.tau == 1.0
   simclr = of("simclr-gn-ws")
   assert simclr.encoder.norm == simclr.projector.norm == "group"
-  assert simclr.encoder.standardised and simclr.projector.standardised
+  assert simclr.encoder.standardised
+  assert simclr.projector.standardised
   for name in ("gn-ws", "bn", "none", "gn-ws-tau-1"):
     assert (of(name).seed, of(f"{name}-seed-1").seed) == (0, 1)
   paces = [pace(f"pilot-gn-ws-{name}") for name in ("x1", "x1-fast", "x1-fast-waits")]

@@ -1,0 +1,104 @@
+"""Accuracies in the tables of the pages are those of the records."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from reproduce import arms, claims, results
+
+_ROOT = Path(__file__).resolve().parents[2]
+_REPORT = _ROOT / "docs" / "reproduction"
+_RECORDS = _REPORT / "accelerator"
+_PROBES = ("knn", "linear")
+
+
+def rows(page, after):
+  """First cell -> the others, of the first table after a line."""
+  lines = iter((_ROOT / page).read_text().partition(after)[2].splitlines())
+  found = {}
+  for line in lines:
+    if line.startswith("|"):
+      name, *cells = (cell.strip(" *") for cell in line.strip("|").split("|"))
+      found[name] = cells
+    elif found:
+      break
+  return found
+
+
+def accuracies(stage, features="encoder"):
+  found = json.loads((_RECORDS / f"{stage}.json").read_text())["found"]
+  return [f"{100 * found[probe][features]:.1f}" for probe in _PROBES]
+
+
+@pytest.mark.parametrize(
+  ("name", "stage"),
+  [
+    ("BYOL, batch norm", "bn"),
+    ("BYOL, GN + WS", "gn-ws"),
+    ("the same, another seed", "gn-ws-seed-1"),
+    ("the same, target moves at once", "gn-ws-at-once"),
+    ("BYOL, no norm", "none"),
+    ("BYOL, GN + WS, target never moves", "gn-ws-tau-1"),
+    ("BYOL, batch norm, target never moves", "bn-tau-1"),
+    ("SimCLR, batch norm", "simclr"),
+    ("SimCLR, GN + WS", "simclr-gn-ws"),
+  ],
+)
+def test_the_table_of_the_first_hour(name, stage):
+  table = rows("docs/scale.md", "### What came of the first hour")
+  assert len(table) == 2 + 9  # a heading, a line, the runs
+  assert table[name] == accuracies(stage) + accuracies(stage, "untrained")
+
+
+@pytest.mark.parametrize(
+  ("name", "stage", "fixed"),
+  [
+    ("BYOL, batch norm", "bn", "bn-tau-1"),
+    ("BYOL, group norm and standardised weights", "gn-ws", "gn-ws-tau-1"),
+    ("BYOL, no norm", "none", None),
+    ("SimCLR, batch norm", "simclr", None),
+    ("SimCLR, group norm and standardised weights", "simclr-gn-ws", None),
+  ],
+)
+def test_the_table_of_the_readme(name, stage, fixed):
+  table = rows("README.md", "## Check the papers")
+  assert len(table) == 2 + 5
+  assert table[name][:2] == accuracies(stage)
+  if fixed:
+    assert table[name][2:] == accuracies(fixed)
+  else:
+    assert not re.search(r"\d", " ".join(table[name][2:]))
+
+
+def test_verdicts_are_those_of_the_records():
+  found = results.read(_REPORT, arms.ARMS)
+  pixels = results.read_study(_REPORT, "pixels")["found"]
+  pixels = {probe: 100 * accuracy for probe, accuracy in pixels.items()}
+  _, _, *table = rows("docs/reproduction.md", "# The papers").values()
+  words = {True: "agrees", False: "disagrees", None: "not decided"}
+  answers = [claim.answer(found, pixels) for claim in claims.CLAIMS]
+  assert [row[3] for row in table] == [words[answer] for answer in answers]
+  for row, claim in zip(table, claims.CLAIMS, strict=True):
+    if any(len(found.get(a, ())) < len(arms.ARMS[a].seeds) for a in claim.arms):
+      assert not row[1]
+    else:
+      arm = found[claim.arms[0]]
+      means = (arm.mean(lambda run, p=p: run.accuracy(p)) for p in results.PROBES)
+      assert row[1] == " / ".join(f"{mean:.1f}" for mean in means)
+
+
+@pytest.mark.parametrize(("name", "norm"), [("bn", "BN"), ("gn-ws", "GN + WS")])
+def test_the_speed_of_resnet50(name, norm):
+  found = json.loads((_RECORDS / f"speed-resnet50-{name}.json").read_text())["found"]
+  speed = f"{found['images_per_second']:.0f}"
+  text = (_ROOT / "docs" / "scale.md").read_text().replace("*", "")
+  assert (
+    f"| NVIDIA H200 | ResNet-50, 224 px, batch 256 | {norm} | {speed}"
+    f" | {100 * found['mfu']:.1f} % | {found['peak_bytes'] / 2**30:.1f} |"
+  ) in text
+  readme = (_ROOT / "README.md").read_text()
+  row = next(line for line in readme.splitlines() if "training of ResNet-50" in line)
+  assert speed in row
+  assert f"{100 * found['mfu']:.1f} %" in row
