@@ -39,7 +39,7 @@ class Blocks:
 
   def __init__(self, out: Path, settings: Mapping[str, str]):
     self._out = out
-    self._folder = out.with_name(f"{out.name}.partial")
+    self._folder = _folder_of(out)
     self._waiting: list[dict[str, np.ndarray]] = []
     self._since = time.monotonic()
     with self._writing():
@@ -116,7 +116,9 @@ class Blocks:
     self.remove()
 
   def remove(self) -> None:
-    """Removes the folder with all blocks."""
+    """Removes the folder with all blocks, and last what says whose they are."""
+    for path in self._blocks():
+      path.unlink(missing_ok=True)
     shutil.rmtree(self._folder, ignore_errors=True)
 
   def _claim(self, settings: Mapping[str, str]) -> None:
@@ -159,3 +161,19 @@ class Blocks:
         f"cannot write {self._folder}: {error.strerror or error}; put that right, and"
         " the same command goes on"
       ) from error
+
+
+def forget(out: Path, settings: Mapping[str, str]) -> None:
+  """Removes what a file that is complete was made of, where a kill has left it."""
+  folder = _folder_of(out)
+  said = folder / _SETTINGS
+  if said.exists():
+    if read_json(said, f"delete {folder}") == dict(settings):
+      shutil.rmtree(folder, ignore_errors=True)
+  else:
+    with contextlib.suppress(OSError):
+      folder.rmdir()  # no more than itself was left
+
+
+def _folder_of(out: Path) -> Path:
+  return out.with_name(f"{out.name}.partial")

@@ -56,25 +56,29 @@ class Features(NamedTuple):
   provenance: dict[str, Any]
 
 
-def check_new(path: str | os.PathLike[str]) -> Path:
-  """The path of a new file of features, made absolute.
+def check_place(path: str | os.PathLike[str]) -> Path:
+  """The path of a file of features, made absolute.
 
   Raises:
-    UserError: it has another ending, is there already, or its folder is not.
+    UserError: it has another ending, or its folder is not there.
   """
   found = absolute(path)
   if found.suffix not in _WRITERS:
     raise UserError(f"{path} is to be written: name a file .npz or .parquet")
-  if os.path.lexists(found):
-    raise UserError(
-      f"{found} is there already: choose another name, or delete it; what is drawn of"
-      f" it takes --features={path} in place of --out"
-    )
   if not found.parent.is_dir():
     there = found.parent.exists()
     what = "is no folder: give one" if there else "is not there: make it first"
     raise UserError(f"{found.parent} {what}, or choose another --out")
   return found
+
+
+def check_new(path: Path) -> None:
+  """Raises UserError if there is something at this path."""
+  if os.path.lexists(path):
+    raise UserError(
+      f"{path} is there already: choose another name, or delete it; what is drawn of"
+      f" it takes --features={path} in place of --out"
+    )
 
 
 def write(
@@ -120,6 +124,19 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     raise UserError(
       f"{found} is damaged, or holds no features ({cause}): write it anew"
     ) from error
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+  """What a file of features says of where it is from; {} if it is something else."""
+  try:
+    if path.suffix == ".npz":
+      with np.load(path, allow_pickle=False) as arrays:
+        found = json.loads(arrays["provenance"].item())
+    else:
+      found = json.loads(pq.read_schema(path).metadata[b"provenance"])
+  except (*_DAMAGE, TypeError, RecursionError):
+    return {}
+  return found if isinstance(found, dict) else {}
 
 
 def read_column(block: Path, name: str) -> np.ndarray:

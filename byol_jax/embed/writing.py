@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from byol_jax import features, parallel, progress
 from byol_jax.data.sources import Dataset, Source, Unreadable, reason
 from byol_jax.embed import files, images
-from byol_jax.embed.blocks import Blocks
+from byol_jax.embed.blocks import Blocks, forget
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder
 from byol_jax.run import provenance
@@ -33,8 +34,9 @@ def write_features(
   """Writes an encoder's features of every image of a data set to one file.
 
   They are written block by block to the folder OUT.partial as they come, and joined at
-  the end. The same call goes on after the last block, if it was killed. On several
-  hosts, call it on each; the first one writes.
+  the end. The same call goes on after the last block, if it was killed; where the file
+  is there as this call makes it, nothing is left to do. On several hosts, call it on
+  each; the first one writes.
 
   Args:
     encoder: the encoder.
@@ -48,16 +50,17 @@ def write_features(
   Returns:
     The file's provenance: what `run.provenance.start` says but the time (command, code,
     versions, machine), "encoder" (its step, checksum, network, precision and image),
-    "images" (set, split, their number), "left_out" (name -> reason), and the notes.
+    "images" (set, split, their number), "left_out" (name -> reason), "settings" (what
+    tells it from another file), and the notes.
 
   Raises:
-    UserError: the file is there already or cannot be written; the images do not fit the
-      encoder, or none can be read; OUT.partial is of something else; the features are
-      not finite.
+    UserError: another file is there already, or it cannot be written; the images do not
+      fit the encoder, or none can be read; OUT.partial is of something else; the
+      features are not finite.
   """
   start = provenance.start()
   del start["started"]  # so that a command makes the same file whenever it is killed
-  path = Path(parallel.value_from_first_host(lambda: str(files.check_new(out))))
+  path = Path(parallel.value_from_first_host(lambda: str(files.check_place(out))))
   split = split or "+".join(dataset.sizes)
   channels = encoder.description.image.channels
   source = images.coloured(dataset.split(split), channels)
@@ -70,6 +73,8 @@ def write_features(
     "set of images": _fingerprint(dataset, split, source, class_names),
     "batch size": str(batch_size),
   }
+  if made := parallel.value_from_first_host(lambda: _made(path, settings)):
+    return made
 
   def finish() -> dict[str, Any]:
     about = {
@@ -77,6 +82,7 @@ def write_features(
       "encoder": about_encoder,
       "images": {"set": dataset.name, "split": split, "count": blocks[0].count()},
       "left_out": dict(dataset.unreadable) | _left_out(source, blocks[0]),
+      "settings": settings,
       **(notes or {}),
     }
     blocks[0].join(class_names, about)
@@ -89,6 +95,21 @@ def write_features(
       stack.enter_context(opened)
     _embed(encoder, source, batch_size, done, blocks)
     return parallel.value_from_first_host(finish)
+
+
+def _made(path: Path, settings: Mapping[str, str]) -> dict[str, Any] | None:
+  """The provenance of the file, if it is there and has these settings.
+
+  Raises:
+    UserError: something else is there.
+  """
+  about = files.read_provenance(path)
+  if about.get("settings") != settings:
+    files.check_new(path)
+    return None
+  logging.info("%s is complete: it is left as it is", path)
+  forget(path, settings)
+  return about
 
 
 def _begin(blocks: list[Blocks], path: Path, settings: Mapping[str, str]) -> int:

@@ -90,7 +90,7 @@ def test_a_name_that_is_none(tmp_path, name, message):
   (tmp_path / "there.npz").touch()
   (tmp_path / "link.npz").symlink_to("nowhere")
   with pytest.raises(UserError, match=message):
-    files.check_new(tmp_path / name)
+    files.check_new(files.check_place(tmp_path / name))
 
 
 @pytest.mark.parametrize("ending", [".npz", ".parquet"])

@@ -102,6 +102,36 @@ def test_a_killed_command_goes_on_after_the_last_block(tmp_path, monkeypatch, en
   assert not (tmp_path / f"out{ending}.partial").exists()
 
 
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+@pytest.mark.parametrize("left", [("settings.json", "a.npz"), ("settings.json",), ()])
+def test_a_command_that_was_killed_at_its_very_end_is_complete(
+  tmp_path, monkeypatch, ending, left
+):
+  out = tmp_path / f"f{ending}"
+
+  def killed(_):  # once the file has its name
+    folder = out.with_name(f"{out.name}.partial")
+    for path in folder.iterdir():
+      if path.name not in left:
+        path.unlink()
+    raise Killed
+
+  encoder = fake_encoder()
+  with monkeypatch.context() as patch:
+    patch.setattr(blocks.Blocks, "remove", killed)
+    with pytest.raises(Killed):
+      byol_jax.write_features(encoder, dataset(), out, batch_size=4)
+  before = out.stat()
+  about = byol_jax.write_features(encoder, dataset(), out, batch_size=4)
+  assert about == byol_jax.read_features(out).provenance
+  assert out.stat() == before
+  assert list(tmp_path.glob("f*")) == [out]
+  for other in (dataset(seed=1), dataset(22)):
+    with pytest.raises(UserError, match="is there already"):
+      byol_jax.write_features(encoder, other, out, batch_size=4)
+  assert out.stat() == before
+
+
 @pytest.fixture
 def partial(tmp_path, monkeypatch):
   """The folder that a killed command leaves."""

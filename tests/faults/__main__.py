@@ -82,6 +82,8 @@ def _made_by() -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
   if unknown := set(argv[1:]) - set(COUNTS):
     sys.exit(f"no such kind: {', '.join(unknown)}; choose from {', '.join(COUNTS)}")
+  if _RECORDS.value:
+    Path(_RECORDS.value).mkdir(parents=True, exist_ok=True)
   good = True
   for kind in argv[1:] or COUNTS:
     record = run(kind, _COUNT.value or COUNTS[kind], _SEED.value)
