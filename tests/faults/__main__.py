@@ -57,7 +57,7 @@ def run(kind: str, count: int, seed: int) -> dict[str, Any]:
     "trials": made,
     "passed": made - len(failed),
     "failed": failed,
-    "largest": {name: round(value, 3) for name, value in sorted(figures.items())},
+    "largest": {name: float(f"{value:.3g}") for name, value in sorted(figures.items())},
     "seconds": round(time.monotonic() - began),
     **_made_by(),
   }
