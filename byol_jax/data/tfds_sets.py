@@ -27,9 +27,9 @@ from tensorflow_datasets.core.read_only_builder import builder_from_files
 from tensorflow_datasets.core.utils import file_utils
 
 from byol_jax import disk
-from byol_jax.data import records, splits
+from byol_jax.data import images, records, splits
 from byol_jax.data.records import Place, RecordSource, decode_all
-from byol_jax.data.sources import Source
+from byol_jax.data.sources import NO_LABEL, Source
 from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
@@ -37,6 +37,7 @@ _INFO, _FEATURES = "dataset_info.json", "features.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _THREADS = 16  # that wait for disks and networks
+_MOST_CLASSES = 2**20  # classifiers have weights for each
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
 
 
@@ -58,6 +59,11 @@ class RecordDataset:
         f"{name} has no 8-bit image feature called image, or declared as its input: it"
         f" has {self._kinds()}; choose another set, or write it so"
       )
+    channels = self._features[image_key].shape[-1]
+    if channels not in (None, *images.CHANNELS):
+      raise UserError(
+        f"{name} declares images of {channels} channels: those of 1, 3 or 4 can be read"
+      )
     self._image_key = image_key
     self._label_key = self._find("label", place=1, kind=tfds.features.ClassLabel)
     if self._label_key is None and "label" in self._features:
@@ -66,6 +72,7 @@ class RecordDataset:
       )
     self._path_key = self._find("path", place=None, kind=tfds.features.Text)
     self._classes_key = None if self._label_key else self._several_classes()
+    self._check_classes()
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
@@ -129,7 +136,12 @@ class RecordDataset:
       with self._place(spec).reading():
         examples = examples_of.__getitems__(rows)
       for row, example in zip(rows, examples, strict=True):
-        found[row, example[key]] = True
+        labels = np.asarray(example[key], int)
+        if not np.isin(labels, range(NO_LABEL, found.shape[1])).all():
+          raise self._place(spec).damaged(
+            f"labels are {labels.tolist()}, and there are {found.shape[1]} classes"
+          )
+        found[row, labels[labels != NO_LABEL]] = True  # or numpy would count from last
     return found
 
   def _records(self, spec: str) -> Any:
@@ -150,12 +162,22 @@ class RecordDataset:
     """All features with their kinds."""
     return ", ".join(f"{key}: {type(f).__name__}" for key, f in self._features.items())
 
+  def _check_classes(self) -> None:
+    """Refuses more classes than memory has room for; none at all are no labels."""
+    label = self._label_key and self._features[self._label_key]
+    label = self._features[self._classes_key].feature if self._classes_key else label
+    if label and not 0 <= (label.num_classes or 0) <= _MOST_CLASSES:
+      raise UserError(
+        f"{self.name} declares {label.num_classes} classes, and {_MOST_CLASSES} are"
+        f" possible: correct {_FEATURES} in {self._builder.data_dir}"
+      )
+
   def _several_classes(self) -> str | None:
     """Name of the feature that has the classes of an image, where it may be several."""
     key = self._find("labels", place=None, kind=tfds.features.Sequence)
-    if key and isinstance(self._features[key].feature, tfds.features.ClassLabel):
-      return key
-    return None
+    feature = self._features[key].feature if key else None
+    is_one = isinstance(feature, tfds.features.ClassLabel) and feature.num_classes
+    return key if is_one else None
 
   def _find(self, key: str, *, place: int | None, kind: type) -> str | None:
     """Name of a feature of this kind: `key`, or else what the set declares there."""

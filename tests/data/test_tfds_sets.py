@@ -178,6 +178,52 @@ def test_images_of_several_classes(tmp_path, monkeypatch):
   np.testing.assert_array_equal(parts.truth("train[:2]"), expected[:2])
 
 
+def test_an_unknown_class_of_several_is_none(tmp_path):
+  """-1 is no label, and no place counted from the last one."""
+  png = prepared.encode(_noise(9, 14, 3))
+  features = {"image": tfds.features.Image(), "labels": tfds.features.Sequence(LABEL)}
+  classes = [[-1], [0, -1], [1], [-1, 1]]
+  examples = [[{"image": png, "labels": each} for each in classes]]
+  dataset = _write_own(tmp_path, features, examples, supervised=())
+  expected = [[False] * 3, [True, False, False], *[[False, True, False]] * 2]
+  np.testing.assert_array_equal(dataset.truth("train"), expected)
+
+
+@pytest.mark.parametrize("label", [3, -2])
+def test_a_class_that_is_not_declared_is_damage(tmp_path, label):
+  png = prepared.encode(_noise(9, 14, 3))
+  features = {"image": tfds.features.Image(), "labels": tfds.features.Sequence(LABEL)}
+  examples = [[{"image": png, "labels": [0, label]}] * 2]
+  dataset = _write_own(tmp_path, features, examples, supervised=())
+  with pytest.raises(UserError, match=rf"damaged .*labels are \[0, {label}\], .* 3 cl"):
+    dataset.truth("train")
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("classes", [-1, 2**20 + 1, 10**12])
+def test_more_classes_than_memory_has_room_for(tmp_path, classes, several):
+  label = tfds.features.ClassLabel(num_classes=classes)
+  labels = {"labels": tfds.features.Sequence(label)} if several else {"label": label}
+  features = {"image": tfds.features.Image(), **labels}
+  example = {"image": prepared.encode(_noise(9, 14, 3)), next(iter(labels)): 0}
+  with pytest.raises(UserError, match=f"declares {classes} classes, and 1048576 "):
+    _write_own(tmp_path, features, [[example]], supervised=())
+
+
+@pytest.mark.parametrize("channels", [2, 7])
+def test_images_of_channels_that_are_not_read(tmp_path, channels):
+  _write_own(tmp_path, {"image": tfds.features.Image(shape=(6, 6, 3))}, [[{}]])
+  path = next(tmp_path.rglob("features.json"))
+  found = json.loads(path.read_text())
+  image = found["featuresDict"]["features"]["image"]["image"]
+  image["shape"]["dimensions"][-1] = str(channels)
+  path.write_text(json.dumps(found))
+  with pytest.raises(
+    UserError, match=f"declares images of {channels} channels: .*1, 3"
+  ):
+    _open(tmp_path, "own_set")
+
+
 def test_images_of_one_class_have_no_others(cifar10):
   assert _open(cifar10.data_dir).truth("train") is None
   assert WithParts(_open(cifar10.data_dir)).truth("train") is None
