@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import byol_jax
+from byol_jax import disk
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.run import provenance
@@ -49,6 +50,7 @@ _FORM: dict[str, Any] = {
   "pretrained": (dict, type(None)),
   "time": str,
 }
+_BEGINNING = json.dumps({"format": FORMAT})[:-1].encode()  # of each line
 _PRETRAINED = {"run": str, "config": dict}  # unless it is None
 _NO_JSON = (ValueError, RecursionError)  # the latter of too deep a one
 _NOT_OF_THE_RESULT = ("byol_jax", "commit", "time")
@@ -115,18 +117,22 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
   """
   file = absolute(path)
   try:
-    return _parsed(file, file.read_bytes())
+    return _parsed(file, disk.read(file))
   except OSError as error:
     raise UserError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _whole(content: bytes) -> bytes:
-  """The lines that are whole: a process that was killed may leave part of one."""
+  """The lines that are whole: a process that was killed may leave part of one.
+
+  A part of anything else is a line by itself, and no result: the file is another one.
+  """
   lines, end, rest = content.rpartition(b"\n")
   try:
     json.loads(rest)  # as an editor may leave it, without the end of the line
   except _NO_JSON:
-    return lines + end
+    if rest[: len(_BEGINNING)] == _BEGINNING[: len(rest)]:
+      return lines + end
   return content + b"\n"
 
 
@@ -145,7 +151,9 @@ def _parsed(path: Path, content: bytes) -> list[dict[str, Any]]:
         f" {FORMAT}: install a newer one"
       )
     if version != FORMAT or not _is_result(value):
-      raise UserError(f"{path} is damaged in line {number}: delete that line")
+      raise UserError(
+        f"{path} has no result in line {number}: delete that line, or name another file"
+      )
     found.append(value)
   return found
 
