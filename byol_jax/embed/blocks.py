@@ -106,8 +106,8 @@ class Blocks:
 
   def join(self, class_names: Sequence[str], provenance: Mapping[str, Any]) -> None:
     """Makes the file of all blocks, and removes the folder."""
-    unfinished = self._folder / f"unfinished{self._out.suffix}"
     with self._writing():
+      unfinished = disk.cleared(self._folder / f"unfinished{self._out.suffix}")
       files.write(unfinished, self._blocks(), class_names, provenance)
       with unfinished.open("rb") as file:
         os.fsync(file.fileno())
