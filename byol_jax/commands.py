@@ -28,7 +28,7 @@ _OF_THE_SYSTEM = {
   getattr(errno, name)
   for name in (
     *("EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "EMFILE", "ENFILE"),
-    *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP"),
+    *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EFBIG", "EOPNOTSUPP"),
   )
 }
 
@@ -222,16 +222,21 @@ def _last_word(
         " the same command goes on"
       ), 1
     case MemoryError():
-      return (
-        f"there is not enough memory ({str(error) or 'no more of it'}): choose smaller"
-        " batches, images or networks"
-      ), 1
+      return _no_memory(str(error) or "no more of it"), 1
+    case RuntimeError() if str(error).startswith("RESOURCE_EXHAUSTED"):  # JAX's
+      return _no_memory(textwrap.shorten(str(error).partition(": ")[2], 100)), 1
   if "jax" in sys.modules:  # else it may be the import of JAX that has failed
     from byol_jax import cluster
 
     if cluster.is_of_other_host(error):
       return witness.OTHER_HOST, OtherHost.STATUS
   return _unforeseen(error, folder()), 1
+
+
+def _no_memory(why: str) -> str:
+  return (
+    f"there is not enough memory ({why}): choose smaller batches, images or networks"
+  )
 
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:

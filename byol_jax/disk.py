@@ -1,8 +1,10 @@
 """Paths, locks and files that are replaced in one go."""
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ from typing import Any
 from absl import logging
 
 from byol_jax.errors import UserError
+
+_MOST_OF_A_TEXT = 2**30  # bytes, of a file with a line a step or an image
+_MOST_OF_AN_OBJECT = 2**24  # of what describes a run or an encoder
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -39,6 +44,31 @@ def lock(folder: Path, way_out: str, who: str = "run") -> int:
   return descriptor
 
 
+def read(path: Path, most: int = _MOST_OF_A_TEXT) -> bytes:
+  """Reads a file as a whole.
+
+  Args:
+    path: of the file.
+    most: bytes that it may have.
+
+  Raises:
+    OSError: it cannot be read, is larger, or is none: a pipe would be waited for, and
+      a device be read, without end.
+  """
+  with open(path, "rb", opener=_at_once) as file:
+    about = os.fstat(file.fileno())
+    if not stat.S_ISREG(about.st_mode):
+      raise OSError(errno.EOPNOTSUPP, "it is a pipe or a device", str(path))
+    if about.st_size > most:
+      raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return file.read()
+
+
+def _at_once(path: str, flags: int) -> int:
+  """Opens a pipe, too, without waiting for who writes to it."""
+  return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_json(path: Path, way_out: str = "delete it or restore it") -> dict[str, Any]:
   """Reads a JSON object.
 
@@ -50,7 +80,7 @@ def read_json(path: Path, way_out: str = "delete it or restore it") -> dict[str,
     UserError: it is missing, cannot be read or holds something else.
   """
   try:
-    found = json.loads(path.read_text())
+    found = json.loads(read(path, _MOST_OF_AN_OBJECT).decode())
     if not isinstance(found, dict):
       raise ValueError("no JSON object")
     return found

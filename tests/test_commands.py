@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 from absl import flags
 
@@ -160,6 +161,15 @@ def test_a_lack_of_memory(outcome):
   assert line == (
     "byol_jax: there is not enough memory (Unable to allocate 1 EiB): choose smaller"
     " batches, images or networks"
+  )
+
+
+def test_a_lack_of_memory_on_a_device(outcome):
+  text = "RESOURCE_EXHAUSTED: Out of memory allocating 256000000000 bytes."
+  line = outcome(jax.errors.JaxRuntimeError(text))
+  assert line == (
+    "byol_jax: there is not enough memory (Out of memory allocating 256000000000"
+    " bytes.): choose smaller batches, images or networks"
   )
 
 

@@ -11,6 +11,7 @@ reader leaves a stack trace for every array on the console.
 
 import contextlib
 import json
+import math
 import os
 import textwrap
 import zlib
@@ -23,7 +24,7 @@ import numpy as np
 import tensorstore
 from absl import logging
 
-from byol_jax import parallel
+from byol_jax import disk, parallel
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 
@@ -115,11 +116,12 @@ def step_folders(directory: Path) -> list[Path]:
 
 
 def score(folder: Path) -> float | None:
-  """The score of a checkpoint, None where it has none that can be read."""
+  """The score of a checkpoint, None where it has none that can be read and ranked."""
   try:
-    return float(json.loads((folder / METRICS / METRICS).read_text())[SCORE])
-  except (OSError, ValueError, KeyError, TypeError):
+    found = float(disk.read_json(folder / METRICS / METRICS)[SCORE])
+  except (UserError, ValueError, KeyError, TypeError):
     return None
+  return found if math.isfinite(found) else None
 
 
 def whole(name: str) -> str:

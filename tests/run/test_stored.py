@@ -37,6 +37,15 @@ def test_load_leaves_the_run_alone(saved):
   }  # fmt: skip
 
 
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999"])
+def test_a_score_that_is_no_number_is_not_the_best(saved, score):
+  for step, value in (("10", "0.5"), ("20", score)):
+    metrics = saved / "checkpoints" / step / "metrics" / "metrics"
+    metrics.parent.mkdir()
+    metrics.write_text(f'{{"score": {value}}}')
+  assert load(saved, make_state(), which="best")[0] == 10
+
+
 def without_one_conv(state):
   online = {key: v for key, v in state.online.items() if not key.endswith("conv_1")}
   return state._replace(online=online)
