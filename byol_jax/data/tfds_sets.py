@@ -10,6 +10,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -37,6 +38,7 @@ _INFO, _FEATURES = "dataset_info.json", "features.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _THREADS = 16  # that wait for disks and networks
+_MOST_FILES = 2**16
 _MOST_CLASSES = 2**20  # classifiers have weights for each
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
 
@@ -121,7 +123,7 @@ class RecordDataset:
       path_key=self._path_key,
       place=self._place(spec),
     )
-    if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
+    if None in shape or len(source) * math.prod(shape) > _MEMORY_LIMIT:
       return source
     return decode_all(source, shape)
 
@@ -320,10 +322,27 @@ def _own_features_alone() -> Iterator[None]:
 
 
 def _check_files(builder: tfds.core.DatasetBuilder) -> None:
-  """Refuses a description by which files lie elsewhere, or have more than they can."""
+  """Refuses a description by which files lie elsewhere, or have more than they can.
+
+  Or are those of two splits: tests on images that were trained on say nothing.
+  """
   folder = os.path.abspath(builder.data_dir)
+  files = sum(len(split.shard_lengths) for split in builder.info.splits.values())
+  if files > _MOST_FILES:  # each is looked at, which takes time
+    raise UserError(
+      f"dataset_info.json in {folder} names {files} files, and {_MOST_FILES} are"
+      " possible: write the set with fewer shards"
+    )
+  owners: dict[str, str] = {}
   for split in builder.info.splits.values():
     for path in split.filepaths:
+      real = os.path.realpath(path)
+      if real in owners:
+        raise UserError(
+          f"dataset_info.json in {folder} has {path} in {owners[real]!r} and in"
+          f" {split.name!r}: correct it, as an image belongs to one split"
+        )
+      owners[real] = split.name
       if os.path.dirname(os.path.abspath(path)) != folder:
         raise UserError(
           f"dataset_info.json in {builder.data_dir} has a file of {split.name!r} in"

@@ -33,6 +33,7 @@ State = TypeVar("State")
 # What is in the folder of a checkpoint, as Orbax's manager lays it out.
 STATE, CHECKSUMS, METRICS = "state", "checksums", "metrics"
 SCORE = "score"
+_LAST_STEP = 2**31 - 1  # which an int32 can hold
 
 
 def load(
@@ -108,10 +109,19 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def step_folders(directory: Path) -> list[Path]:
-  """The folders of complete checkpoints, the newest first."""
+  """The folders of complete checkpoints, the newest first.
+
+  Raises:
+    UserError: one has the name of a step that no run can make.
+  """
   if not directory.is_dir():
     return []
   folders = [folder for folder in directory.iterdir() if folder.name.isdecimal()]
+  for folder in folders:
+    if int(folder.name) > _LAST_STEP:
+      raise UserError(
+        f"{folder} is no checkpoint, as no run has that step: move it away"
+      )
   return sorted(folders, key=lambda folder: int(folder.name), reverse=True)
 
 

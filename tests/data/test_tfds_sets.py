@@ -292,6 +292,63 @@ def test_files_lie_beside_their_description(tmp_path, folder):
     _open(tmp_path, "own_set")
 
 
+def test_a_file_is_of_one_split(tmp_path):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  info = _info_of(cifar10)
+  info["splits"][1]["filepathTemplate"] = "cifar10-train.{FILEFORMAT}-{SHARD_X_OF_Y}"
+  info["splits"][1]["shardLengths"] = info["splits"][0]["shardLengths"]
+  _rewrite(cifar10, info)
+  with pytest.raises(
+    UserError, match=r"has .*/cifar10-\S* in '\w+' and in '\w+': corr"
+  ):
+    _open(cifar10.data_dir)
+
+
+def test_a_link_to_another_splits_file_is_one(tmp_path):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  folder = cifar10.data_dir / prepared.CIFAR10_VERSION
+  (test,) = folder.glob("*test*-00000-of-*")
+  test.unlink()
+  test.symlink_to(next(folder.glob("*train*-00000-of-*")))
+  with pytest.raises(
+    UserError, match=r" in 'train' and in 'test'| in 'test' and in 'tr"
+  ):
+    _open(cifar10.data_dir)
+
+
+def test_files_without_end_are_not_looked_for(tmp_path):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  info = _info_of(cifar10)
+  info["splits"][0]["shardLengths"] = ["0"] * 2**16
+  _rewrite(cifar10, info)
+  with pytest.raises(
+    UserError, match=r"names 65538 files, and 65536 are possible: wri"
+  ):
+    _open(cifar10.data_dir)
+
+
+def test_a_size_that_overflows_is_large(tmp_path):
+  """Its images are decoded one by one, not into memory."""
+  features = {"image": tfds.features.Image(shape=(6, 6, 3))}
+  _write_own(tmp_path, features, [[{"image": prepared.encode(_noise(6, 6, 3))}]])
+  path = next(tmp_path.rglob("features.json"))
+  found = json.loads(path.read_text())
+  image = found["featuresDict"]["features"]["image"]["image"]
+  image["shape"]["dimensions"] = [str(2**32), str(2**32), "3"]
+  path.write_text(json.dumps(found))
+  assert isinstance(_open(tmp_path, "own_set").split("train"), records.RecordSource)
+
+
+def _info_of(cifar10):
+  path = cifar10.data_dir / prepared.CIFAR10_VERSION / "dataset_info.json"
+  return json.loads(path.read_text())
+
+
+def _rewrite(cifar10, info):
+  path = cifar10.data_dir / prepared.CIFAR10_VERSION / "dataset_info.json"
+  path.write_text(json.dumps(info))
+
+
 def test_more_examples_than_a_file_can_hold_are_refused(tmp_path):
   features = {"image": tfds.features.Image(shape=(6, 6, 3))}
   _write_own(tmp_path, features, [[{"image": prepared.encode(_noise(6, 6, 3))}]])

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from byol_jax.errors import UserError
+from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.stored import load
 from tests.run.states import CONV, assert_bit_exact, make_state, truncate_arrays
 
@@ -44,6 +45,14 @@ def test_a_score_that_is_no_number_is_not_the_best(saved, score):
     metrics.parent.mkdir()
     metrics.write_text(f'{{"score": {value}}}')
   assert load(saved, make_state(), which="best")[0] == 10
+
+
+def test_a_step_that_no_run_has_is_no_checkpoint(saved):
+  (saved / "checkpoints" / "2147483648").mkdir()
+  with pytest.raises(UserError, match=r"/2147483648 is no checkpoint.*: move it away"):
+    load(saved, make_state())
+  with pytest.raises(UserError, match=r"/2147483648 is no checkpoint.*: move it away"):
+    Checkpoints(saved / "checkpoints")
 
 
 def without_one_conv(state):
