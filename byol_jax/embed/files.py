@@ -21,17 +21,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from byol_jax.data.sources import NO_LABEL
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
+from byol_jax.valid import fits
 
 COLUMNS = ("embedding", "path", "label")
 
+# What a reader can rely on in `Features.provenance`, and in notes that may be there.
+_PROVENANCE: dict[str, Any] = {
+  "encoder": {"step": int, "checksum": str},
+  "images": {"split": str},
+}
+_NOTES: dict[str, Any] = {
+  "run": str,
+  "data": {"name": str, "data_dir": (str, type(None))},
+}
 # What NumPy, zipfile and Arrow raise on a file that is damaged or something else.
 _DAMAGE = (
   AttributeError,
   OSError,
   EOFError,
   KeyError,
+  MemoryError,  # for what a few bytes claim
+  RecursionError,
+  TypeError,
   ValueError,
   zipfile.BadZipFile,
   pa.ArrowException,
@@ -109,9 +123,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     raise UserError(f"{path} holds no features: name a file .npz or .parquet")
   try:
     features = _READERS[found.suffix](found)
-    count, _ = features.embedding.shape
-    if features.path.shape != (count,) or features.label.shape != (count,):
-      raise ValueError("its arrays are of different lengths")
+    _check_form(features)
     return features
   except FileNotFoundError as error:
     raise UserError(f"{found} is not there") from error
@@ -120,6 +132,24 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     raise UserError(
       f"{found} is damaged, or holds no features ({cause}): write it anew"
     ) from error
+
+
+def _check_form(features: Features) -> None:
+  """Raises ValueError for what `write` does not write."""
+  embedding, path, label, class_names, provenance = features
+  if embedding.ndim != 2 or not embedding.size or embedding.dtype.kind != "f":
+    raise ValueError(f"its embedding is {embedding.dtype}{list(embedding.shape)}")
+  if path.shape != embedding.shape[:1] or label.shape != embedding.shape[:1]:
+    raise ValueError("its arrays are of different lengths")
+  if path.dtype.kind != "U" or label.dtype.kind != "i":
+    raise ValueError(f"its paths are {path.dtype}, and its labels {label.dtype}")
+  if not all(isinstance(name, str) for name in class_names):
+    raise ValueError("its names of classes are no texts")
+  if label.min() < NO_LABEL or (class_names and label.max() >= len(class_names)):
+    raise ValueError(f"a label is of none of its {len(class_names)} classes")
+  notes = {name: form for name, form in _NOTES.items() if name in provenance}
+  if not fits(provenance, _PROVENANCE | notes):
+    raise ValueError("its provenance is of another form")
 
 
 def read_column(block: Path, name: str) -> np.ndarray:

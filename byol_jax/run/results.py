@@ -31,6 +31,7 @@ from byol_jax import disk
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.run import provenance
+from byol_jax.valid import fits
 
 FILE = "results.jsonl"
 FORMAT = 1  # a reader refuses a higher one
@@ -159,18 +160,9 @@ def _parsed(path: Path, content: bytes) -> list[dict[str, Any]]:
 
 
 def _is_result(value: Any) -> bool:
-  if not _fits(value, _FORM) or not 0 <= value["value"] <= 1:
+  if not fits(value, _FORM) or not 0 <= value["value"] <= 1:
     return False
-  return value["pretrained"] is None or _fits(value["pretrained"], _PRETRAINED)
-
-
-def _fits(value: Any, form: Any) -> bool:
-  """Whether a value is of a type, or an object with the fields of a form."""
-  if not isinstance(form, Mapping):
-    return isinstance(value, form)
-  return isinstance(value, Mapping) and all(
-    name in value and _fits(value[name], each) for name, each in form.items()
-  )
+  return value["pretrained"] is None or fits(value["pretrained"], _PRETRAINED)
 
 
 def _essence(result: Mapping[str, Any]) -> dict[str, Any]:
