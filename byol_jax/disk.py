@@ -55,18 +55,21 @@ def read(path: Path, most: int = _MOST_OF_A_TEXT) -> bytes:
     OSError: it cannot be read, is larger, or is none: a pipe would be waited for, and
       a device be read, without end.
   """
-  with open(path, "rb", opener=_at_once) as file:
-    about = os.fstat(file.fileno())
-    if not stat.S_ISREG(about.st_mode):
-      raise OSError(errno.EOPNOTSUPP, "it is a pipe or a device", str(path))
-    if about.st_size > most:
-      raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-    return file.read()
+  if check_regular(path) > most:
+    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+  return path.read_bytes()
 
 
-def _at_once(path: str, flags: int) -> int:
-  """Opens a pipe, too, without waiting for who writes to it."""
-  return os.open(path, flags | os.O_NONBLOCK)
+def check_regular(path: Path) -> int:
+  """The bytes of a file, or of a folder.
+
+  Raises:
+    OSError: there is none, or a pipe or a device.
+  """
+  about = path.stat()
+  if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
+    raise OSError(errno.EOPNOTSUPP, "it is a pipe or a device", str(path))
+  return about.st_size
 
 
 def read_json(path: Path, way_out: str = "delete it or restore it") -> dict[str, Any]:

@@ -7,6 +7,7 @@ the images. What this project needs of TFDS's insides is in this file alone.
 import concurrent.futures
 import contextlib
 import difflib
+import errno
 import functools
 import hashlib
 import json
@@ -38,6 +39,7 @@ _INFO, _FEATURES = "dataset_info.json", "features.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _THREADS = 16  # that wait for disks and networks
+_MOST_OF_A_DESCRIPTION = 2**28  # bytes, names of a million classes among them
 _MOST_FILES = 2**16
 _MOST_CLASSES = 2**20  # classifiers have weights for each
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
@@ -236,6 +238,7 @@ def find_builder(
   if data_dir and not os.path.isdir(data_dir):
     raise UserError(f"data_dir {data_dir} does not exist: create it first")
   try:
+    _check_descriptions(name, data_dir)
     with _own_features_alone():
       builder = builder_from_files(name, data_dir=data_dir)
     _check_files(builder)
@@ -319,6 +322,15 @@ def _own_features_alone() -> Iterator[None]:
     yield
   finally:
     kind.cls_from_name = before
+
+
+def _check_descriptions(name: str, data_dir: str | None) -> None:
+  """Raises OSError for what TFDS would read, and wait for, without end."""
+  for folder in _folders(name, data_dir).values():
+    for pattern in ("*.json", "*.txt"):
+      for path in folder.glob(pattern):
+        if disk.check_regular(path) > _MOST_OF_A_DESCRIPTION:
+          raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
 
 
 def _check_files(builder: tfds.core.DatasetBuilder) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from byol_jax import disk
 from byol_jax.data.sources import NO_LABEL
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
@@ -122,6 +123,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
   if found.suffix not in _READERS:
     raise UserError(f"{path} holds no features: name a file .npz or .parquet")
   try:
+    disk.check_regular(found)
     features = _READERS[found.suffix](found)
     _check_form(features)
     return features
@@ -202,6 +204,9 @@ def _write_column(file: IO[bytes], name: str, blocks: Sequence[Path]) -> None:
 
 
 def _read_npz(path: Path) -> Features:
+  with zipfile.ZipFile(path) as archive:  # of a few bytes it could make any number
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+      raise ValueError("it is compressed, as no file of features is")
   with np.load(path, allow_pickle=False) as arrays:
     return Features(
       arrays["embedding"],

@@ -1,6 +1,7 @@
 """Prepared sets, read back as they were written."""
 
 import json
+import os
 import pathlib
 import pickle
 import sys
@@ -324,6 +325,27 @@ def test_files_without_end_are_not_looked_for(tmp_path):
   with pytest.raises(
     UserError, match=r"names 65538 files, and 65536 are possible: wri"
   ):
+    _open(cifar10.data_dir)
+
+
+@pytest.mark.parametrize(
+  "name", ["dataset_info.json", "features.json", "label.labels.txt", "metadata.json"]
+)
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  path = cifar10.data_dir / prepared.CIFAR10_VERSION / name
+  path.unlink(missing_ok=True)
+  os.mkfifo(path)
+  with pytest.raises(UserError, match=r"damaged .*it is a pipe or a device"):
+    _open(cifar10.data_dir)
+
+
+def test_a_description_without_end_is_not_read(tmp_path):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  path = cifar10.data_dir / prepared.CIFAR10_VERSION / "dataset_info.json"
+  with path.open("ab") as file:
+    file.truncate(2**40)
+  with pytest.raises(UserError, match=r"damaged .*File too large"):
     _open(cifar10.data_dir)
 
 

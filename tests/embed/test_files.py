@@ -154,3 +154,18 @@ def test_what_is_of_another_form_is_no_features(tmp_path, name, value, message):
     np.savez(path, **(dict(arrays) | {name: value}))
   with pytest.raises(UserError, match=f"holds no features .*{message}"):
     byol_jax.read_features(path)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+def test_a_pipe_is_not_waited_for(tmp_path, ending):
+  os.mkfifo(tmp_path / f"features{ending}")
+  with pytest.raises(UserError, match=r"holds no features .*it is a pipe or a device"):
+    byol_jax.read_features(tmp_path / f"features{ending}")
+
+
+def test_what_could_fill_the_memory_is_not_unpacked(tmp_path):
+  path, *_ = written(tmp_path, ".npz")
+  with np.load(path) as arrays:
+    np.savez_compressed(path, **arrays)
+  with pytest.raises(UserError, match=r"no features \(it is compressed, as no file of"):
+    byol_jax.read_features(path)
