@@ -16,7 +16,7 @@ from byol_jax.embed import files, images
 from byol_jax.embed.blocks import Blocks
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder
-from byol_jax.run import provenance
+from byol_jax.run import hosts, provenance
 
 _LOOKS = 8  # images whose pixels tell one set from another
 
@@ -70,6 +70,7 @@ def write_features(
     "set of images": _fingerprint(dataset, split, source, class_names),
     "batch size": str(batch_size),
   }
+  hosts.check(settings)
 
   def finish() -> dict[str, Any]:
     about = {
