@@ -244,3 +244,34 @@ commands.run(main, ["command", "--quiet={quiet}"])
   said = [line.split(" ", 1)[1] for line in done.stderr.splitlines()]
   assert said == (["beware"] if quiet else ["on the way", "beware"])
   assert done.stdout == f"{not quiet}\n"
+
+
+_CHILD = """
+import os, signal, sys, time
+from byol_jax import commands
+
+def saved(*_):
+  print("saved", flush=True)
+  os._exit(0)
+
+signal.signal(signal.SIGTERM, saved)
+commands._end_with_parent()
+assert commands.PARENT not in os.environ  # it is of this process alone
+print("begun", flush=True)
+time.sleep(100)
+"""
+_KILLED = """
+import os, subprocess, sys, time
+from byol_jax import commands
+own = {commands.PARENT: str(os.getpid())}
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=os.environ | own)
+time.sleep(100)
+"""
+
+
+def test_what_a_killed_process_has_started_saves_and_ends():
+  command = [sys.executable, "-c", _KILLED, _CHILD]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+    assert parent.stdout.readline() == "begun\n"
+    parent.kill()
+    assert parent.stdout.read() == "saved\n"  # and then it is closed
