@@ -22,6 +22,17 @@ def absolute(path: str | os.PathLike[str]) -> Path:
   return Path(os.path.abspath(os.path.expanduser(path)))
 
 
+def check_utf8(path: Path) -> None:
+  """Raises UserError for a folder of checkpoints that TensorStore cannot find."""
+  try:
+    str(path).encode()
+  except UnicodeEncodeError as error:
+    raise UserError(
+      f"{path} is no text in UTF-8, and checkpoints cannot lie there: give the folder"
+      " another name"
+    ) from error
+
+
 def lock(folder: Path, way_out: str, who: str = "run") -> int:
   """Locks a folder until the descriptor that is returned is closed.
 

@@ -187,6 +187,7 @@ class RunDir:
     """
     if not self._writes:
       return False
+    disk.check_utf8(self.path)
     settings = resolved(config)
     self._writer_names = flat(settings).get("log.writers", table.DEFAULT)
     table.check(self._writer_names)

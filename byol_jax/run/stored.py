@@ -72,6 +72,7 @@ def choose(path: str | Path, which: str | int = "newest") -> list[Path]:
   if not isinstance(path, str | os.PathLike):
     raise UserError(f"{path!r} is no path: give the folder of a run")
   path = absolute(path)
+  disk.check_utf8(path)
   folders = [path] if is_checkpoint(path) else step_folders(path / "checkpoints")
   folders = folders or step_folders(path)
   if not folders and (path / STATE).is_dir():

@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError
+from byol_jax.run import stored
 from byol_jax.run.folder import RunDir
 
 
@@ -120,6 +121,19 @@ def test_a_run_that_fails_lets_go_of_its_folder(tmp_path):
 def test_a_home_folder_is_found(tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path))
   assert RunDir("~/runs/mine").path == tmp_path / "runs" / "mine"
+
+
+def test_a_path_that_is_no_text_is_refused_before_all_work(tmp_path):
+  folder = tmp_path / os.fsdecode(b"\xff")
+  with pytest.raises(
+    UserError, match=r"is no text in UTF-8, .*: give the folder anothe"
+  ):
+    RunDir(folder).claim(config())
+  assert not folder.exists()
+  with pytest.raises(
+    UserError, match=r"is no text in UTF-8, .*: give the folder anothe"
+  ):
+    stored.choose(folder)
 
 
 def test_a_path_that_is_a_file_is_refused(tmp_path):
