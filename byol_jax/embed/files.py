@@ -161,6 +161,7 @@ def read_column(block: Path, name: str) -> np.ndarray:
     UserError: the block is damaged.
   """
   try:
+    disk.check_regular(block)
     with np.load(block, allow_pickle=False) as arrays:
       return arrays[name]
   except _DAMAGE as error:
