@@ -68,6 +68,7 @@ ADDED = {
 
 
 CONFIG = "config.json"
+_RELIED_ON = ("seconds", "images_per_second", "mfu")  # of records
 _MOST_UNPACKED = 2**30  # bytes of images.txt.gz: those of ten million images and more
 # A folder without its config holds no run, and a run cannot go on.
 _RESTORE = "restore it, or choose another folder"
@@ -342,9 +343,9 @@ def _unpacked(content: bytes) -> bytes:
 
 
 def _is_record(line: Mapping[str, Any]) -> bool:
-  """Whether it has a step, and nothing but numbers."""
+  """Whether it has a step, and numbers where a run goes on by them."""
   return type(line.get("step")) is int and all(
-    isinstance(value, int | float) for value in line.values()
+    isinstance(line.get(name, 0), int | float) for name in _RELIED_ON
   )
 
 
