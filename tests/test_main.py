@@ -140,7 +140,7 @@ MISTAKES = {
   ),
   "no checkpoint": (
     ("--config=configs/linear_eval.py", "--config.encoder=/nowhere"),
-    "no checkpoint at /nowhere: give the folder of a run",
+    "no checkpoint at /nowhere, where nothing is: give the folder of a run",
   ),
 }
 

@@ -218,7 +218,7 @@ def _pixels(image: Image.Image, channels: int) -> np.ndarray:
     image = ImageOps.exif_transpose(image)
   if image.mode[0] == "I":  # 16 bits of grey; Pillow would cut them at 255
     deep = np.asarray(image).astype(np.float32)
-    if image.format == "TIFF" and image.tag_v2.get(_INTERPRETATION) == 0:
+    if getattr(image, "tag_v2", {}).get(_INTERPRETATION) == 0:
       deep = 65535 - deep  # 0 is white, which Pillow sees to in 8 bits alone
     image = Image.fromarray(_to_eight_bits(deep))
   if image.has_transparency_data:
