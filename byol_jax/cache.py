@@ -11,8 +11,12 @@ _DAMAGED = re.compile(r"Error reading persistent compilation cache entry for '([
 
 
 def folder() -> Path:
-  """`~/.cache/byol_jax`, or what XDG_CACHE_HOME says; it need not be there yet."""
-  base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+  """`~/.cache/byol_jax`, or what XDG_CACHE_HOME says; it need not be there yet.
+
+  A relative path is none there, by the XDG Base Directory Specification.
+  """
+  base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", ""))
+  base = base if os.path.isabs(base) else os.path.join("~", ".cache")
   return Path(os.path.expanduser(base)) / "byol_jax"
 
 

@@ -1,5 +1,6 @@
 """Joins the other hosts of a run, and leaves them; knows jax.distributed."""
 
+import collections
 import contextlib
 import os
 import subprocess
@@ -47,8 +48,23 @@ def join() -> None:
         " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
         " each, or leave out --distributed on a single host"
       ) from error
+  _check_devices()
   if jax.process_index():
     progress.hide()
+
+
+def _check_devices() -> None:
+  """Raises UserError, on all hosts alike, where one has more devices than another.
+
+  Batches are shared out equally, and no message can be exchanged before that is so.
+  """
+  counts = collections.Counter(device.process_index for device in jax.devices())
+  for host, count in sorted(counts.items()):
+    if count != counts[0]:
+      raise UserError(
+        f"host {host} has {count} devices, and host 0 {counts[0]}: give all hosts as"
+        " many, such as by CUDA_VISIBLE_DEVICES"
+      )
 
 
 def leave() -> None:

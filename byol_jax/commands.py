@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import traceback
 import warnings
@@ -22,13 +23,16 @@ from absl import app, flags, logging
 from byol_jax import cache, interrupts, progress, witness
 from byol_jax.errors import OtherHost, Stopped, UserError
 
+# Names, in the environment of a command, the process that it is not to outlive.
+PARENT = "BYOL_JAX_PARENT"
+
 _FILES = 2**16
 # What a system has against a file, and its user can put right.
 _OF_THE_SYSTEM = {
   getattr(errno, name)
   for name in (
     *("EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "EMFILE", "ENFILE"),
-    *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP"),
+    *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EFBIG", "EOPNOTSUPP"),
   )
 }
 
@@ -162,6 +166,7 @@ def run(
     folder: gives the folder in which a command is at work, once there is one.
   """
   _set_up_streams()
+  _end_with_parent()
   interrupts.imported()
   try:
     app.run(lambda _: main(), argv, flags_parser=flags_parser)
@@ -172,6 +177,22 @@ def run(
     # At once, or what others print could get between.
     sys.stderr.write(f"{witness.ANSWER}{line}\n")
     _end(status)
+
+
+def _end_with_parent() -> None:
+  """Has this process save and end as by SIGTERM, once `PARENT` has ended.
+
+  That one may be killed, and then can stop nobody.
+  """
+  parent = os.environ.pop(PARENT, None)
+
+  def watch() -> None:
+    while str(os.getppid()) == parent:
+      time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  if parent is not None:
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _end(status: int) -> None:
@@ -222,16 +243,21 @@ def _last_word(
         " the same command goes on"
       ), 1
     case MemoryError():
-      return (
-        f"there is not enough memory ({str(error) or 'no more of it'}): choose smaller"
-        " batches, images or networks"
-      ), 1
+      return _no_memory(str(error) or "no more of it"), 1
+    case RuntimeError() if str(error).startswith("RESOURCE_EXHAUSTED"):  # JAX's
+      return _no_memory(textwrap.shorten(str(error).partition(": ")[2], 100)), 1
   if "jax" in sys.modules:  # else it may be the import of JAX that has failed
     from byol_jax import cluster
 
     if cluster.is_of_other_host(error):
       return witness.OTHER_HOST, OtherHost.STATUS
   return _unforeseen(error, folder()), 1
+
+
+def _no_memory(why: str) -> str:
+  return (
+    f"there is not enough memory ({why}): choose smaller batches, images or networks"
+  )
 
 
 def _unforeseen(error: Exception, folder: Path | None) -> str:

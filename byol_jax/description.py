@@ -180,7 +180,7 @@ def _damage(path: Path) -> Iterator[None]:
   """Turns what a description lacks into one line."""
   try:
     yield
-  except (KeyError, TypeError, ValueError) as error:
+  except (KeyError, TypeError, ValueError, OverflowError) as error:
     raise UserError(f"{path} is damaged ({error!r}): restore it") from error
   except UserError as error:
     raise UserError(f"{path}: {error}") from error

@@ -1,8 +1,10 @@
 """Paths, locks and files that are replaced in one go."""
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,24 @@ from absl import logging
 
 from byol_jax.errors import UserError
 
+_MOST_OF_A_TEXT = 2**30  # bytes, of a file with a line a step or an image
+_MOST_OF_AN_OBJECT = 2**24  # of what describes a run or an encoder
+
 
 def absolute(path: str | os.PathLike[str]) -> Path:
   """A path without "~" and "..", the latter of which TensorStore refuses."""
   return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def check_utf8(path: Path) -> None:
+  """Raises UserError for a folder of checkpoints that TensorStore cannot find."""
+  try:
+    str(path).encode()
+  except UnicodeEncodeError as error:
+    raise UserError(
+      f"{path} is no text in UTF-8, and checkpoints cannot lie there: give the folder"
+      " another name"
+    ) from error
 
 
 def lock(folder: Path, way_out: str, who: str = "run") -> int:
@@ -39,6 +55,34 @@ def lock(folder: Path, way_out: str, who: str = "run") -> int:
   return descriptor
 
 
+def read(path: Path, most: int = _MOST_OF_A_TEXT) -> bytes:
+  """Reads a file as a whole.
+
+  Args:
+    path: of the file.
+    most: bytes that it may have.
+
+  Raises:
+    OSError: it cannot be read, is larger, or is none: a pipe would be waited for, and
+      a device be read, without end.
+  """
+  if check_regular(path) > most:
+    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+  return path.read_bytes()
+
+
+def check_regular(path: Path) -> int:
+  """The bytes of a file, or of a folder.
+
+  Raises:
+    OSError: there is none, or a pipe or a device.
+  """
+  about = path.stat()
+  if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
+    raise OSError(errno.EOPNOTSUPP, "it is a pipe or a device", str(path))
+  return about.st_size
+
+
 def read_json(path: Path, way_out: str = "delete it or restore it") -> dict[str, Any]:
   """Reads a JSON object.
 
@@ -50,7 +94,7 @@ def read_json(path: Path, way_out: str = "delete it or restore it") -> dict[str,
     UserError: it is missing, cannot be read or holds something else.
   """
   try:
-    found = json.loads(path.read_text())
+    found = json.loads(read(path, _MOST_OF_AN_OBJECT).decode())
     if not isinstance(found, dict):
       raise ValueError("no JSON object")
     return found

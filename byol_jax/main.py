@@ -117,7 +117,9 @@ def _no_setting(error: Exception) -> str:
   """What ml_collections says of a name, and with it of one that is like it."""
   if whole := re.search(r"(?:lookup:|Override) ([\w.]+)", str(error)):
     return f"the config has no setting {whole[1]!r}: docs/settings.md lists all of them"
-  name, *like = re.findall(r"""["']([\w.]+)\\?["']""", str(error))
+  name, *like = re.findall(r"""["']([\w.]+)\\?["']""", str(error)) or [""]
+  if not name:  # as of a FrozenConfigDict
+    return f"the config cannot be changed: {error}"
   if like:
     return f"the config has no setting {name!r}: did you mean {like[0]}?"
   return f"the config has no setting {name!r}: docs/settings.md lists all of them"
@@ -230,6 +232,8 @@ def cli() -> None:
 
 def _folder(given: _Flags) -> Path | None:
   """The folder of the run, if it is one already."""
+  if not flags.FLAGS.is_parsed():  # it may be their parsing that has failed
+    return None
   found = disk.absolute(given.workdir.value or _default_workdir())
   return found if (found / "config.json").exists() else None
 

@@ -44,8 +44,8 @@ def neighbours(
   Raises:
     UserError: k is out of range, D differs, or something is not finite.
   """
-  _check(embedding)
-  _check(queries)
+  check(embedding)
+  check(queries)
   if queries.shape[1] != embedding.shape[1]:
     raise UserError(
       f"queries have {queries.shape[1]} features, and the embedding"
@@ -108,7 +108,7 @@ def duplicates(
     UserError: the threshold is out of range, something is not finite, or there are
       more than `MOST_PAIRS`.
   """
-  _check(embedding)
+  check(embedding)
   check_threshold(threshold)
   pairs, similarities, count = [np.zeros((0, 2), int)], [np.zeros(0, np.float32)], 0
   starts = range(0, len(embedding), _TILE)
@@ -165,7 +165,8 @@ def _cosine(one: jax.Array, other: jax.Array) -> jax.Array:
   return jnp.clip(products, -1, 1)
 
 
-def _check(embedding: np.ndarray) -> None:
+def check(embedding: np.ndarray) -> None:
+  """Raises UserError if it is of another form, or not finite."""
   if embedding.ndim != 2 or not len(embedding):
     raise UserError(f"the embedding is {list(embedding.shape)}: give [N, D], N above 0")
   if not np.isfinite(embedding).all():

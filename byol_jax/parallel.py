@@ -217,7 +217,7 @@ def check_agreement(facts: Mapping[str, Any]) -> None:
   said = map(_text, multihost_utils.process_allgather(_line(line)))
   if found := next(filter(None, said), None):
     raise UserError(
-      f"{found}: start all hosts with the same command, images and packages"
+      f"{found}: start all hosts with the same command, code, images and packages"
     )
 
 

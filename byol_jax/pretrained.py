@@ -163,7 +163,12 @@ def load_encoder(
   description = describe.from_json(found)
   if precision:
     description = description._replace(precision=precision)
-  params, stats = shapes(description)
+  try:
+    params, stats = shapes(description)
+  except UserError as error:
+    raise UserError(
+      f"{path} describes no network ({error}): restore it, or its {describe.FILE}"
+    ) from error
   if is_file:
     step, (params, stats) = saved.load(absolute(path), (params, stats))
   else:

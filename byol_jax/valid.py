@@ -1,6 +1,6 @@
 """What settings may be: a test of a value, and the words for it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -65,3 +65,12 @@ def each(valid: Valid) -> Valid:
     return bool(several) and all(one in valid for one in several)
 
   return Valid(holds, f"{valid.words}, each if several")
+
+
+def fits(value: Any, form: Any) -> bool:
+  """Whether what JSON says is of a type, or an object with the fields of a form."""
+  if not isinstance(form, Mapping):
+    return isinstance(value, form)
+  return isinstance(value, Mapping) and all(
+    name in value and fits(value[name], each) for name, each in form.items()
+  )

@@ -18,6 +18,8 @@ from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 
+_COPIES = 2  # of a batch, at the least: one is made while another is used
+
 
 class Inputs:
   """What `config.data` describes: batches to train on, features to probe."""
@@ -67,8 +69,22 @@ class Inputs:
       crop=self._data.eval_fraction,
     )
     self.image.check()
+    self._check_memory(splits)
     self._warn_of_small_images()
     self._decoded = self._decode() if self._data.on_device else None
+
+  def _check_memory(self, splits: Sequence[str]) -> None:
+    """Refuses batches that fill the host's memory: the system would kill the run."""
+    most = max(map(self.dataset.check, splits), default=1)
+    images = max(self._config.train.batch_size, min(self._config.eval.batch_size, most))
+    size, _, channels = self.image_shape
+    wanted = _COPIES * images * size * size * channels // jax.process_count()
+    if wanted > (there := _host_memory()):
+      raise UserError(
+        f"batches of {images} images of data.size = {size} take {wanted / 2**30:.0f}"
+        f" GiB, and this host has {there / 2**30:.0f}: make data.size, train.batch_size"
+        " or eval.batch_size smaller"
+      )
 
   def _warn_of_small_images(self) -> None:
     if isinstance(self.train, FolderSource):
@@ -85,8 +101,7 @@ class Inputs:
   def _decode(self) -> decoded.Decoded:
     """All images to train on, for `data.on_device`; see `decoded.decode`."""
     # CPUs share the host's memory, which alone is known of them.
-    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    of_cpu = host // jax.local_device_count()
+    of_cpu = _host_memory() // jax.local_device_count()
     return decoded.decode(self.train, parallel.device_memory() or of_cpu)
 
   def source(self, split: str) -> sources.Source:
@@ -257,6 +272,11 @@ class Inputs:
     return features.pixels(
       self.source(split), self._data.size, self._data.eval_fraction
     )
+
+
+def _host_memory() -> int:
+  """Bytes of this host's memory."""
+  return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_folder(run_dir: RunDir, dataset: sources.Dataset) -> dict[str, Any] | None:

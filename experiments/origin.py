@@ -17,6 +17,7 @@ from byol_jax.errors import UserError
 from byol_jax.formats import saved
 from byol_jax.run import folder, stored
 from byol_jax.run.folder import RunDir, differences, flat, resolved
+from byol_jax.valid import fits
 
 # What a run may go on with, beside another schedule.
 _FREE = (
@@ -24,6 +25,10 @@ _FREE = (
   *folder.SCHEDULE,
   *("start_from", "continue_from", "eval", "probe"),
 )
+# What is relied on of the other run's config.json and origin.json.
+_CONFIG: dict[str, Any] = dict.fromkeys(("encoder", "projector", "predictor"), dict)
+_CONFIG["data"] = {"name": str}
+_OWN: dict[str, Any] = {"setting": str, "step": int}
 _NETWORK = ("encoder", "projector", "predictor")
 _DRAWN = ("zero_last_scale", "identity_init")  # how parameters are drawn
 _FORM = ("size", "eval_fraction", "mean", "std")  # of images: it goes with a network
@@ -119,7 +124,11 @@ def _look(setting: str, path: str) -> Origin:
         raise UserError(
           f"{place} is not the folder of a pretraining run: name one as {setting}"
         )
+      if not fits(config, _CONFIG):
+        raise UserError(f"{place / 'config.json'} is damaged: restore it")
       own = RunDir(place, writes=False).read_origin()
+      if own is not None and not fits(own, _OWN):
+        raise UserError(f"{place / 'origin.json'} is damaged: restore it")
       return Origin(setting, path, str(place), config, _classes(folders), own)
   raise UserError(
     f"{folders[0]} has no config.json beside it: copy it there from the folder of its"

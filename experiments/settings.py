@@ -64,6 +64,8 @@ def check_ranges(config: ConfigDict) -> None:
     valid = SETTINGS[name].valid if name in SETTINGS else None
     if valid and value is not None and value not in valid:
       raise UserError(f"{name} is {value!r}: give {valid.words}")
+    if isinstance(value, str) and "\0" in value:  # which no path can have
+      raise UserError(f"{name} is {value!r}: give a text without a character 0")
     for number in value if isinstance(value, tuple | list) else (value,):
       if not _can_be_computed_with(number):
         raise UserError(f"{name} is {value!r}: give a number that {_HELD}")

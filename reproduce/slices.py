@@ -21,7 +21,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import disk
+from byol_jax import commands, disk
 from byol_jax.errors import UserError
 from byol_jax.run import provenance
 from byol_jax.run.folder import RunDir
@@ -193,6 +193,7 @@ class _Child:
     self._log.parent.mkdir(parents=True, exist_ok=True)
     # A run that goes on, here or elsewhere, need not be compiled again.
     environment = {"JAX_COMPILATION_CACHE_DIR": self._cache, **os.environ}
+    environment[commands.PARENT] = str(os.getpid())
     with self._log.open("w") as file:
       return subprocess.Popen(
         command,

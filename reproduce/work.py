@@ -14,6 +14,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
+from byol_jax import commands
 from byol_jax.disk import read_json
 from byol_jax.errors import UserError
 from byol_jax.run.folder import differences, resolved
@@ -112,11 +113,12 @@ def _start(
   command += [f"--workdir={run.folder(root)}"]
   if data_dir:
     command += [f"--config.data.data_dir={data_dir}"]
+  environment = os.environ | {commands.PARENT: str(os.getpid())}
   logging.info("%s", " ".join(command[1:]))
   log = _log(root, run)
   log.parent.mkdir(parents=True, exist_ok=True)
   with log.open("a") as file:
-    child = subprocess.Popen(command, stdout=file, stderr=file)
+    child = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
   if hasattr(os, "sched_setaffinity"):  # before it has started any thread
     os.sched_setaffinity(child.pid, share)
   return child

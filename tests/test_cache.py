@@ -54,3 +54,12 @@ def test_what_else_is_warned_of_deletes_nothing(tmp_path):
   other = "Error reading persistent compilation cache entry for 'jit_*': E: x"
   assert cache.heal(other, tmp_path)
   assert list(tmp_path.iterdir())
+
+
+def test_a_relative_folder_is_none(monkeypatch):
+  """By the XDG Base Directory Specification; or each folder would get a cache."""
+  monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+  monkeypatch.setenv("HOME", "/home/someone")
+  assert cache.folder() == Path("/home/someone/.cache/byol_jax")
+  monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+  assert cache.folder() == Path("/somewhere/byol_jax")

@@ -12,6 +12,7 @@ import pytest
 
 from byol_jax import cluster, witness
 from byol_jax.errors import OtherHost, UserError
+from tests.devices import xla_flags
 
 ROOT = Path(__file__).parents[1]
 # A host that works together with another until it is told to do something else.
@@ -51,6 +52,7 @@ def start(*says):
       env=os.environ
       | {
         "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": xla_flags(2 if word == "wide" else 1),
         "JAX_COORDINATOR_ADDRESS": address,
         "JAX_NUM_PROCESSES": str(len(says)),
         "JAX_PROCESS_ID": str(host),
@@ -93,6 +95,13 @@ def test_a_host_that_fails_ends_the_other(victim):
   hosts = start(*says)
   assert answers(hosts[victim]) == ["byol_jax: it is mine alone"]
   assert answers(hosts[1 - victim]) == [witness.ANSWER + witness.OTHER_HOST]
+
+
+def test_hosts_have_equally_many_devices():
+  hosts = start("work", "wide")
+  line = "byol_jax: host 1 has 2 devices, and host 0 1: give all hosts as many, such as"
+  assert [answers(host) for host in hosts] == [[f"{line} by CUDA_VISIBLE_DEVICES"]] * 2
+  assert [host.returncode for host in hosts] == [1, 1]
 
 
 def test_hosts_that_fail_together_all_say_why():

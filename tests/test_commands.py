@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 from absl import flags
 
@@ -163,6 +164,15 @@ def test_a_lack_of_memory(outcome):
   )
 
 
+def test_a_lack_of_memory_on_a_device(outcome):
+  text = "RESOURCE_EXHAUSTED: Out of memory allocating 256000000000 bytes."
+  line = outcome(jax.errors.JaxRuntimeError(text))
+  assert line == (
+    "byol_jax: there is not enough memory (Out of memory allocating 256000000000"
+    " bytes.): choose smaller batches, images or networks"
+  )
+
+
 @pytest.mark.parametrize(
   ("flag", "value", "line"),
   [
@@ -234,3 +244,34 @@ commands.run(main, ["command", "--quiet={quiet}"])
   said = [line.split(" ", 1)[1] for line in done.stderr.splitlines()]
   assert said == (["beware"] if quiet else ["on the way", "beware"])
   assert done.stdout == f"{not quiet}\n"
+
+
+_CHILD = """
+import os, signal, sys, time
+from byol_jax import commands
+
+def saved(*_):
+  print("saved", flush=True)
+  os._exit(0)
+
+signal.signal(signal.SIGTERM, saved)
+commands._end_with_parent()
+assert commands.PARENT not in os.environ  # it is of this process alone
+print("begun", flush=True)
+time.sleep(100)
+"""
+_KILLED = """
+import os, subprocess, sys, time
+from byol_jax import commands
+own = {commands.PARENT: str(os.getpid())}
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=os.environ | own)
+time.sleep(100)
+"""
+
+
+def test_what_a_killed_process_has_started_saves_and_ends():
+  command = [sys.executable, "-c", _KILLED, _CHILD]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+    assert parent.stdout.readline() == "begun\n"
+    parent.kill()
+    assert parent.stdout.read() == "saved\n"  # and then it is closed

@@ -81,6 +81,7 @@ def test_a_config_of_something_else_is_refused(copy, change, message):
     ({"mean": [0.5, 0.5]}, "mean of images is .*: give 3 numbers, or one for all"),
     ({"std": [0.2, 0.2, 0.0]}, "std of images is .*: give numbers above 0"),
     ({"std": [0.2, 0.2, float("nan")]}, "std of images is"),
+    ({"mean": [10**400] * 3}, r"encoder\.json is damaged .*too large"),
     ({"crop": 1.5}, r"eval_fraction of images is 1.5: give a share in \(0, 1\]"),
     ({"crop": None}, "eval_fraction of images is None"),
     ({"colour": 1}, r"encoder\.json is damaged .*colour"),
@@ -110,6 +111,23 @@ def test_settings_that_networks_do_not_have_are_refused(copy, name, value):
   found["network"][name] = value
   (copy / "encoder.json").write_text(json.dumps(found))
   with pytest.raises(UserError, match=f"{name} of the network is .*: give "):
+    byol_jax.load_encoder(copy)
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "why"),
+  [
+    ("depth", 19, "no ResNet of depth 19"),
+    ("width", float("nan"), "encoder.width is nan"),
+    ("norm", "none at all", "unknown norm 'none at all'"),
+  ],
+)
+def test_a_network_that_cannot_be_is_said_with_its_run(copy, name, value, why):
+  found = describe.to_json(byol_jax.load_encoder(GOLDEN / "run").description)
+  found["network"][name] = value
+  (copy / "encoder.json").write_text(json.dumps(found))
+  line = rf"{copy} describes no network \({why}.*\): restore it, or its encoder\.json$"
+  with pytest.raises(UserError, match=line):
     byol_jax.load_encoder(copy)
 
 

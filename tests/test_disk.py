@@ -56,6 +56,30 @@ def test_a_folder_in_place_of_a_json_file_is_one_line(tmp_path):
     disk.read_json(tmp_path)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / "config.json")
+  with pytest.raises(
+    UserError, match=r"cannot read .*: it is a pipe or a device; rest"
+  ):
+    disk.read_json(tmp_path / "config.json")
+
+
+def test_a_device_is_not_read_without_end(tmp_path):
+  (tmp_path / "config.json").symlink_to("/dev/zero")
+  with pytest.raises(
+    UserError, match=r"cannot read .*: it is a pipe or a device; rest"
+  ):
+    disk.read_json(tmp_path / "config.json")
+
+
+def test_no_more_is_read_than_there_is_room_for(tmp_path):
+  with (tmp_path / "config.json").open("wb") as file:
+    file.truncate(2**40)
+  for read in (disk.read_json, disk.read):
+    with pytest.raises((UserError, OSError), match="File too large"):
+      read(tmp_path / "config.json")
+
+
 def test_a_folder_in_place_of_a_file_stays(tmp_path):
   (tmp_path / "encoder.json").mkdir()
   with pytest.raises(UserError, match=r"encoder\.json is a folder, where a file is"):

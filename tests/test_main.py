@@ -140,7 +140,7 @@ MISTAKES = {
   ),
   "no checkpoint": (
     ("--config=configs/linear_eval.py", "--config.encoder=/nowhere"),
-    "no checkpoint at /nowhere: give the folder of a run",
+    "no checkpoint at /nowhere, where nothing is: give the folder of a run",
   ),
 }
 
@@ -180,6 +180,10 @@ BROKEN = {
   "failing": ("1 / 0", r"the config failed: ZeroDivisionError: .*line 6 of .*broken"),
   "not Python": ("for", "the config failed: SyntaxError"),
   "not there": ("import nowhere", "the config failed: ModuleNotFoundError: .*nowhere"),
+  "frozen": (
+    "import ml_collections; config = ml_collections.FrozenConfigDict(config)",
+    "the config cannot be changed: FrozenConfigDict is immutable",
+  ),
   "nothing": ("config = None", r"broken\.py names no experiment"),
 }
 

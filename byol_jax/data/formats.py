@@ -77,6 +77,7 @@ _REDUCED = {
 }
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_INTERPRETATION = 262  # the tag of a TIFF that says whether 0 is white
 
 
 class Header(NamedTuple):
@@ -174,6 +175,8 @@ def _open(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
 def _header(image: Image.Image) -> Header:
   width, height = image.size
   _check_size(height, width)
+  if image.mode == "F":  # as in .pfm: their range is not known
+    raise Unreadable("its pixels are float32, not uint8 or uint16")
   # Pillow turns a TIFF by itself. Where EXIF comes last, only decoding would find it.
   if (
     "exif" in image.info
@@ -215,6 +218,8 @@ def _pixels(image: Image.Image, channels: int) -> np.ndarray:
     image = ImageOps.exif_transpose(image)
   if image.mode[0] == "I":  # 16 bits of grey; Pillow would cut them at 255
     deep = np.asarray(image).astype(np.float32)
+    if getattr(image, "tag_v2", {}).get(_INTERPRETATION) == 0:
+      deep = 65535 - deep  # 0 is white, which Pillow sees to in 8 bits alone
     image = Image.fromarray(_to_eight_bits(deep))
   if image.has_transparency_data:
     image = image.convert("RGBA")
@@ -246,9 +251,13 @@ def _to_eight_bits(image: np.ndarray) -> np.ndarray:
 
 
 def _is_picture(page: tifffile.TiffPage) -> bool:
-  """Whether its channels are colours and transparency, not the bands of a sensor."""
-  is_deep = page.bitspersample > 16
-  return page.samplesperpixel <= 4 and 0 not in page.extrasamples and not is_deep
+  """Whether its channels are colours and transparency, not the bands of a sensor.
+
+  Those are whole numbers from 0 on of up to 16 bits.
+  """
+  is_whole = page.sampleformat == tifffile.SAMPLEFORMAT.UINT
+  is_few = page.samplesperpixel <= 4 and 0 not in page.extrasamples
+  return is_few and is_whole and page.bitspersample <= 16
 
 
 def _first_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:

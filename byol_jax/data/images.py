@@ -17,6 +17,7 @@ _FLAGS: dict[int, int] = {
   3: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH,
   4: cv2.IMREAD_UNCHANGED,
 }
+CHANNELS = tuple(_FLAGS)
 _PNG = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 178_956_970  # of one image: where Pillow refuses it
 _LONGEST_JPEG = 65_500  # pixels of a side, in libjpeg

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -27,14 +26,18 @@ from byol_jax.data import crops, datasets, folder, images, record_files
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import Unreadable
-from byol_jax.disk import lock
+from byol_jax.disk import lock, read_json
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.progress import Bar
+from byol_jax.valid import fits
 
 VERSION = "1.0.0"
 STATE = "prepared.json"
 QUALITY = 95  # of JPEG
 
+# What prepared.json is, and what it says of each file; see `_state`.
+_FORM: dict[str, Any] = {"made_of": dict, "files": dict, "unreadable": dict}
+_FILE: dict[str, Any] = {"images": int, "bytes": int, "size": int}
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _IMAGES = 1024  # in a file
 _FILES = 256  # of a split at most: readers keep all of them open
@@ -99,8 +102,8 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
       _write(job, state)
   except OSError as error:
     raise UserError(
-      f"cannot write {job.path}: {error.strerror or error}; once it can be, the same"
-      " command goes on"
+      f"cannot write {error.filename2 or error.filename or job.path}:"
+      f" {error.strerror or error}; once it can be, the same command goes on"
     ) from error
   return f"{_summary(job, state)} {_usage(job)}"
 
@@ -160,11 +163,11 @@ def _state(job: _Job) -> dict[str, Any]:
     if any(not entry.name.startswith("incomplete.") for entry in job.path.iterdir()):
       raise UserError(f"{job.path} holds another set: choose another --name")
     return {"made_of": made_of, "files": {}, "unreadable": {}}
-  try:
-    state = json.loads(path.read_text())
-    before = state["made_of"]
-  except (KeyError, TypeError, ValueError) as error:
-    raise UserError(f"{path} is damaged: delete {path.parent}") from error
+  way_out = f"delete {path.parent}, and the same command begins anew"
+  state = read_json(path, way_out)
+  if not fits(state, _FORM) or not all(fits(f, _FILE) for f in state["files"].values()):
+    raise UserError(f"{path} is damaged: {way_out}")
+  before = state["made_of"]
   differing = [key for key, value in made_of.items() if before.get(key) != value]
   if differing:
     raise UserError(
@@ -176,12 +179,12 @@ def _state(job: _Job) -> dict[str, Any]:
 
 def _is_complete(job: _Job, state: Mapping[str, Any]) -> bool:
   info = job.path / record_files.INFO
-  return info.exists() and all(_is_whole(job, state, file) for file in state["files"])
+  return info.is_file() and all(_is_whole(job, state, file) for file in state["files"])
 
 
 def _is_whole(job: _Job, state: Mapping[str, Any], file: str) -> bool:
   path, noted = job.path / file, state["files"].get(file)
-  return bool(noted) and path.exists() and path.stat().st_size == noted["size"]
+  return bool(noted) and path.is_file() and path.stat().st_size == noted["size"]
 
 
 def _write(job: _Job, state: dict[str, Any]) -> None:

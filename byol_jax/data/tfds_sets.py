@@ -7,9 +7,11 @@ the images. What this project needs of TFDS's insides is in this file alone.
 import concurrent.futures
 import contextlib
 import difflib
+import errno
 import functools
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -27,9 +29,9 @@ from tensorflow_datasets.core.read_only_builder import builder_from_files
 from tensorflow_datasets.core.utils import file_utils
 
 from byol_jax import disk
-from byol_jax.data import records, splits
+from byol_jax.data import images, records, splits
 from byol_jax.data.records import Place, RecordSource, decode_all
-from byol_jax.data.sources import Source
+from byol_jax.data.sources import NO_LABEL, Source
 from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
@@ -37,6 +39,9 @@ _INFO, _FEATURES = "dataset_info.json", "features.json"
 
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _THREADS = 16  # that wait for disks and networks
+_MOST_OF_A_DESCRIPTION = 2**28  # bytes, names of a million classes among them
+_MOST_FILES = 2**16
+_MOST_CLASSES = 2**20  # classifiers have weights for each
 _MEMORY_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory
 
 
@@ -58,6 +63,11 @@ class RecordDataset:
         f"{name} has no 8-bit image feature called image, or declared as its input: it"
         f" has {self._kinds()}; choose another set, or write it so"
       )
+    channels = self._features[image_key].shape[-1]
+    if channels not in (None, *images.CHANNELS):
+      raise UserError(
+        f"{name} declares images of {channels} channels: those of 1, 3 or 4 can be read"
+      )
     self._image_key = image_key
     self._label_key = self._find("label", place=1, kind=tfds.features.ClassLabel)
     if self._label_key is None and "label" in self._features:
@@ -66,6 +76,7 @@ class RecordDataset:
       )
     self._path_key = self._find("path", place=None, kind=tfds.features.Text)
     self._classes_key = None if self._label_key else self._several_classes()
+    self._check_classes()
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
@@ -114,7 +125,7 @@ class RecordDataset:
       path_key=self._path_key,
       place=self._place(spec),
     )
-    if None in shape or len(source) * int(np.prod(shape)) > _MEMORY_LIMIT:
+    if None in shape or len(source) * math.prod(shape) > _MEMORY_LIMIT:
       return source
     return decode_all(source, shape)
 
@@ -129,7 +140,12 @@ class RecordDataset:
       with self._place(spec).reading():
         examples = examples_of.__getitems__(rows)
       for row, example in zip(rows, examples, strict=True):
-        found[row, example[key]] = True
+        labels = np.asarray(example[key], int)
+        if not np.isin(labels, range(NO_LABEL, found.shape[1])).all():
+          raise self._place(spec).damaged(
+            f"labels are {labels.tolist()}, and there are {found.shape[1]} classes"
+          )
+        found[row, labels[labels != NO_LABEL]] = True  # or numpy would count from last
     return found
 
   def _records(self, spec: str) -> Any:
@@ -150,12 +166,22 @@ class RecordDataset:
     """All features with their kinds."""
     return ", ".join(f"{key}: {type(f).__name__}" for key, f in self._features.items())
 
+  def _check_classes(self) -> None:
+    """Refuses more classes than memory has room for; none at all are no labels."""
+    label = self._label_key and self._features[self._label_key]
+    label = self._features[self._classes_key].feature if self._classes_key else label
+    if label and not 0 <= (label.num_classes or 0) <= _MOST_CLASSES:
+      raise UserError(
+        f"{self.name} declares {label.num_classes} classes, and {_MOST_CLASSES} are"
+        f" possible: correct {_FEATURES} in {self._builder.data_dir}"
+      )
+
   def _several_classes(self) -> str | None:
     """Name of the feature that has the classes of an image, where it may be several."""
     key = self._find("labels", place=None, kind=tfds.features.Sequence)
-    if key and isinstance(self._features[key].feature, tfds.features.ClassLabel):
-      return key
-    return None
+    feature = self._features[key].feature if key else None
+    is_one = isinstance(feature, tfds.features.ClassLabel) and feature.num_classes
+    return key if is_one else None
 
   def _find(self, key: str, *, place: int | None, kind: type) -> str | None:
     """Name of a feature of this kind: `key`, or else what the set declares there."""
@@ -212,6 +238,7 @@ def find_builder(
   if data_dir and not os.path.isdir(data_dir):
     raise UserError(f"data_dir {data_dir} does not exist: create it first")
   try:
+    _check_descriptions(name, data_dir)
     with _own_features_alone():
       builder = builder_from_files(name, data_dir=data_dir)
     _check_files(builder)
@@ -297,11 +324,37 @@ def _own_features_alone() -> Iterator[None]:
     kind.cls_from_name = before
 
 
+def _check_descriptions(name: str, data_dir: str | None) -> None:
+  """Raises OSError for what TFDS would read, and wait for, without end."""
+  for folder in _folders(name, data_dir).values():
+    for pattern in ("*.json", "*.txt"):
+      for path in folder.glob(pattern):
+        if disk.check_regular(path) > _MOST_OF_A_DESCRIPTION:
+          raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+
+
 def _check_files(builder: tfds.core.DatasetBuilder) -> None:
-  """Refuses a description by which files lie elsewhere, or have more than they can."""
+  """Refuses a description by which files lie elsewhere, or have more than they can.
+
+  Or are those of two splits: tests on images that were trained on say nothing.
+  """
   folder = os.path.abspath(builder.data_dir)
+  files = sum(len(split.shard_lengths) for split in builder.info.splits.values())
+  if files > _MOST_FILES:  # each is looked at, which takes time
+    raise UserError(
+      f"dataset_info.json in {folder} names {files} files, and {_MOST_FILES} are"
+      " possible: write the set with fewer shards"
+    )
+  owners: dict[str, str] = {}
   for split in builder.info.splits.values():
     for path in split.filepaths:
+      real = os.path.realpath(path)
+      if real in owners:
+        raise UserError(
+          f"dataset_info.json in {folder} has {path} in {owners[real]!r} and in"
+          f" {split.name!r}: correct it, as an image belongs to one split"
+        )
+      owners[real] = split.name
       if os.path.dirname(os.path.abspath(path)) != folder:
         raise UserError(
           f"dataset_info.json in {builder.data_dir} has a file of {split.name!r} in"

@@ -6,6 +6,7 @@ after the last one. No more than a block is in memory.
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ MOST_IMAGES = 4096  # in a block
 MOST_SECONDS = 60.0  # of work in a block, which a command that is killed loses
 
 _SETTINGS = "settings.json"
+_BLOCK = re.compile(r"\d{12}-\d{12}\.npz")
 
 
 class Blocks:
@@ -106,8 +108,8 @@ class Blocks:
 
   def join(self, class_names: Sequence[str], provenance: Mapping[str, Any]) -> None:
     """Makes the file of all blocks, and removes the folder."""
-    unfinished = self._folder / f"unfinished{self._out.suffix}"
     with self._writing():
+      unfinished = disk.cleared(self._folder / f"unfinished{self._out.suffix}")
       files.write(unfinished, self._blocks(), class_names, provenance)
       with unfinished.open("rb") as file:
         os.fsync(file.fileno())
@@ -130,6 +132,9 @@ class Blocks:
           f"{self._folder} is not empty and holds no features: choose another --out"
         )
       write_json(path, settings)
+    for entry in self._folder.glob("*.npz"):
+      if not _BLOCK.fullmatch(entry.name) and entry.stem != "unfinished":
+        raise UserError(f"{entry} is no block of features: move it away")
     found = read_json(path, f"delete {self._folder} to begin anew")
     other = [name for name, value in settings.items() if found.get(name) != value]
     if other:
@@ -146,6 +151,12 @@ class Blocks:
     done = 0
     for path in self._blocks():
       start, end = map(int, path.stem.split("-"))
+      looked_at = ("label", "left_out")
+      if sum(len(files.read_column(path, name)) for name in looked_at) != end - start:
+        raise UserError(
+          f"{path} has not as many images as its name says: delete it, and the same"
+          " command goes on"
+        )
       if start != done:
         path.unlink()
       else:

@@ -98,6 +98,7 @@ def duplicates(features: Features, threshold: float, path: Path) -> int:
 
 def draw_map(features: Features, source: Source, method: str) -> Figure:
   """Draws a map of the embedding; see `atlas.project` for the methods."""
+  nearest.check(features.embedding)
   logging.info("mapping %d images by %s", len(features.path), method)
   cells = atlas.layout(atlas.project(features.embedding, method))
   shown = cells[cells >= 0]

@@ -21,17 +21,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from byol_jax import disk
+from byol_jax.data.sources import NO_LABEL
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
+from byol_jax.valid import fits
 
 COLUMNS = ("embedding", "path", "label")
 
+# What a reader can rely on in `Features.provenance`, and in notes that may be there.
+_PROVENANCE: dict[str, Any] = {
+  "encoder": {"step": int, "checksum": str},
+  "images": {"split": str},
+}
+_NOTES: dict[str, Any] = {
+  "run": str,
+  "data": {"name": str, "data_dir": (str, type(None))},
+}
 # What NumPy, zipfile and Arrow raise on a file that is damaged or something else.
 _DAMAGE = (
   AttributeError,
   OSError,
   EOFError,
   KeyError,
+  MemoryError,  # for what a few bytes claim
+  RecursionError,
+  TypeError,
   ValueError,
   zipfile.BadZipFile,
   pa.ArrowException,
@@ -112,10 +127,9 @@ def read_features(path: str | os.PathLike[str]) -> Features:
   if found.suffix not in _READERS:
     raise UserError(f"{path} holds no features: name a file .npz or .parquet")
   try:
+    disk.check_regular(found)
     features = _READERS[found.suffix](found)
-    count, _ = features.embedding.shape
-    if features.path.shape != (count,) or features.label.shape != (count,):
-      raise ValueError("its arrays are of different lengths")
+    _check_form(features)
     return features
   except FileNotFoundError as error:
     raise UserError(f"{found} is not there") from error
@@ -129,14 +143,32 @@ def read_features(path: str | os.PathLike[str]) -> Features:
 def read_provenance(path: Path) -> dict[str, Any]:
   """What a file of features says of where it is from; {} if it is something else."""
   try:
+    disk.check_regular(path)
     if path.suffix == ".npz":
-      with np.load(path, allow_pickle=False) as arrays:
-        found = json.loads(arrays["provenance"].item())
+      found = json.loads(read_column(path, "provenance").item())
     else:
       found = json.loads(pq.read_schema(path).metadata[b"provenance"])
-  except (*_DAMAGE, TypeError, RecursionError):
+    return found if fits(found, _PROVENANCE) else {}
+  except (UserError, *_DAMAGE):
     return {}
-  return found if isinstance(found, dict) else {}
+
+
+def _check_form(features: Features) -> None:
+  """Raises ValueError for what `write` does not write."""
+  embedding, path, label, class_names, provenance = features
+  if embedding.ndim != 2 or not embedding.size or embedding.dtype.kind != "f":
+    raise ValueError(f"its embedding is {embedding.dtype}{list(embedding.shape)}")
+  if path.shape != embedding.shape[:1] or label.shape != embedding.shape[:1]:
+    raise ValueError("its arrays are of different lengths")
+  if path.dtype.kind != "U" or label.dtype.kind != "i":
+    raise ValueError(f"its paths are {path.dtype}, and its labels {label.dtype}")
+  if not all(isinstance(name, str) for name in class_names):
+    raise ValueError("its names of classes are no texts")
+  if label.min() < NO_LABEL or (class_names and label.max() >= len(class_names)):
+    raise ValueError(f"a label is of none of its {len(class_names)} classes")
+  notes = {name: form for name, form in _NOTES.items() if name in provenance}
+  if not fits(provenance, _PROVENANCE | notes):
+    raise ValueError("its provenance is of another form")
 
 
 def read_column(block: Path, name: str) -> np.ndarray:
@@ -146,6 +178,7 @@ def read_column(block: Path, name: str) -> np.ndarray:
     UserError: the block is damaged.
   """
   try:
+    disk.check_regular(block)
     with np.load(block, allow_pickle=False) as arrays:
       return arrays[name]
   except _DAMAGE as error:
@@ -189,6 +222,9 @@ def _write_column(file: IO[bytes], name: str, blocks: Sequence[Path]) -> None:
 
 
 def _read_npz(path: Path) -> Features:
+  with zipfile.ZipFile(path) as archive:  # of a few bytes it could make any number
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+      raise ValueError("it is compressed, as no file of features is")
   with np.load(path, allow_pickle=False) as arrays:
     return Features(
       arrays["embedding"],

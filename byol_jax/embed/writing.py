@@ -17,7 +17,7 @@ from byol_jax.embed import files, images
 from byol_jax.embed.blocks import Blocks, forget
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder
-from byol_jax.run import provenance
+from byol_jax.run import hosts, provenance
 
 _LOOKS = 8  # images whose pixels tell one set from another
 
@@ -73,6 +73,7 @@ def write_features(
     "set of images": _fingerprint(dataset, split, source, class_names),
     "batch size": str(batch_size),
   }
+  hosts.check(settings)
   if made := parallel.value_from_first_host(lambda: _made(path, settings)):
     return made
 

@@ -15,6 +15,7 @@ writers/            of other writers: identity and last step in NAME.json, NAME.
 """
 
 import gzip
+import io
 import json
 import os
 import weakref
@@ -67,6 +68,8 @@ ADDED = {
 
 
 CONFIG = "config.json"
+_RELIED_ON = ("seconds", "images_per_second", "mfu")  # of records
+_MOST_UNPACKED = 2**30  # bytes of images.txt.gz: those of ten million images and more
 # A folder without its config holds no run, and a run cannot go on.
 _RESTORE = "restore it, or choose another folder"
 
@@ -144,7 +147,7 @@ class RunDir:
     if not self._writes or not self._images.exists():
       return
     try:
-      before = gzip.decompress(self._images.read_bytes()).decode().splitlines()
+      before = _unpacked(disk.read(self._images)).decode().splitlines()
       if not before:
         raise ValueError("it is empty")
     except (OSError, EOFError, ValueError) as error:
@@ -185,6 +188,7 @@ class RunDir:
     """
     if not self._writes:
       return False
+    disk.check_utf8(self.path)
     settings = resolved(config)
     self._writer_names = flat(settings).get("log.writers", table.DEFAULT)
     table.check(self._writer_names)
@@ -293,11 +297,11 @@ class RunDir:
 
   def records(self) -> list[dict[str, Any]]:
     """All complete lines of metrics.jsonl."""
-    return _lines(self._metrics, "step")
+    return _lines(self._metrics, _is_record)
 
   def starts(self) -> list[dict[str, Any]]:
     """All complete lines of starts.jsonl; none of a run of version 0.2 or before."""
-    return _lines(self._starts, "started")
+    return _lines(self._starts, lambda line: "started" in line)
 
   def write_encoder(self, description: Mapping[str, Any]) -> None:
     """Writes encoder.json, with which the encoder can be used elsewhere."""
@@ -329,19 +333,43 @@ class RunDir:
     return read_json(self._summary) if self._summary.exists() else None
 
 
-def _lines(path: Path, key: str) -> list[dict[str, Any]]:
-  """The whole lines of a file, a JSON object with `key` in each."""
+def _unpacked(content: bytes) -> bytes:
+  """What gzip has packed; of a few bytes it could make any number."""
+  with gzip.open(io.BytesIO(content)) as file:
+    found = file.read(_MOST_UNPACKED + 1)
+  if len(found) > _MOST_UNPACKED:
+    raise ValueError(f"it holds more than {_MOST_UNPACKED} bytes")
+  return found
+
+
+def _is_record(line: Mapping[str, Any]) -> bool:
+  """Whether it has a step, and numbers where a run goes on by them."""
+  return type(line.get("step")) is int and all(
+    isinstance(line.get(name, 0), int | float) for name in _RELIED_ON
+  )
+
+
+def _lines(
+  path: Path, is_right: Callable[[Mapping[str, Any]], bool]
+) -> list[dict[str, Any]]:
+  """The whole lines of a file, a JSON object in each that has to be right."""
   if not path.exists():
     return []
+  try:
+    content = disk.read(path)
+  except OSError as error:
+    raise UserError(
+      f"cannot read {path}: {error.strerror}; restore it, or move it away"
+    ) from error
   # A run that was killed may leave half a line behind.
-  whole = path.read_bytes().decode(errors="replace").split("\n")[:-1]
+  whole = content.decode(errors="replace").split("\n")[:-1]
   found = []
   for number, line in enumerate(whole, 1):
     try:
       value = json.loads(line)
-      if not isinstance(value, dict) or key not in value:
-        raise ValueError(f"no JSON object with {key!r}")
-    except ValueError as error:
+      if not isinstance(value, dict) or not is_right(value):
+        raise ValueError("no JSON object of this file's form")
+    except (ValueError, RecursionError) as error:  # the latter of too deep a one
       raise UserError(
         f"{path} is damaged in line {number}: delete that line"
       ) from error

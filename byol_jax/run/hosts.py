@@ -1,8 +1,10 @@
 """Hosts begin a run together: with one config, on the same images."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import jax
 import ml_collections
 
 from byol_jax import parallel
@@ -11,14 +13,45 @@ from byol_jax.run.folder import RunDir, flat, resolved
 
 # Where a host finds things is its own affair.
 _OWN = ("data.data_dir", "results")
+# What the environment may say to JAX, and changes numbers.
+_OF_JAX = (
+  "jax_default_matmul_precision",
+  "jax_default_prng_impl",
+  "jax_disable_jit",
+  "jax_enable_x64",
+  "jax_random_seed_offset",
+  "jax_threefry_partitionable",
+)
+
+
+def check(facts: Mapping[str, Any]) -> None:
+  """Looks whether all hosts are to do the same, with the same code, in the same way.
+
+  Hosts that are not would wait for each other for ever, or come to what nothing says.
+
+  Args:
+    facts: what is to be done: name -> a value that JSON can say.
+
+  Raises:
+    UserError: on all hosts, where one differs.
+  """
+  if jax.process_count() == 1:
+    return
+  parallel.check_agreement(
+    {
+      **facts,
+      "code": provenance.code(),
+      "devices": f"{jax.local_device_count()} x {jax.devices()[0].device_kind}",
+      **{name: str(getattr(jax.config, name)) for name in _OF_JAX},
+      **provenance.versions(),
+    }
+  )
 
 
 def claim(
   run_dir: RunDir, config: ml_collections.ConfigDict, listing: Sequence[str]
 ) -> bool:
   """`RunDir.claim` on the first host, once all hosts are found to be alike.
-
-  Hosts that are not would wait for each other for ever, or train on what no config has.
 
   Args:
     run_dir: the folder of the run; all hosts but the first write nothing.
@@ -33,12 +66,7 @@ def claim(
   """
   settings = flat(resolved(config))
   images = hashlib.sha256("\n".join(sorted(listing)).encode()).hexdigest()[:16]
-  parallel.check_agreement(
-    {
-      **{name: value for name, value in settings.items() if name not in _OWN},
-      "images": images,
-      **provenance.versions(),
-    }
-  )
+  own = {name: value for name, value in settings.items() if name not in _OWN}
+  check({**own, "images": images})
   new = parallel.value_from_first_host(lambda: run_dir.claim(config, listing))
   return new and parallel.is_first_host()

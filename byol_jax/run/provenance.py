@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -68,6 +69,14 @@ def commit() -> str | None:
     return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
   except (OSError, subprocess.CalledProcessError):
     return None
+
+
+def code() -> str:
+  """A checksum of all code that a run is made by, committed or not."""
+  total = hashlib.sha256()
+  for file in sorted(path for each in _CODE for path in _ROOT.glob(f"{each}/**/*.py")):
+    total.update(f"{file.relative_to(_ROOT)}\0".encode() + file.read_bytes() + b"\0")
+  return total.hexdigest()[:16]
 
 
 def _git(*arguments: str) -> str:

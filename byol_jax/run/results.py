@@ -27,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import byol_jax
+from byol_jax import disk
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.run import provenance
+from byol_jax.valid import fits
 
 FILE = "results.jsonl"
 FORMAT = 1  # a reader refuses a higher one
@@ -49,6 +51,7 @@ _FORM: dict[str, Any] = {
   "pretrained": (dict, type(None)),
   "time": str,
 }
+_BEGINNING = json.dumps({"format": FORMAT})[:-1].encode()  # of each line
 _PRETRAINED = {"run": str, "config": dict}  # unless it is None
 _NO_JSON = (ValueError, RecursionError)  # the latter of too deep a one
 _NOT_OF_THE_RESULT = ("byol_jax", "commit", "time")
@@ -115,18 +118,22 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
   """
   file = absolute(path)
   try:
-    return _parsed(file, file.read_bytes())
+    return _parsed(file, disk.read(file))
   except OSError as error:
     raise UserError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _whole(content: bytes) -> bytes:
-  """The lines that are whole: a process that was killed may leave part of one."""
+  """The lines that are whole: a process that was killed may leave part of one.
+
+  A part of anything else is a line by itself, and no result: the file is another one.
+  """
   lines, end, rest = content.rpartition(b"\n")
   try:
     json.loads(rest)  # as an editor may leave it, without the end of the line
   except _NO_JSON:
-    return lines + end
+    if rest[: len(_BEGINNING)] == _BEGINNING[: len(rest)]:
+      return lines + end
   return content + b"\n"
 
 
@@ -145,24 +152,17 @@ def _parsed(path: Path, content: bytes) -> list[dict[str, Any]]:
         f" {FORMAT}: install a newer one"
       )
     if version != FORMAT or not _is_result(value):
-      raise UserError(f"{path} is damaged in line {number}: delete that line")
+      raise UserError(
+        f"{path} has no result in line {number}: delete that line, or name another file"
+      )
     found.append(value)
   return found
 
 
 def _is_result(value: Any) -> bool:
-  if not _fits(value, _FORM) or not 0 <= value["value"] <= 1:
+  if not fits(value, _FORM) or not 0 <= value["value"] <= 1:
     return False
-  return value["pretrained"] is None or _fits(value["pretrained"], _PRETRAINED)
-
-
-def _fits(value: Any, form: Any) -> bool:
-  """Whether a value is of a type, or an object with the fields of a form."""
-  if not isinstance(form, Mapping):
-    return isinstance(value, form)
-  return isinstance(value, Mapping) and all(
-    name in value and _fits(value[name], each) for name, each in form.items()
-  )
+  return value["pretrained"] is None or fits(value["pretrained"], _PRETRAINED)
 
 
 def _essence(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ reader leaves a stack trace for every array on the console.
 
 import contextlib
 import json
+import math
 import os
 import textwrap
 import zlib
@@ -23,7 +24,7 @@ import numpy as np
 import tensorstore
 from absl import logging
 
-from byol_jax import parallel
+from byol_jax import disk, parallel
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 
@@ -32,6 +33,7 @@ State = TypeVar("State")
 # What is in the folder of a checkpoint, as Orbax's manager lays it out.
 STATE, CHECKSUMS, METRICS = "state", "checksums", "metrics"
 SCORE = "score"
+_LAST_STEP = 2**31 - 1  # which an int32 can hold
 
 
 def load(
@@ -70,6 +72,7 @@ def choose(path: str | Path, which: str | int = "newest") -> list[Path]:
   if not isinstance(path, str | os.PathLike):
     raise UserError(f"{path!r} is no path: give the folder of a run")
   path = absolute(path)
+  disk.check_utf8(path)
   folders = [path] if is_checkpoint(path) else step_folders(path / "checkpoints")
   folders = folders or step_folders(path)
   if not folders and (path / STATE).is_dir():
@@ -107,19 +110,29 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def step_folders(directory: Path) -> list[Path]:
-  """The folders of complete checkpoints, the newest first."""
+  """The folders of complete checkpoints, the newest first.
+
+  Raises:
+    UserError: one has the name of a step that no run can make.
+  """
   if not directory.is_dir():
     return []
   folders = [folder for folder in directory.iterdir() if folder.name.isdecimal()]
+  for folder in folders:
+    if int(folder.name) > _LAST_STEP:
+      raise UserError(
+        f"{folder} is no checkpoint, as no run has that step: move it away"
+      )
   return sorted(folders, key=lambda folder: int(folder.name), reverse=True)
 
 
 def score(folder: Path) -> float | None:
-  """The score of a checkpoint, None where it has none that can be read."""
+  """The score of a checkpoint, None where it has none that can be read and ranked."""
   try:
-    return float(json.loads((folder / METRICS / METRICS).read_text())[SCORE])
-  except (OSError, ValueError, KeyError, TypeError):
+    found = float(disk.read_json(folder / METRICS / METRICS)[SCORE])
+  except (UserError, ValueError, KeyError, TypeError):
     return None
+  return found if math.isfinite(found) else None
 
 
 def whole(name: str) -> str:

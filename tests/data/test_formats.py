@@ -115,6 +115,14 @@ def test_grey_png_and_tiff_of_16_bits_are_scaled(tmp_path):
     np.testing.assert_array_equal(found[..., 0], wanted)
 
 
+def test_a_tiff_in_which_0_is_white(tmp_path):
+  levels = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 256
+  for dtype, one in ((np.uint8, 1), (np.uint16, 257)):
+    deep = (levels * one).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="miniswhite")
+    np.testing.assert_array_equal(read(tmp_path / "a.tif")[1][..., 0], 255 - levels)
+
+
 def test_colour_png_and_tiff_of_16_bits_are_scaled(tmp_path):
   deep = COLOUR.astype(np.uint16) * 257
   write_png(tmp_path / "a.png", deep, 16)
@@ -322,6 +330,9 @@ def npy_bomb(path):
     (lambda p: np.save(p.open("wb"), np.zeros(4, np.uint8)), r"its form is \[4\]"),
     (lambda p: tifffile.imwrite(p, np.zeros((4, 4), np.float32)), "are float32"),
     (lambda p: tifffile.imwrite(p, np.zeros((4, 4), np.uint32)), "are uint32"),
+    (lambda p: tifffile.imwrite(p, np.zeros((4, 4), np.int8)), "are int8"),
+    (lambda p: tifffile.imwrite(p, np.zeros((4, 4), np.int16)), "are int16"),
+    (lambda p: p.write_bytes(b"Pf\n4 4\n-1.0\n" + bytes(64)), "are float32"),
   ],
 )
 def test_what_is_not_read_says_why(tmp_path, write, message):

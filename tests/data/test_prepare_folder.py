@@ -414,10 +414,32 @@ def test_another_set_is_left_alone(root, out):
 
 def test_a_damaged_list_of_files(root, out):
   prepare(root, out)
-  for text in ("", "[]", "{}"):
-    (out / SET / "prepared.json").write_text(text)
-    with pytest.raises(UserError, match=r"prepared\.json is damaged: delete .*1\.0\.0"):
+  path = out / SET / "prepared.json"
+  whole = json.loads(path.read_text())
+  damaged = [
+    *("", "[]", "{}", '{"a":' * 100_000),
+    *(json.dumps(whole | {name: []}) for name in whole),
+    *(json.dumps(whole | {"files": {"x": each}}) for each in ("y", {"size": 3})),
+  ]
+  for text in damaged:
+    path.write_text(text)
+    with pytest.raises(
+      UserError, match=r"json is damaged.*: delete .*/1\.0\.0, and the"
+    ):
       prepare(root, out)
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "{shard}"])
+def test_a_folder_in_place_of_a_file_is_named(root, out, name):
+  prepare(root, out)
+  shard = next((out / SET).glob("*array_record*")).name
+  path = out / SET / name.format(shard=shard)
+  path.unlink()
+  path.mkdir()
+  with pytest.raises(UserError, match=f"cannot write {path}: Is a directory; once it "):
+    prepare(root, out)
+  path.rmdir()
+  assert prepare(root, out).startswith("Prepared ")
 
 
 def test_one_command_at_a_time(root, out):

@@ -1,6 +1,7 @@
 """Prepared sets, read back as they were written."""
 
 import json
+import os
 import pathlib
 import pickle
 import sys
@@ -178,6 +179,52 @@ def test_images_of_several_classes(tmp_path, monkeypatch):
   np.testing.assert_array_equal(parts.truth("train[:2]"), expected[:2])
 
 
+def test_an_unknown_class_of_several_is_none(tmp_path):
+  """-1 is no label, and no place counted from the last one."""
+  png = prepared.encode(_noise(9, 14, 3))
+  features = {"image": tfds.features.Image(), "labels": tfds.features.Sequence(LABEL)}
+  classes = [[-1], [0, -1], [1], [-1, 1]]
+  examples = [[{"image": png, "labels": each} for each in classes]]
+  dataset = _write_own(tmp_path, features, examples, supervised=())
+  expected = [[False] * 3, [True, False, False], *[[False, True, False]] * 2]
+  np.testing.assert_array_equal(dataset.truth("train"), expected)
+
+
+@pytest.mark.parametrize("label", [3, -2])
+def test_a_class_that_is_not_declared_is_damage(tmp_path, label):
+  png = prepared.encode(_noise(9, 14, 3))
+  features = {"image": tfds.features.Image(), "labels": tfds.features.Sequence(LABEL)}
+  examples = [[{"image": png, "labels": [0, label]}] * 2]
+  dataset = _write_own(tmp_path, features, examples, supervised=())
+  with pytest.raises(UserError, match=rf"damaged .*labels are \[0, {label}\], .* 3 cl"):
+    dataset.truth("train")
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("classes", [-1, 2**20 + 1, 10**12])
+def test_more_classes_than_memory_has_room_for(tmp_path, classes, several):
+  label = tfds.features.ClassLabel(num_classes=classes)
+  labels = {"labels": tfds.features.Sequence(label)} if several else {"label": label}
+  features = {"image": tfds.features.Image(), **labels}
+  example = {"image": prepared.encode(_noise(9, 14, 3)), next(iter(labels)): 0}
+  with pytest.raises(UserError, match=f"declares {classes} classes, and 1048576 "):
+    _write_own(tmp_path, features, [[example]], supervised=())
+
+
+@pytest.mark.parametrize("channels", [2, 7])
+def test_images_of_channels_that_are_not_read(tmp_path, channels):
+  _write_own(tmp_path, {"image": tfds.features.Image(shape=(6, 6, 3))}, [[{}]])
+  path = next(tmp_path.rglob("features.json"))
+  found = json.loads(path.read_text())
+  image = found["featuresDict"]["features"]["image"]["image"]
+  image["shape"]["dimensions"][-1] = str(channels)
+  path.write_text(json.dumps(found))
+  with pytest.raises(
+    UserError, match=f"declares images of {channels} channels: .*1, 3"
+  ):
+    _open(tmp_path, "own_set")
+
+
 def test_images_of_one_class_have_no_others(cifar10):
   assert _open(cifar10.data_dir).truth("train") is None
   assert WithParts(_open(cifar10.data_dir)).truth("train") is None
@@ -244,6 +291,84 @@ def test_files_lie_beside_their_description(tmp_path, folder):
   path.write_text(json.dumps(info))
   with pytest.raises(UserError, match="has a file of 'train' in another folder, "):
     _open(tmp_path, "own_set")
+
+
+def test_a_file_is_of_one_split(tmp_path):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  info = _info_of(cifar10)
+  info["splits"][1]["filepathTemplate"] = "cifar10-train.{FILEFORMAT}-{SHARD_X_OF_Y}"
+  info["splits"][1]["shardLengths"] = info["splits"][0]["shardLengths"]
+  _rewrite(cifar10, info)
+  with pytest.raises(
+    UserError, match=r"has .*/cifar10-\S* in '\w+' and in '\w+': corr"
+  ):
+    _open(cifar10.data_dir)
+
+
+def test_a_link_to_another_splits_file_is_one(tmp_path):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  folder = cifar10.data_dir / prepared.CIFAR10_VERSION
+  (test,) = folder.glob("*test*-00000-of-*")
+  test.unlink()
+  test.symlink_to(next(folder.glob("*train*-00000-of-*")))
+  with pytest.raises(
+    UserError, match=r" in 'train' and in 'test'| in 'test' and in 'tr"
+  ):
+    _open(cifar10.data_dir)
+
+
+def test_files_without_end_are_not_looked_for(tmp_path):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  info = _info_of(cifar10)
+  info["splits"][0]["shardLengths"] = ["0"] * 2**16
+  _rewrite(cifar10, info)
+  with pytest.raises(
+    UserError, match=r"names 65538 files, and 65536 are possible: wri"
+  ):
+    _open(cifar10.data_dir)
+
+
+@pytest.mark.parametrize(
+  "name", ["dataset_info.json", "features.json", "label.labels.txt", "metadata.json"]
+)
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  path = cifar10.data_dir / prepared.CIFAR10_VERSION / name
+  path.unlink(missing_ok=True)
+  os.mkfifo(path)
+  with pytest.raises(UserError, match=r"damaged .*it is a pipe or a device"):
+    _open(cifar10.data_dir)
+
+
+def test_a_description_without_end_is_not_read(tmp_path):
+  cifar10 = prepared.write_cifar10(tmp_path)
+  path = cifar10.data_dir / prepared.CIFAR10_VERSION / "dataset_info.json"
+  with path.open("ab") as file:
+    file.truncate(2**40)
+  with pytest.raises(UserError, match=r"damaged .*File too large"):
+    _open(cifar10.data_dir)
+
+
+def test_a_size_that_overflows_is_large(tmp_path):
+  """Its images are decoded one by one, not into memory."""
+  features = {"image": tfds.features.Image(shape=(6, 6, 3))}
+  _write_own(tmp_path, features, [[{"image": prepared.encode(_noise(6, 6, 3))}]])
+  path = next(tmp_path.rglob("features.json"))
+  found = json.loads(path.read_text())
+  image = found["featuresDict"]["features"]["image"]["image"]
+  image["shape"]["dimensions"] = [str(2**32), str(2**32), "3"]
+  path.write_text(json.dumps(found))
+  assert isinstance(_open(tmp_path, "own_set").split("train"), records.RecordSource)
+
+
+def _info_of(cifar10):
+  path = cifar10.data_dir / prepared.CIFAR10_VERSION / "dataset_info.json"
+  return json.loads(path.read_text())
+
+
+def _rewrite(cifar10, info):
+  path = cifar10.data_dir / prepared.CIFAR10_VERSION / "dataset_info.json"
+  path.write_text(json.dumps(info))
 
 
 def test_more_examples_than_a_file_can_hold_are_refused(tmp_path):

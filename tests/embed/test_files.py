@@ -14,7 +14,11 @@ from byol_jax.errors import UserError
 
 NAMES = ["a.png", "ünï/日本.jpg", "b\tc\n.png", "with space.png", "last"]
 NOT_UTF8 = os.fsdecode(b"\xff\xfe.png")
-ABOUT = {"encoder": {"step": 3}, "left_out": {NOT_UTF8: "damaged"}}
+ABOUT = {
+  "encoder": {"step": 3, "checksum": "sha256:00"},
+  "images": {"split": "train"},
+  "left_out": {NOT_UTF8: "damaged"},
+}
 
 
 def block(path, names, first=0):
@@ -25,7 +29,7 @@ def block(path, names, first=0):
   return embedding, label
 
 
-def written(tmp_path, ending, names=NAMES, class_names=("cat", "dog")):
+def written(tmp_path, ending, names=NAMES, class_names=("cat", "dog", "fox", "owl")):
   """A file of two blocks and an empty one, and what should be in it."""
   blocks = [tmp_path / f"{i}.npz" for i in range(3)]
   parts = [
@@ -47,7 +51,7 @@ def test_what_was_written_is_read(tmp_path, ending, names):
   assert found.embedding.dtype == np.float32
   assert found.path.tolist() == names
   assert found.label.tolist() == label.tolist()
-  assert found.class_names == ("cat", "dog")
+  assert found.class_names == ("cat", "dog", "fox", "owl")
   assert found.provenance == ABOUT
 
 
@@ -67,7 +71,8 @@ def test_pandas_of_parquet_sees_strings_and_lists(tmp_path):
   table = pq.read_table(path)
   assert table.column("path").to_pylist() == NAMES
   np.testing.assert_array_equal(table.column("embedding").to_pylist(), embedding)
-  assert json.loads(table.schema.metadata[b"class_names"]) == ["cat", "dog"]
+  names = json.loads(table.schema.metadata[b"class_names"])
+  assert names == ["cat", "dog", "fox", "owl"]
 
 
 def test_names_that_are_no_utf8_are_bytes_in_parquet(tmp_path):
@@ -118,3 +123,49 @@ def test_other_files_are_no_features(tmp_path):
   ):
     with pytest.raises(UserError, match=message):
       files.read_features(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "message"),
+  [
+    ("embedding", np.zeros((5, 3), complex), r"its embedding is complex128\[5, 3\]"),
+    ("embedding", np.zeros((5, 3), np.str_), "its embedding is <U1"),
+    ("embedding", np.zeros((5, 0), np.float32), r"its embedding is float32\[5, 0\]"),
+    ("label", np.zeros(5, np.str_), "its labels <U1"),
+    ("label", np.full(5, np.nan), "its labels float64"),
+    ("label", np.full(5, 4), "a label is of none of its 4 classes"),
+    ("label", np.full(5, -2), "a label is of none of its 4 classes"),
+    ("path", np.arange(5), "its paths are int64"),
+    ("class_names", np.arange(4), "its names of classes are no texts"),
+    ("class_names", np.array([["a"], ["b"]]), "its names of classes are no texts"),
+    ("provenance", np.array("[]"), "its provenance is of another form"),
+    ("provenance", np.array("{}"), "its provenance is of another form"),
+    ("provenance", np.array('{"a":' * 100_000), "recursion"),
+    (
+      "provenance",
+      np.array(json.dumps(ABOUT | {"data": "x"})),
+      "its provenance is of another form",
+    ),
+  ],
+)
+def test_what_is_of_another_form_is_no_features(tmp_path, name, value, message):
+  path, *_ = written(tmp_path, ".npz")
+  with np.load(path) as arrays:
+    np.savez(path, **(dict(arrays) | {name: value}))
+  with pytest.raises(UserError, match=f"holds no features .*{message}"):
+    byol_jax.read_features(path)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+def test_a_pipe_is_not_waited_for(tmp_path, ending):
+  os.mkfifo(tmp_path / f"features{ending}")
+  with pytest.raises(UserError, match=r"holds no features .*it is a pipe or a device"):
+    byol_jax.read_features(tmp_path / f"features{ending}")
+
+
+def test_what_could_fill_the_memory_is_not_unpacked(tmp_path):
+  path, *_ = written(tmp_path, ".npz")
+  with np.load(path) as arrays:
+    np.savez_compressed(path, **arrays)
+  with pytest.raises(UserError, match=r"no features \(it is compressed, as no file of"):
+    byol_jax.read_features(path)

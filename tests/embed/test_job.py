@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import byol_jax
-from byol_jax.embed import drawings, job
+from byol_jax.data.sources import ArraySource
+from byol_jax.embed import drawings, files, job
 from byol_jax.embed.job import Options
 from byol_jax.errors import UserError
 from tests.embed.made import write_images
@@ -234,3 +235,14 @@ def test_features_do_not_lie_among_the_images(tmp_path, monkeypatch):
   options = job.Options(encoder="run", images=photos, out=f"{photos}/f.npz")
   with pytest.raises(UserError, match=r"f\.npz lies among the images of"):
     job.run(options)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_makes_no_map(value):
+  embedding = np.ones((4, 3), np.float32)
+  embedding[1, 2] = value
+  names = np.array(list("abcd"))
+  found = files.Features(embedding, names, np.zeros(4, np.int32), (), {})
+  source = ArraySource(np.zeros((4, 8, 8, 3), np.uint8), found.label, None)
+  with pytest.raises(UserError, match="NaN or infinite values: the network has diverg"):
+    drawings.draw_map(found, source, "pca")

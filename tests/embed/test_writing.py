@@ -217,6 +217,34 @@ def test_a_damaged_block_is_named_and_nothing_is_lost(partial, tmp_path):
   assert len(byol_jax.read_features(tmp_path / "out.npz").path) == 23
 
 
+def test_a_block_of_another_name_is_said(partial, tmp_path):
+  last = max(partial.glob("*-*.npz"))
+  other = last.with_name("notes-of-mine.npz")
+  other.write_text("precious")
+  with pytest.raises(UserError, match=f"{other} is no block of features: move it away"):
+    again(partial)
+  other.unlink()
+  longer = last.with_name(f"{last.stem[:13]}{99:012d}.npz")
+  last.rename(longer)
+  with pytest.raises(UserError, match=f"{longer} has not as many images .*: delete it"):
+    again(partial)
+  longer.unlink()
+  os.mkfifo(longer)
+  with pytest.raises(UserError, match=f"{longer} is damaged .*pipe .*: delete it"):
+    again(partial)
+  longer.unlink()
+  again(partial)
+
+
+def test_a_link_among_the_blocks_is_not_written_through(partial, tmp_path):
+  theirs = tmp_path / "theirs"
+  theirs.write_text("precious")
+  (partial / "unfinished.npz").symlink_to(theirs)
+  again(partial)
+  assert theirs.read_text() == "precious"
+  assert not (tmp_path / "out.npz").is_symlink()
+
+
 def test_two_at_a_time_are_refused(partial):
   opened = blocks.Blocks(partial.with_name("out.npz"), _settings(partial))
   with opened, pytest.raises(UserError, match=r"another run is at work in .*partial"):

@@ -12,7 +12,7 @@ from byol_jax import load_encoder, parallel
 from byol_jax.data import datasets
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
-from experiments import dial, pretrain
+from experiments import dial, inputs, pretrain
 from experiments.inputs import Inputs, check_folder
 from tests import tiny
 
@@ -195,3 +195,16 @@ def test_images_of_other_channels_than_the_encoders(photos):
     UserError, match="have 3 channels, and the encoder was trained on 1"
   ):
     Inputs(config(photos), dataset, channels=1)
+
+
+def test_batches_that_fill_the_memory_are_refused(photos, tmp_path, monkeypatch):
+  """Of 16 images to train on, or of the 32 of the largest split to evaluate."""
+  monkeypatch.setattr(inputs, "_host_memory", lambda: 2 * 32 * 16 * 16 * 3)
+  given = config(photos)
+  given.eval.batch_size = 64
+  pretrain.Pretrain(given)
+  given.data.size = 17
+  with pytest.raises(
+    UserError, match=r"batches of 32 images of data\.size = 17 take .*:"
+  ):
+    pretrain.Pretrain(given)

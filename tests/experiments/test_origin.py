@@ -95,6 +95,13 @@ def test_what_is_no_pretraining_run_is_named(before, tmp_path):
   refused(moved, r"checkpoints/2 has no config\.json beside it")
   (moved / "config.json").write_text(json.dumps({"experiment": "transfer_finetune"}))
   refused(moved, "moved is not the folder of a pretraining run")
+  whole = json.loads((before / "config.json").read_text())
+  for change in ({"encoder": []}, {"data": "photos"}, {"projector": None}):
+    (moved / "config.json").write_text(json.dumps(whole | change))
+    refused(moved, r"moved/config\.json is damaged: restore it")
+  shutil.copy(before / "config.json", moved)
+  (moved / "origin.json").write_text('{"step": "x"}')
+  refused(moved, r"moved/origin\.json is damaged: restore it")
 
 
 @pytest.mark.parametrize("place", [".", "checkpoints", "checkpoints/2"])

@@ -168,6 +168,8 @@ def set_to(name, value):
     ("checkpoint.keep", 2**64, FLOAT32),
     ("projector.hidden", 2**64, "1 to 65,536"),
     ("encoder.width", 1e9, "more than 1/128, at most 64"),
+    ("results", "a\0b", "a text without a character 0"),
+    ("data.data_dir", "\0", "a text without a character 0"),
   ],
 )
 def test_a_value_out_of_range_is_refused(name, value, words):

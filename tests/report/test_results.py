@@ -193,8 +193,8 @@ def test_nothing_is_written_over_what_is_no_report(lines):
   [
     (None, r"cannot read .*results\.jsonl: No such file"),
     ("", r"has no results yet: an evaluation"),
-    ('{"half', r"has no results yet"),
-    ("{}\n", r"is damaged in line 1: delete that line$"),
+    ('{"format": 1, "ha', r"has no results yet"),
+    ("{}\n", r"has no result in line 1: delete that line, or name"),
     ('{"format": 2}\n', r"install a newer one$"),
   ],
 )

@@ -79,7 +79,10 @@ def test_what_is_no_run_is_one_line(tmp_path):
     ([empty / ".." / "empty", empty], "empty is given twice"),
     ([other], "names no experiment"),
     ([made_up.write(tmp_path / "b", records=backwards)], "steps are to be whole"),
-    ([made_up.write(tmp_path / "c", records=[{"step": "1"}])], "steps are to be whole"),
+    (
+      [made_up.write(tmp_path / "c", records=[{"step": "1"}])],
+      r"metrics\.jsonl is dama",
+    ),
     ([made_up.write(tmp_path / "d", starts=[{}])], r"starts\.jsonl is damaged in line"),
     ([made_up.write(tmp_path / "file") / "config.json"], "cannot read .*Not a dir"),
   ]

@@ -1,5 +1,6 @@
 """The folder of a run: who may use it, what survives a restart."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError
+from byol_jax.run import stored
 from byol_jax.run.folder import RunDir
 
 
@@ -121,6 +123,19 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
   assert RunDir("~/runs/mine").path == tmp_path / "runs" / "mine"
 
 
+def test_a_path_that_is_no_text_is_refused_before_all_work(tmp_path):
+  folder = tmp_path / os.fsdecode(b"\xff")
+  with pytest.raises(
+    UserError, match=r"is no text in UTF-8, .*: give the folder anothe"
+  ):
+    RunDir(folder).claim(config())
+  assert not folder.exists()
+  with pytest.raises(
+    UserError, match=r"is no text in UTF-8, .*: give the folder anothe"
+  ):
+    stored.choose(folder)
+
+
 def test_a_path_that_is_a_file_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UserError, match=r"cannot use .* as the run's folder"):
@@ -216,12 +231,39 @@ def test_a_run_without_starts_has_none(run_dir):
   assert run_dir.starts() == []
 
 
-@pytest.mark.parametrize("line", ["5", "[]", '{"loss": 1.0}', "\\xff"])
+_NO_RECORDS = [
+  *("5", "[]", '{"loss": 1.0}', "\\xff", '{"step":' * 100_000),
+  *('{"step": "1"}', '{"step": true}', '{"step": 1.5}', '{"step": null}'),
+  '{"step": 2, "seconds": "1"}',
+]
+
+
+@pytest.mark.parametrize("line", _NO_RECORDS)
 def test_a_line_that_is_no_record_is_named(run_dir, line):
   text = '{"step": 1}\n' + line.encode().decode("unicode_escape") + "\n"
   (run_dir.path / "metrics.jsonl").write_bytes(text.encode("latin-1"))
   with pytest.raises(UserError, match=r"metrics\.jsonl is damaged in line 2: delete"):
     run_dir.records()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "starts.jsonl"])
+def test_a_folder_in_place_of_lines_is_named(run_dir, name):
+  (run_dir.path / name).unlink(missing_ok=True)
+  (run_dir.path / name).mkdir()
+  read = run_dir.records if name == "metrics.jsonl" else run_dir.starts
+  with pytest.raises(UserError, match=rf"{name}: Is a directory; restore it, or move"):
+    read()
+
+
+def test_images_that_would_fill_the_memory_are_not_unpacked(run_dir, monkeypatch):
+  monkeypatch.setattr("byol_jax.run.folder._MOST_UNPACKED", 1000)
+  path = run_dir.path / "images.txt.gz"
+  path.write_bytes(gzip.compress(bytes(1000)))
+  with pytest.raises(UserError, match="the images have changed"):
+    run_dir.check_images(["train\t1"])
+  path.write_bytes(gzip.compress(bytes(1001)))
+  with pytest.raises(UserError, match=r"holds more than 1000 bytes.*delete it, if"):
+    run_dir.check_images(["train\t1"])
 
 
 def test_a_host_that_writes_nothing_misses_nothing(tmp_path, caplog):

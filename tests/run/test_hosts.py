@@ -47,6 +47,12 @@ config.optimiser.learning_rate = 0.1 + me
 found.append(said(lambda: hosts.claim(run_dir(), config, ["a"])))
 config.optimiser.learning_rate = 0.1
 found.append(said(lambda: hosts.claim(run_dir(), config, ["a"])))
+found.append(said(lambda: hosts.check({"batch size": 16 + me})))
+jax.config.update("jax_threefry_partitionable", me == 0)
+found.append(said(lambda: hosts.check({})))
+jax.config.update("jax_threefry_partitionable", True)
+hosts.provenance.code = lambda: f"code {me}"
+found.append(said(lambda: hosts.check({})))
 print(json.dumps(found))
 """.replace("run_dir()", "RunDir(sys.argv[1], writes=me == 0)")
 
@@ -91,7 +97,7 @@ def test_a_difference_is_the_same_line_on_each_host(said):
   assert one[: len(CASES)] == other[: len(CASES)]
   alike, seed, two, long = one[: len(CASES)]
   assert alike is None
-  start = ": start all hosts with the same command, images and packages"
+  start = ": start all hosts with the same command, code, images and packages"
   assert seed == f"host 1 has seed = 2, and host 0 1{start}"
   assert two == f"host 1 has a = 0.5, and host 0 null (and 1 more){start}"
   assert long.startswith('host 1 has name = "y", and host 0 "xxx')
@@ -99,15 +105,24 @@ def test_a_difference_is_the_same_line_on_each_host(said):
 
 def test_hosts_begin_together_or_not_at_all(said):
   folder, (one, other) = said
-  alike, config, images = one[len(CASES) :]
+  alike, config, images = one[len(CASES) : len(CASES) + 3]
   assert (alike, other[len(CASES)]) == (True, False)
   assert config == other[len(CASES) + 1]
   assert config.startswith("host 1 has optimiser.learning_rate = 1.1, and host 0 0.1: ")
   # The first host has claimed the folder for another config.
   assert "holds the run of another config (it differs in optimiser" in images
-  assert images == other[-1]
+  assert images == other[len(CASES) + 2]
   saved = json.loads((folder / "config.json").read_text())
   assert saved["data"]["data_dir"] == "host0"
+
+
+def test_hosts_draw_the_same_random_numbers_by_the_same_code(said):
+  _, (one, other) = said
+  assert one[-3:] == other[-3:]
+  batch, numbers, code = one[-3:]
+  assert batch.startswith("host 1 has batch size = 17, and host 0 16: ")
+  assert numbers.startswith('host 1 has jax_threefry_partitionable = "False", and host')
+  assert code.startswith('host 1 has code = "code 1", and host 0 "code 0": ')
 
 
 def test_a_single_host_agrees_with_itself(tmp_path):

@@ -60,6 +60,17 @@ def test_the_commit_is_gits_and_changed_code_is_marked(clone):
   assert provenance.commit() == f"{head}+"
 
 
+def test_code_is_what_runs(clone):
+  before = provenance.code()
+  (clone / "notes.txt").write_text("no code")
+  (clone / "byol_jax" / "__pycache__").mkdir()
+  assert provenance.code() == before
+  (clone / "byol_jax" / "code.py").rename(clone / "byol_jax" / "more.py")
+  renamed = provenance.code()
+  (clone / "byol_jax" / "more.py").write_text("x = 2\n")
+  assert len({before, renamed, provenance.code()}) == 3
+
+
 def test_a_package_inside_another_repository_has_no_commit(clone, monkeypatch):
   monkeypatch.setattr(provenance, "_ROOT", clone.resolve() / "byol_jax")
   assert provenance.commit() is None

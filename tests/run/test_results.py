@@ -86,9 +86,21 @@ def test_damage_is_said_by_its_line_and_nothing_is_written(tmp_path, damage):
   path.write_bytes(path.read_bytes() + damage + b"\n")
   before = path.read_bytes()
   for attempt in (results.read, results.check, lambda p: results.append(p, result())):
-    with pytest.raises(UserError, match=r"is damaged in line 2: delete that line$"):
+    with pytest.raises(
+      UserError, match=r"no result in line 2: delete .* or name another file$"
+    ):
       attempt(path)
   assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["my notes", "a,b\n1,2", '{"name": "mi', "\n"])
+def test_a_file_of_something_else_stays_as_it_is(tmp_path, text):
+  path = tmp_path / "notes.txt"
+  path.write_text(text)
+  for attempt in (results.check, lambda p: results.append(p, result())):
+    with pytest.raises(UserError, match=r"has no result in line 1: .* name another"):
+      attempt(path)
+  assert path.read_text() == text
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):

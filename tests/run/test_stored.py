@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from byol_jax.errors import UserError
+from byol_jax.run.checkpoints import Checkpoints
 from byol_jax.run.stored import load
 from tests.run.states import CONV, assert_bit_exact, make_state, truncate_arrays
 
@@ -35,6 +36,23 @@ def test_load_leaves_the_run_alone(saved):
   assert {path.name for path in (saved / "checkpoints").iterdir()} == {
     "10", "20", unfinished.name,
   }  # fmt: skip
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999"])
+def test_a_score_that_is_no_number_is_not_the_best(saved, score):
+  for step, value in (("10", "0.5"), ("20", score)):
+    metrics = saved / "checkpoints" / step / "metrics" / "metrics"
+    metrics.parent.mkdir()
+    metrics.write_text(f'{{"score": {value}}}')
+  assert load(saved, make_state(), which="best")[0] == 10
+
+
+def test_a_step_that_no_run_has_is_no_checkpoint(saved):
+  (saved / "checkpoints" / "2147483648").mkdir()
+  with pytest.raises(UserError, match=r"/2147483648 is no checkpoint.*: move it away"):
+    load(saved, make_state())
+  with pytest.raises(UserError, match=r"/2147483648 is no checkpoint.*: move it away"):
+    Checkpoints(saved / "checkpoints")
 
 
 def without_one_conv(state):

@@ -97,7 +97,7 @@ def follow(name: str, folder: Path, is_over: Callable[[], bool]) -> None:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
   """Waits for the process of an earlier start, which may still be sending."""
-  with path.open("w") as file:
+  with path.open("a") as file:  # which leaves alone what a link may lead to
     fcntl.flock(file, fcntl.LOCK_EX)
     yield
 

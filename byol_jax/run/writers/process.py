@@ -12,6 +12,7 @@ from pathlib import Path
 from absl import logging
 
 import byol_jax
+from byol_jax import disk
 
 _COMMAND = "byol_jax.run.writers.follow"
 _PATIENCE = 30.0  # seconds that the end of a command waits for all last points
@@ -35,7 +36,7 @@ class Follower:
     command = ["-P", "-m", _COMMAND, name, str(folder)]
     try:
       self._log.parent.mkdir(exist_ok=True)
-      with self._log.open("w") as log:
+      with disk.cleared(self._log).open("w") as log:
         self._process = subprocess.Popen(
           [sys.executable, *command],
           stdin=subprocess.PIPE,  # the process ends when this does

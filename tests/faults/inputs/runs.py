@@ -173,7 +173,7 @@ def _results(place: Place) -> Iterator[Bad]:
     path = place.new(".jsonl")
     path.write_bytes(content + b"\n")
     command = place.evaluate("knn", f"--config.results={path}")
-    says = "install a newer" if content == later else "line 1: delete that line"
+    says = "install a newer" if content == later else "no result in line 1: delete"
 
     def way_out(line: str, path: Path = path, command: Command = command) -> Command:
       assert str(path) in line

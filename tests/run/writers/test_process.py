@@ -94,6 +94,17 @@ def test_a_process_that_cannot_be_started_is_said(tmp_path, caplog, monkeypatch)
   assert "No such file" in said
 
 
+def test_its_log_is_not_written_through_a_link(started, tmp_path):
+  theirs = tmp_path / "theirs"
+  theirs.write_text("precious")
+  log = tmp_path / "writers" / "wandb.log"
+  log.parent.mkdir()
+  log.symlink_to(theirs)
+  started("print('ours')").close()
+  process.wait()
+  assert (log.read_text(), theirs.read_text()) == ("ours\n", "precious")
+
+
 def test_ctrl_c_is_not_for_it(started):
   follower = started("sys.stdin.read()")
   assert os.getpgid(follower._process.pid) != os.getpgid(0)
