@@ -115,6 +115,7 @@ def run(name: str, *, fast: bool) -> Notebook:
     client = NotebookClient(
       notebook,
       timeout=None,
+      startup_timeout=600,
       kernel_name="python3",
       record_timing=False,
       coalesce_streams=True,
