@@ -176,6 +176,8 @@ def _clean(notebook: Notebook, folder: str) -> None:
     for output in cell.get("outputs", []):
       if output.output_type == "stream":
         output.text = output.text.replace(f"{folder}/", "")
+    if cell.cell_type == "code":  # of a bar that has gone, blanks are left
+      cell.outputs = [o for o in cell.outputs if o.get("text", "bar").strip()]
 
 
 if __name__ == "__main__":
