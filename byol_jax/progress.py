@@ -12,6 +12,7 @@ Elsewhere it is a line of the log every ten seconds.
 
 import contextlib
 import datetime
+import importlib.util
 import io
 import os
 import signal
@@ -180,9 +181,10 @@ def _in_notebook() -> bool:
 
 
 def _kind() -> type[tqdm]:
-  if not _in_notebook():
+  # Without ipywidgets there are no widgets, and tqdm.auto warns.
+  if not _in_notebook() or importlib.util.find_spec("ipywidgets") is None:
     return tqdm
-  from tqdm.auto import tqdm as notebook_tqdm  # a widget, if ipywidgets is there
+  from tqdm.auto import tqdm as notebook_tqdm
 
   return notebook_tqdm
 

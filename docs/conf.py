@@ -14,6 +14,7 @@ PAGES = {
     "tutorials/evaluate",
     "tutorials/collapse",
     "tutorials/hosts",
+    "../notebooks/README",
   ],
   "How to": [
     "how-to/data-sets",
@@ -61,7 +62,7 @@ version = release = byol_jax.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 root_doc = "README"
-include_patterns = ["*.md", "docs/**.md"]
+include_patterns = ["*.md", "docs/**.md", "notebooks/*.md"]
 exclude_patterns = [".*", "build", "dist", "runs"]
 
 myst_heading_anchors = 4  # links to headings as GitHub makes them

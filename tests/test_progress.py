@@ -1,5 +1,6 @@
 """What is seen of a bar on a small terminal of the tests' own; and elsewhere."""
 
+import importlib.util
 import os
 import pty
 import signal
@@ -10,6 +11,8 @@ import time
 import types
 
 import pytest
+import tqdm
+import tqdm.auto
 from absl import logging
 
 from byol_jax import progress
@@ -258,6 +261,6 @@ def test_a_notebook_gets_a_bar_of_its_own(monkeypatch):
   assert not progress.can_draw()
   monkeypatch.setitem(sys.modules, "IPython", ipython)
   assert progress.can_draw()
-  from tqdm.auto import tqdm
-
-  assert progress._kind() is tqdm
+  for there in (None, "ipywidgets"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, there=there: there)
+    assert progress._kind() is (tqdm.auto.tqdm if there else tqdm.tqdm)

@@ -117,7 +117,11 @@ class RecordSource:
     return pixels, self._label(example)
 
   def _label(self, example: dict[str, Any]) -> int:
-    label = int(example[self.label_key]) if self.label_key else NO_LABEL
+    if not self.label_key:
+      return NO_LABEL
+    if example[self.label_key] is None:  # as in `_decode`
+      raise self.place.damaged("a label is missing")
+    label = int(example[self.label_key])
     if self.num_classes and not NO_LABEL <= label < self.num_classes:
       why = f"a label is {label}, and there are {self.num_classes} classes"
       raise self.place.damaged(why)

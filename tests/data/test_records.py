@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from byol_jax.data import tfds_sets
+from byol_jax.data import records, tfds_sets
 from byol_jax.errors import UserError
 from tests import prepared
 
@@ -69,3 +69,21 @@ def test_what_is_said_to_leave_it_out_does(read, opened, split):
     read(split)
   (others,) = re.findall("leave it out, as ([^ ]+),", str(error.value))
   assert len(read(others)) == opened.sizes[split] - 1
+
+
+@pytest.mark.parametrize("lost", ["image", "label"])
+def test_what_a_record_lacks_is_said(lost):
+  whole = {"image": prepared.encode(np.zeros((6, 6, 3), np.uint8)), "label": 1}
+
+  class Examples(list):
+    def __getitems__(self, indices):
+      return [self[i] for i in indices]
+
+  examples = Examples([whole, whole | {lost: None}])  # as TFDS reads such a one
+  source = records.RecordSource(examples, "image", "label", 4, 3)
+  assert source[0][1] == 1
+  with pytest.raises(UserError, match=f"is damaged or incomplete .*{lost} is missing"):
+    source[1]
+  if lost == "label":
+    with pytest.raises(UserError, match="a label is missing"):
+      source.labels

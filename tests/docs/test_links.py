@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted(
+  path
+  for pages in ("*.md", "docs/**/*.md", "notebooks/*.md")
+  for path in ROOT.glob(pages)
+)
 CODE = [
   file
   for folder in ("byol_jax", "experiments", "configs", "benchmarks", "reproduce")
