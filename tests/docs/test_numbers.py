@@ -72,6 +72,29 @@ def test_the_table_of_the_readme(name, stage, fixed):
     assert not re.search(r"\d", " ".join(table[name][2:]))
 
 
+@pytest.mark.parametrize(
+  ("name", "arm", "fixed"),
+  [
+    ("BYOL, batch norm", "bn", "bn-tau-1"),
+    ("BYOL, group norm and standardised weights", "gn-ws", "gn-ws-tau-1"),
+    ("SimCLR, batch norm", "simclr-bn", None),
+  ],
+)
+def test_the_small_runs_of_the_readme(name, arm, fixed):
+  found = results.read(_REPORT, arms.ARMS)
+
+  def shown(arm, probe):
+    return found[arm].show(lambda run: run.accuracy(probe))
+
+  table = rows("README.md", "One CPU core")
+  assert len(table) == 2 + 3
+  expected = [shown(arm, "knn"), shown(arm, "linear")]
+  assert table[name] == [
+    *expected,
+    shown(fixed, "linear") if fixed else "has no target",
+  ]
+
+
 def test_verdicts_are_those_of_the_records():
   found = results.read(_REPORT, arms.ARMS)
   pixels = results.read_study(_REPORT, "pixels")["found"]
