@@ -5,6 +5,7 @@ import pytest
 from reproduce import arms, claims, provenance, report, results
 from tests.reproduce import made_up
 
+
 def keep_studies(folder):
   independence = {"bn": {"prediction": 0.5, "gradient": 0.25}}
   costs = {
