@@ -71,6 +71,22 @@ def test_the_sdist_holds_what_it_is_built_from(built):
   assert folders == {"byol_jax", "byol_jax.egg-info"}
 
 
+def test_a_script_beside_the_clone_finds_the_package(tmp_path):
+  clone, site = tmp_path / "byol_jax", tmp_path / "site"
+  (clone / "byol_jax").mkdir(parents=True)
+  (clone / "byol_jax" / "__init__.py").write_text('__version__ = "0"')
+  for name in ("pyproject.toml", "README.md", "requirements.txt"):
+    shutil.copy(ROOT / name, clone)
+  build = "import setuptools.build_meta as build; print(build.build_editable('..'))"
+  *_, wheel = run(sys.executable, "-c", build, cwd=clone).split()
+  zipfile.ZipFile(tmp_path / wheel).extractall(site)
+  script = f"import site; site.addsitedir({str(site)!r}); import byol_jax"
+  found = run(
+    sys.executable, "-S", "-c", f"{script}; print(byol_jax.__file__)", cwd=tmp_path
+  )
+  assert found.strip() == str(clone / "byol_jax" / "__init__.py")
+
+
 # The run of tests/golden, as someone has it who has byol_jax and nothing else.
 _USE = """
 import importlib.metadata, pathlib, sys
