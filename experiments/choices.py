@@ -164,8 +164,9 @@ def _batch_size(config: Config, facts: Facts) -> Choice:
   most = 256 * facts.devices if facts.accelerated else 128
   of_device = max(min(most, facts.images // 2, 4096) // facts.devices, 2)
   size = facts.devices << int(math.log2(of_device))
-  kind = "accelerators" if facts.accelerated else "CPU devices"
-  return size, f"for {facts.devices} {kind} and {facts.images} images"
+  kind = "accelerator" if facts.accelerated else "CPU device"
+  several = "s" if facts.devices > 1 else ""
+  return size, f"for {facts.devices} {kind}{several} and {facts.images} images"
 
 
 def _accumulate(config: Config, facts: Facts) -> Choice:

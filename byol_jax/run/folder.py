@@ -210,8 +210,8 @@ class RunDir:
       way_out = "choose another --workdir"
       if "continue_from" in config and set(differing) <= set(SCHEDULE):
         way_out = (
-          f"to train it for longer, give --config.continue_from={self.path} and"
-          " another --workdir"
+          "to begin anew, choose another --workdir; to train it for longer, give"
+          f" --config.continue_from={self.path} besides"
         )
       raise UserError(
         f"{self.path} holds the run of another config (it differs in"

@@ -49,7 +49,8 @@ def test_a_longer_schedule_is_told_how_to_go_on(tmp_path):
   with RunDir(tmp_path / "run") as run_dir:
     run_dir.claim(scheduled(10))
     message = (
-      rf"in train\.steps\); .* --config\.continue_from={run_dir.path} and another"
+      r"in train\.steps\); to begin anew, choose another --workdir; to train it for"
+      rf" longer, give --config\.continue_from={run_dir.path} besides"
     )
     with pytest.raises(UserError, match=message):
       run_dir.claim(scheduled(20))
