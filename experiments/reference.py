@@ -259,8 +259,10 @@ def page() -> str:
     lines += [f"## {title}\n", "| setting | value | may be | what it means |"]
     lines.append("|---|---|---|---|")
     for name in names:
-      setting, value = SETTINGS[name], values[name]
+      setting, value = SETTINGS[name], values.get(name)
       shown = "open" if value is None else f"`{_short(value)}`"
+      if name not in values:  # of an objective that none of the examples has
+        shown = "its config's"
       words = setting.valid.words if setting.valid else ""
       lines.append(f"| `{name}` | {shown} | {words} | {setting.meaning} |")
     lines.append("")

@@ -67,7 +67,11 @@ class RegressionTest(chex.TestCase):
 # Each of them.
 
 
-@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+# Objectives that look at the scale of embeddings.
+SCALED: set[str] = set()
+
+
+@pytest.mark.parametrize("name", sorted(objectives.OBJECTIVES.keys() - SCALED))
 def test_scale_does_not_matter(name):
   loss = objectives.make_loss(name)
   (q1, q2), (z1, z2), _ = outputs()

@@ -21,6 +21,7 @@ from tests.test_main import flags_of
 
 ROOT = Path(__file__).parents[2]
 DESIGN = (ROOT / "docs" / "design.md").read_text()
+CODE = ("byol_jax", "experiments", "configs")
 EXAMPLES = ("A norm", "An objective", "A system", "A data set", "An evaluation")
 
 
@@ -70,10 +71,23 @@ def run(clone, *arguments):
   )
 
 
+def test_they_pass_lint(clone):
+  shutil.copy(ROOT / "pyproject.toml", clone)
+  # Imports of a block that is added stand in the middle of its file.
+  done = run(clone, "-m", "ruff", "check", "--ignore=E402,I001", *CODE)
+  assert done.returncode == 0, done.stdout
+
+
+def test_their_settings_are_in_the_reference(clone):
+  done = run(clone, "-m", "experiments.reference")
+  assert done.returncode == 0, done.stderr
+  assert "| `objective.vicreg.invariance` | its config's |" in done.stdout
+
+
 @pytest.mark.slow  # mypy from nothing takes a minute
 def test_they_are_typed_as_the_rest_is(clone):
   shutil.copy(ROOT / "pyproject.toml", clone)
-  done = run(clone, "-m", "mypy", "byol_jax", "experiments", "configs")
+  done = run(clone, "-m", "mypy", *CODE)
   assert done.returncode == 0, done.stdout
 
 
