@@ -52,8 +52,9 @@ class Inputs:
     self.unreadable = dict(dataset.unreadable)
     self.on_unreadable: Callable[[Mapping[str, str]], None] = lambda unreadable: None
     self._check_unreadable()
-    for split in (self._data.train, *splits):
-      if dataset.check(split) < 2:
+    sizes = {split: dataset.check(split) for split in (self._data.train, *splits)}
+    for split, size in sizes.items():
+      if size < 2:
         raise UserError(f"the split {split!r} has one image: give two or more")
     self.train = self.source(self._data.train)
     if channels not in (None, self.train.channels):
@@ -69,13 +70,16 @@ class Inputs:
       crop=self._data.eval_fraction,
     )
     self.image.check()
-    self._check_memory(splits)
+    self._check_memory(max((sizes[split] for split in splits), default=1))
     self._warn_of_small_images()
     self._decoded = self._decode() if self._data.on_device else None
 
-  def _check_memory(self, splits: Sequence[str]) -> None:
-    """Refuses batches that fill the host's memory: the system would kill the run."""
-    most = max(map(self.dataset.check, splits), default=1)
+  def _check_memory(self, most: int) -> None:
+    """Refuses batches that fill the host's memory: the system would kill the run.
+
+    Args:
+      most: images of a split, of which batches for evaluation have no more.
+    """
     images = max(self._config.train.batch_size, min(self._config.eval.batch_size, most))
     size, _, channels = self.image_shape
     wanted = _COPIES * images * size * size * channels // jax.process_count()

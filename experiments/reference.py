@@ -259,14 +259,17 @@ def page() -> str:
     lines += [f"## {title}\n", "| setting | value | may be | what it means |"]
     lines.append("|---|---|---|---|")
     for name in names:
-      setting, value = SETTINGS[name], values.get(name)
-      shown = "open" if value is None else f"`{_short(value)}`"
-      if name not in values:  # of an objective that none of the examples has
-        shown = "its config's"
+      setting = SETTINGS[name]
+      # An objective of one's own is in none of the examples.
+      shown = _shown(values[name]) if name in values else "its config's"
       words = setting.valid.words if setting.valid else ""
       lines.append(f"| `{name}` | {shown} | {words} | {setting.meaning} |")
     lines.append("")
   return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+  return "open" if value is None else f"`{_short(value)}`"
 
 
 _INTRODUCTION = """# Settings

@@ -107,7 +107,8 @@ def in_slices(
   _check_names(only, [stage.name for stage in plan.stages])
   if run and slices.todo(plan, folder, only):
     left = slices.clock(plan, minutes)
-    for config in slices.configs(plan, folder, data_dir, only):
+    configs = slices.configs(plan, folder, data_dir, only)
+    for config in {(c.data.name, c.data.train): c for c in configs}.values():
       _check_images(config, data_dir)
     accelerator.check_device()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -88,29 +88,24 @@ def _stages() -> Iterator[Stage]:
       config, changes = f"{SYSTEMS[name]}:{PRESET}", {**_PILOT, **_settings(pace)}
       yield Stage(_pilot(name, pace), "pilot", config, changes, ("fed",))
   tau_1 = {**_TRAIN, "target.tau": 1.0}
-  again = {**_TRAIN, "seed": 1}
   standardised = arms.standardised("encoder", "projector")
-  none = f"norm_ablation:none-none-none:{PRESET}"
-  for name, config, changes, of in (
-    ("gn-ws", f"byol_gn_ws:{PRESET}", _TRAIN, "gn-ws"),
-    ("bn", f"byol:{PRESET}", _TRAIN, "bn"),
-    ("none", none, _TRAIN, "gn-ws"),
-    ("bn-tau-1", f"byol:{PRESET}", tau_1, "bn"),
-    ("simclr", f"simclr:{PRESET}", _TRAIN, "bn"),
-    ("gn-ws-tau-1", f"byol_gn_ws:{PRESET}", tau_1, "gn-ws"),
-    (
-      "simclr-gn-ws",
-      f"simclr_norm_ablation:gn-gn:{PRESET}",
-      {**_TRAIN, **standardised},
-      "bn",
-    ),
+  simclr_gn_ws = f"simclr_norm_ablation:gn-gn:{PRESET}"
+  # Name -> config, settings, and whose choices it takes.
+  runs = {
+    "gn-ws": (f"byol_gn_ws:{PRESET}", _TRAIN, "gn-ws"),
+    "bn": (f"byol:{PRESET}", _TRAIN, "bn"),
+    "none": (f"norm_ablation:none-none-none:{PRESET}", _TRAIN, "gn-ws"),
+    "bn-tau-1": (f"byol:{PRESET}", tau_1, "bn"),
+    "simclr": (f"simclr:{PRESET}", _TRAIN, "bn"),
+    "gn-ws-tau-1": (f"byol_gn_ws:{PRESET}", tau_1, "gn-ws"),
+    "simclr-gn-ws": (simclr_gn_ws, {**_TRAIN, **standardised}, "bn"),
     # As batch norm is trained, whose target does not wait.
-    ("gn-ws-at-once", f"byol_gn_ws:{PRESET}", _TRAIN, "bn"),
-    ("gn-ws-seed-1", f"byol_gn_ws:{PRESET}", again, "gn-ws"),
-    ("bn-seed-1", f"byol:{PRESET}", again, "bn"),
-    ("gn-ws-tau-1-seed-1", f"byol_gn_ws:{PRESET}", {**tau_1, "seed": 1}, "gn-ws"),
-    ("none-seed-1", none, again, "gn-ws"),
-  ):
+    "gn-ws-at-once": (f"byol_gn_ws:{PRESET}", _TRAIN, "bn"),
+  }
+  for name in ("gn-ws", "bn", "gn-ws-tau-1", "none"):
+    config, changes, of = runs[name]
+    runs[f"{name}-seed-1"] = config, {**changes, "seed": 1}, of
+  for name, (config, changes, of) in runs.items():
     yield Stage(name, "train", config, changes, ("fed", "epochs", f"rate-{of}"))
 
 
