@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import urllib.parse
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -163,7 +164,7 @@ def _read_cache(root: str) -> dict[_File, Header]:
   try:
     with gzip.open(_cache_path(root), "rt", encoding="ascii") as file:
       return dict(map(_parsed, file))
-  except (OSError, EOFError, ValueError):
+  except (OSError, EOFError, ValueError, zlib.error):
     return {}
 
 

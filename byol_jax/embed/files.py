@@ -13,6 +13,7 @@ UTF-8 binary, with the bytes themselves.
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -45,10 +46,11 @@ _DAMAGE = (
   EOFError,
   KeyError,
   MemoryError,  # for what a few bytes claim
-  RecursionError,
+  RuntimeError,  # too deep, packed in an unknown way, or encrypted
   TypeError,
   ValueError,
   zipfile.BadZipFile,
+  zlib.error,
   pa.ArrowException,
 )
 

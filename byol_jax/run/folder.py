@@ -19,6 +19,7 @@ import io
 import json
 import os
 import weakref
+import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ class RunDir:
       before = _unpacked(disk.read(self._images)).decode().splitlines()
       if not before:
         raise ValueError("it is empty")
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
       raise UserError(
         f"{self._images} is damaged ({error}): delete it, if the images are those that"
         " the run began with"

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,8 +22,11 @@ def trials(count: int, seed: int, folder: Path) -> Iterator[Trial]:
   for number in range(count):
     name, arguments = list(commands.items())[number % len(commands)]
     after = rng.uniform(0.1, _SECONDS)
-    ended = _interrupted(["-m", *arguments], after)
-    yield Trial(f"{name} after {after:.2f} s", _wrong(ended))
+    try:
+      wrong = _wrong(_interrupted(["-m", *arguments], after))
+    except subprocess.TimeoutExpired:
+      wrong = "it went on"
+    yield Trial(f"{name} after {after:.2f} s", wrong)
 
 
 def _commands(folder: Path) -> dict[str, Sequence[str]]:
@@ -46,7 +50,11 @@ def _interrupted(arguments: Sequence[str], after: float) -> Ended:
   while process.poll() is None and _seconds(process.pid) < after:
     time.sleep(0.01)
   process.send_signal(signal.SIGINT)  # to one that has ended it is nothing
-  lines = process.communicate(timeout=120)[1].splitlines()
+  with process:
+    try:
+      lines = process.communicate(timeout=120)[1].splitlines()
+    finally:
+      process.kill()
   return Ended(process.returncode, lines, time.monotonic() - began)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 
 import pytest
 from ml_collections import ConfigDict
@@ -298,7 +299,11 @@ def test_the_images_that_a_run_began_with(tmp_path):
   # Another host, or a run of a version that kept no list, says nothing.
   RunDir(tmp_path / "run", writes=False).check_images([])
   path = tmp_path / "run" / "images.txt.gz"
-  for content in (b"", b"x", path.read_bytes()[:-5]):
+  packed = path.read_bytes()
+  mixed = packed[:12] + bytes([packed[12] ^ 8]) + packed[13:]
+  with pytest.raises(zlib.error):
+    gzip.decompress(mixed)
+  for content in (b"", b"x", packed[:-5], mixed):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"images.txt.gz is damaged .* delete it"):
       RunDir(tmp_path / "run").check_images(listing)
