@@ -22,7 +22,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from byol_jax.data import batches, crops
+from byol_jax.data import crops, reduce
 from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 from byol_jax.errors import UserError
 
@@ -55,7 +55,7 @@ def thumbnails(
   """
   scale_for = functools.partial(crops.central_scale, size=size, fraction=1.0)
   found = np.zeros((len(indices), size, size, source.channels), np.uint8)
-  read = batches.reader(source)
+  read = reduce.reader(source)
   for place, index in enumerate(indices):
     with contextlib.suppress(Unreadable):
       found[place] = thumbnail(read(int(index), scale_for)[0], size)

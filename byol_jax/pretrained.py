@@ -17,7 +17,7 @@ import numpy as np
 
 from byol_jax import description as describe
 from byol_jax import parallel
-from byol_jax.data import colour, crops
+from byol_jax.data import colour, crops, reduce
 from byol_jax.description import Description
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
@@ -68,8 +68,9 @@ class Encoder:
   def __call__(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """Features of images, each by itself.
 
-    Images are prepared as in evaluation: central crop, bicubic resizing,
-    standardisation.
+    Images are prepared as in evaluation: averaged over squares where they are more than
+    twice as large as the encoder sees, central crop, bicubic resizing, standardisation.
+    So `embed` finds the same features in a file, up to rounding in a JPEG's decoder.
 
     Args:
       images: uint8 [N, H, W, C], of any height and width.
@@ -87,13 +88,16 @@ class Encoder:
     if type(batch_size) is not int or batch_size < 1:
       raise UserError(f"batch_size is {batch_size!r}: give a whole number above 0")
     batch_size = min(batch_size, max(len(images), 1))
+    _, height, width, _ = images.shape
+    scale = crops.central_scale(height, width, form.size, form.crop)
     # The last batch is filled up, so that one program serves all.
     crop = np.zeros((batch_size, form.size, form.size, form.channels), np.uint8)
     features = [np.zeros((0, self.features), np.float32)]
     for start in range(0, len(images), batch_size):
       batch = images[start : start + batch_size]
       for i, image in enumerate(batch):
-        crop[i] = crops.central_crop(image, form.size, form.crop)
+        smaller = reduce.averaged(image, scale)
+        crop[i] = crops.central_crop(smaller, form.size, form.crop)
       found = self._compiled(self.params, self.stats, crop)
       features.append(np.asarray(found[: len(batch)], np.float32))
     return np.concatenate(features)

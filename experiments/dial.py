@@ -15,7 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict as Config
 
 from byol_jax import parallel
-from byol_jax.data import batches, crops
+from byol_jax.data import crops, reduce
 from byol_jax.data.sources import Dataset, Source, Unreadable
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
@@ -139,7 +139,7 @@ def _sample(source: Source) -> tuple[int, int, tuple[float, ...], tuple[float, .
   """Shorter side, pixels, mean and deviation of some images, spread over all."""
   sizes: list[tuple[int, int]] = []
   crop: list[np.ndarray] = []
-  read = batches.reader(source)
+  read = reduce.reader(source)
 
   def scale_for(height: int, width: int) -> int:
     sizes.append((height, width))
@@ -150,8 +150,6 @@ def _sample(source: Source) -> tuple[int, int, tuple[float, ...], tuple[float, .
       image, _ = read(index, scale_for)
     except Unreadable:
       continue
-    if len(sizes) == len(crop):
-      sizes.append(image.shape[:2])
     crop.append(crops.central_crop(image, choices.SIZES[0], 1.0) / np.float32(255))
   if not crop:
     raise UserError(f"none of {choices.SAMPLE} images could be read")

@@ -145,6 +145,7 @@ class Inputs:
       images,
       views,
       batch_size=self._config.train.batch_size,
+      size=self._data.size,
       seed=self._config.seed,
       steps=steps,
       host=jax.process_index(),

@@ -20,14 +20,13 @@ import grain
 import numpy as np
 from absl import flags
 
-from byol_jax.data import crops
-from byol_jax.data.sources import NO_LABEL, Reducible, Source, Unreadable
+from byol_jax.data import crops, reduce
+from byol_jax.data.reduce import Read
+from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 from byol_jax.data.views import View
 from byol_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
-# (index, `scale_for` of `Reducible`) -> image, label
-Read = Callable[[int, Callable[[int, int], int]], tuple[np.ndarray, int]]
 
 _MAX_CHUNK = 64  # images that one thread loads in one go
 _BLOCKS = 2  # Philox counter values of 4 numbers each that one crop consumes
@@ -226,7 +225,7 @@ def train_chunk(
   cropped = [np.empty(crop_shape, np.uint8) for _ in views]
   labels = np.empty(count, np.int32)
   unreadable = np.full(count, -1, np.int32)
-  read = reader(source)
+  read = reduce.reader(source)
   for i, index in enumerate(order):
     draws = [uniforms[v][i] for v in range(len(views))]
     scale_for = functools.partial(
@@ -240,17 +239,6 @@ def train_chunk(
   named = {f"view{v}": images for v, images in enumerate(cropped, start=1)}
   position = positions.astype(np.int32)
   return named | {"label": labels, "position": position, "unreadable": unreadable}
-
-
-def reader(source: Source) -> Read:
-  """What reads a source's images with their labels, reduced if they can be and may be.
-
-  Asked for once for many images: to look at what a source can do takes as long as to
-  crop a small one.
-  """
-  if isinstance(source, Reducible):
-    return source.reduced
-  return lambda index, scale_for: source[index]
 
 
 def _next_readable(
@@ -279,7 +267,7 @@ def _eval_chunk(
   images = np.zeros((len(indices), size, size, source.channels), np.uint8)
   labels = np.full(len(indices), NO_LABEL, np.int32)
   scale_for = functools.partial(crops.central_scale, size=size, fraction=crop)
-  read = reader(source)
+  read = reduce.reader(source)
   for i, index in enumerate(indices[mask].tolist()):
     try:
       image, labels[i] = read(index, scale_for)

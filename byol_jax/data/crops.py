@@ -2,7 +2,8 @@
 
 Cropping before the images go to the device keeps the transfer at the size that
 is trained on; of small sets `device_crops` does it on the device. All crops resize by
-bicubic interpolation without antialiasing, as BYOL does, on pixel values in 0..255.
+bicubic interpolation without antialiasing, as BYOL does, on pixel values in 0..255;
+what is more than twice as large as the crop is averaged before that (`reduce`).
 OpenCV's kernel is a little sharper than that of BYOL's TensorFlow, a = -0.75 in place
 of -0.5, and its results are whole levels: docs/benchmarks.md says what that changes.
 """
@@ -77,22 +78,50 @@ def random_patch(
 
 
 def random_boxes(
-  height: int, width: int, uniforms: np.ndarray, view: View
+  height: int,
+  width: int,
+  *,
+  uniforms: Sequence[np.ndarray],
+  size: int,
+  views: Sequence[View],
 ) -> np.ndarray:
   """What `random_crop_flip` shows of many images of one size, to the last pixel.
 
-  It takes a hundredth of the time of as many calls of `random_patch`.
+  It takes a hundredth of the time of as many calls of `random_scale` and
+  `random_patch`.
 
   Args:
     height: of the images, in pixels.
     width: likewise.
-    uniforms: [N, NUM_UNIFORMS], as in `random_crop_flip`.
-    view: ranges of the crops, probability of the flip.
+    uniforms: for each view [N, NUM_UNIFORMS], as in `random_crop_flip`.
+    size: side of its result.
+    views: ranges of the crops, probability of the flip.
 
   Returns:
-    int32[N, 5]: top, left, rows, columns, and 1 where the crop is flipped, else 0.
+    int32[N, views, 6]: of the image whose sides are divided, top, left, rows and
+    columns; by what they are divided, as `random_scale` has it; and 1 where the crop is
+    flipped, else 0.
   """
-  area, aspect, top, left, flip = uniforms.T
+
+  def patches(height: Any, width: Any) -> np.ndarray:
+    each = zip(uniforms, views, strict=True)
+    return np.stack([_patches(height, width, draws, view) for draws, view in each], 1)
+
+  whole = patches(height, width)
+  scale = 1 << np.frexp(np.maximum(whole[..., 2:].min((1, 2)) // size, 1))[1] - 1
+  found = whole
+  if scale.max(initial=1) > 1:
+    found = patches(-(-height // scale), -(-width // scale))
+  flips = [draws[:, 4] < view.flip for draws, view in zip(uniforms, views, strict=True)]
+  scales = np.broadcast_to(scale[:, None], found.shape[:2])
+  return np.concatenate(
+    [found, np.stack([scales, np.stack(flips, 1)], -1)], -1, dtype=np.int32
+  )
+
+
+def _patches(height: Any, width: Any, uniforms: np.ndarray, view: View) -> np.ndarray:
+  """`random_patch` of many images: int [N, 4], top, left, rows, columns."""
+  area, aspect, top, left, _ = uniforms.T
   if tuple(view.crop_area) == tuple(view.crop_aspect) == (1, 1):
     rows, columns = np.full_like(area, height), np.full_like(area, width)
   else:
@@ -103,7 +132,7 @@ def random_boxes(
     columns = np.clip(np.rint(np.sqrt(area * aspect)), 1, width)
   top, left = top * (height - rows + 1), left * (width - columns + 1)
   # To whole numbers as `int` does it: what is below 1 is 0.
-  return np.stack([top, left, rows, columns, flip < view.flip], -1).astype(np.int32)
+  return np.stack([top, left, rows, columns], -1).astype(np.int64)
 
 
 def random_scale(
@@ -114,7 +143,7 @@ def random_scale(
   size: int,
   views: Sequence[View],
 ) -> int:
-  """By what an image's sides may be divided before `random_crop_flip`.
+  """By what an image's sides are divided before `random_crop_flip`.
 
   Args:
     height: of the image, in pixels.
@@ -124,8 +153,10 @@ def random_scale(
     views: ranges of the crops.
 
   Returns:
-    A power of 2, such that each crop has `size` pixels a side and more, or 1.
+    The largest power of 2 that leaves each crop `size` pixels a side, at least 1.
   """
+  if min(height, width) < 2 * size:  # as most often where images are small
+    return 1
   patches = [
     random_patch(height, width, draw, view)
     for draw, view in zip(uniforms, views, strict=True)
@@ -136,7 +167,7 @@ def random_scale(
 
 
 def central_scale(height: int, width: int, size: int, fraction: float) -> int:
-  """By what an image may be divided before `central_crop`; see `random_scale`."""
+  """By what an image is divided before `central_crop`; see `random_scale`."""
   side = int(fraction * min(height, width))
   return _scale(side, size)
 

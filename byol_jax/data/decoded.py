@@ -92,6 +92,7 @@ def box_batches(
   views: Sequence[View],
   *,
   batch_size: int,
+  size: int,
   seed: int,
   steps: range,
   host: int = 0,
@@ -102,7 +103,7 @@ def box_batches(
   Args: as those of `batches.train_batches`.
 
   Yields:
-    'index': int32[b], the image that is shown; 'boxes': int32[b, views, 5], what each
+    'index': int32[b], the image that is shown; 'boxes': int32[b, views, 6], what each
     view shows of it, as `crops.random_boxes` has it; 'label', 'position' and
     'unreadable' as `batches.train_batches` has them.
 
@@ -116,15 +117,12 @@ def box_batches(
     first = step * batch_size + host * count
     wanted = batches.image_order(seed, first, count, len(decoded.images))
     shown = decoded.shown[wanted]
-    boxes = [
-      crops.random_boxes(
-        height, width, batches.crop_uniforms(seed, v, first, count), view
-      )
-      for v, view in enumerate(views)
-    ]
+    draws = [batches.crop_uniforms(seed, v, first, count) for v in range(len(views))]
     yield {
       "index": shown,
-      "boxes": np.stack(boxes, axis=1),
+      "boxes": crops.random_boxes(
+        height, width, uniforms=draws, size=size, views=views
+      ),
       "label": decoded.labels[shown],
       "position": position,
       "unreadable": np.where(shown == wanted, -1, wanted).astype(np.int32),

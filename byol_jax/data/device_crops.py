@@ -1,6 +1,7 @@
 """Crops and flips on the device, of images that live there: `crops` without OpenCV.
 
-Each crop is two matrix products, whose weights are those of OpenCV's bicubic kernel.
+Each crop is two matrix products, whose weights are those of OpenCV's bicubic kernel,
+and of the squares that `reduce.averaged` averages where images are much larger.
 """
 
 import functools
@@ -23,19 +24,21 @@ def crop_flip(images: jax.Array, boxes: jax.Array, size: int) -> jax.Array:
   differ by one level, never by more: where OpenCV has Intel's IPP (its wheels for x86)
   it computes in float32 too, and about one value in 200 000 is rounded the other way.
   Elsewhere, and of boxes under four pixels a side, it rounds the weights to 11 bits,
-  and one value in 30 differs. Boxes of `size` pixels a side are exact.
+  and one value in 30 differs. Boxes of `size` pixels a side are exact. Of images whose
+  sides are divided values may differ by two levels: means are not rounded here.
 
   Args:
     images: uint8 [B, H, W, C].
-    boxes: int32 [B, 5]: top, left, rows, columns and whether to flip, as
-      `crops.random_boxes` draws them; inside of the images, which is not checked.
+    boxes: int32 [B, 6]: top, left, rows, columns, by what the sides are divided, and
+      whether to flip, as `crops.random_boxes` draws them; inside of the images, which
+      is not checked.
     size: side of the result in pixels.
 
   Returns:
     uint8 [B, size, size, C].
   """
   chex.assert_rank(images, 4)
-  chex.assert_shape(boxes, (len(images), 5))
+  chex.assert_shape(boxes, (len(images), 6))
   chex.assert_type([images, boxes], [jnp.uint8, jnp.int32])
   return for_each(functools.partial(_crop_flip, size=size), images, boxes)
 
@@ -45,7 +48,7 @@ def crop_batch(batch: Mapping[str, jax.Array], size: int) -> dict[str, jax.Array
 
   Args:
     batch: 'images' uint8 [N, H, W, C], of which 'index' int32 [...] are shown, by
-      'boxes' int32 [..., views, 5]; and anything else.
+      'boxes' int32 [..., views, 6]; and anything else.
     size: side of the views in pixels.
 
   Returns:
@@ -63,9 +66,9 @@ def crop_batch(batch: Mapping[str, jax.Array], size: int) -> dict[str, jax.Array
 
 
 def _crop_flip(image: jax.Array, box: jax.Array, size: int) -> jax.Array:
-  top, left, rows, columns, flip = box
-  down = _weights(top, rows, image.shape[0], size)
-  across = _weights(left, columns, image.shape[1], size)
+  top, left, rows, columns, scale, flip = box
+  down = _weights(top, rows, image.shape[0], size, scale)
+  across = _weights(left, columns, image.shape[1], size, scale)
   across = jnp.where(flip == 1, across[::-1], across)
   # Accelerators would take fewer bits than a level needs.
   product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
@@ -74,17 +77,20 @@ def _crop_flip(image: jax.Array, box: jax.Array, size: int) -> jax.Array:
   return jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8)
 
 
-def _weights(first: jax.Array, count: jax.Array, pixels: int, size: int) -> jax.Array:
+def _weights(
+  first: jax.Array, count: jax.Array, pixels: int, size: int, scale: jax.Array
+) -> jax.Array:
   """What each of `size` rows of a crop takes of each row of the image.
 
   Args:
-    first: row of the image at which the crop begins.
+    first: row at which the crop begins, of the image whose sides are divided.
     count: its rows.
-    pixels: rows of the image.
+    pixels: rows of the image as it is.
     size: rows that the crop is resized to.
+    scale: by what the sides are divided: so many rows make one.
 
   Returns:
-    float32 [size, pixels]; each row has four weights, fewer at the edges, of sum 1.
+    float32 [size, pixels], of sum 1 in each row.
   """
   # Pixels are squares: the centre of the first is half a pixel from the edge.
   doubled = (2 * jnp.arange(size, dtype=jnp.int32) + 1) * count
@@ -94,8 +100,13 @@ def _weights(first: jax.Array, count: jax.Array, pixels: int, size: int) -> jax.
   weights = jnp.stack([_far(1 + x), _near(x), _near(1 - x), _far(2 - x)])
   taps = before.astype(jnp.int32) + jnp.arange(-1, 3, dtype=jnp.int32)[:, None]
   taps = first + jnp.clip(taps, 0, count - 1)
-  is_tap = taps[..., None] == jnp.arange(pixels, dtype=jnp.int32)
-  return jnp.sum(weights[..., None] * is_tap, axis=0)
+  row = jnp.arange(pixels, dtype=jnp.int32)
+  is_tap = taps[..., None] == row // scale
+  # The last row goes on beyond the edge, until its square is full.
+  copies = jnp.where(row == pixels - 1, 1 + -pixels % scale, 1)
+  return jnp.sum(weights[..., None] * is_tap, axis=0) * (
+    copies.astype(jnp.float32) / scale
+  )
 
 
 def _near(x: jax.Array) -> jax.Array:

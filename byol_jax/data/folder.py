@@ -47,10 +47,10 @@ class FolderSource:
   def reduced(
     self, index: int, scale_for: Callable[[int, int], int]
   ) -> tuple[np.ndarray, int]:
-    """An image whose sides are divided, where that saves time; see `Reducible`."""
+    """An image whose sides are divided; see `Reducible`."""
     header = self.headers[index]
     path = os.path.join(self.root, self.paths[index])
-    scale = min(scale_for(header.height, header.width), formats.MAX_SCALE)
+    scale = scale_for(header.height, header.width)
     image = formats.decode(path, header, self.channels, scale)
     return image, int(self.labels[index])
 

@@ -18,12 +18,12 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from byol_jax.data import reduce
 from byol_jax.data.images import MAX_PIXELS
 from byol_jax.data.sources import Unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # Pillow's names
 BANDS = "bands"  # the format of what tifffile or NumPy read
-MAX_SCALE = 8  # by which libjpeg divides sides
 
 # MPO is what Pillow calls a JPEG with further pictures behind it, as phones write it.
 _END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
@@ -69,6 +69,7 @@ _IMAGE_ENDINGS = {
 _ORIENTATION = 0x0112
 _TRANSPOSED = (5, 6, 7, 8)  # orientations that swap height and width
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's; of the transposed, after it
+# By what libjpeg divides sides -> how OpenCV asks for it.
 _REDUCED = {
   1: cv2.IMREAD_GRAYSCALE,
   2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -127,7 +128,7 @@ def inspect(path: str | os.PathLike[str]) -> Header:
     with _open(file) as image:
       header = _header(image)
     if header.format in _END and _END[header.format] not in _tail(file):
-      decode(path, header, header.channels, MAX_SCALE)
+      decode(path, header, header.channels, max(_REDUCED))
     return header
 
 
@@ -140,11 +141,12 @@ def decode(
     path: the file.
     header: what `inspect` says of it.
     channels: wanted. 1 and 3 are made of each other; any other number must be there.
-    scale: 1, 2, 4 or 8. The sides of a JPEG are divided by it, which is faster.
+    scale: a power of 2, by which the sides are divided: by libjpeg, of a JPEG and up
+      to 8, which is faster; else by averaging.
 
   Returns:
-    uint8[H, W, channels], of the size that the header says, or of that of a JPEG
-    divided by `scale`, rounded up.
+    uint8[H, W, channels], of the size that the header says divided by `scale`, rounded
+    up.
 
   Raises:
     Unreadable: it is damaged, or has other channels.
@@ -154,17 +156,19 @@ def decode(
       image = _bands(path)
       if image.shape[-1] != channels:
         raise Unreadable(f"it has {image.shape[-1]} channels, not {channels}")
-      return image
+      return reduce.averaged(image, scale)
     with open(path, "rb") as file, _open(file) as picture:
-      if picture.format in ("JPEG", "MPO"):
-        file.seek(0)
-        pixels = _jpeg(picture, file.read(), channels, scale)
-        if pixels is not None:
-          return pixels
-      if scale > 1:
-        size = max(picture.width // scale, 1), max(picture.height // scale, 1)
-        picture.draft("", size)
-      return _pixels(picture, channels)
+      if picture.format not in ("JPEG", "MPO"):
+        return reduce.averaged(_pixels(picture, channels), scale)
+      file.seek(0)
+      of_jpeg = min(scale, max(_REDUCED))
+      pixels = _jpeg(picture, file.read(), channels, of_jpeg)
+      if pixels is None:
+        if scale > 1:
+          width, height = picture.size
+          picture.draft("", (max(width // of_jpeg, 1), max(height // of_jpeg, 1)))
+        pixels = _pixels(picture, channels)
+      return reduce.averaged(pixels, scale // of_jpeg)
 
 
 def _open(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:

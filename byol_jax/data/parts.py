@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from byol_jax.data.sources import Dataset, Reducible, SeveralClasses, Source
+from byol_jax.data import reduce
+from byol_jax.data.sources import Dataset, SeveralClasses, Source
 from byol_jax.errors import UserError
 
 
@@ -34,10 +35,9 @@ class _Seen:
   def reduced(
     self, index: int, scale_for: Callable[[int, int], int]
   ) -> tuple[np.ndarray, int]:
-    """See `Reducible.reduced`; as it is, where the source cannot."""
-    if not isinstance(self.source, Reducible):
-      return self[index]
-    return self.look(*self.source.reduced(self.place(index), scale_for), index)
+    """See `Reducible.reduced`."""
+    read = reduce.reader(self.source)
+    return self.look(*read(self.place(index), scale_for), index)
 
   def name(self, index: int) -> str:
     """What the image is called in the source."""

@@ -51,16 +51,19 @@ def reason(source: Source, index: int) -> str:
 
 @runtime_checkable
 class Reducible(Source, Protocol):
-  """A source that decodes large images faster at a part of their size."""
+  """A source that decodes large images faster at a part of their size.
+
+  `reduce.reader` reads of any source.
+  """
 
   def reduced(
     self, index: int, scale_for: Callable[[int, int], int]
   ) -> tuple[np.ndarray, int]:
-    """An image as `__getitem__` has it, or with its sides divided.
+    """An image as `__getitem__` has it, its sides divided, rounded up.
 
     Args:
       index: of the image.
-      scale_for: (height, width) of the image -> by what they may be divided, 1 or more.
+      scale_for: (height, width) of the image -> by what they are divided: a power of 2.
     """
     ...
 

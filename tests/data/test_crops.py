@@ -94,17 +94,26 @@ def test_the_patch_is_where_the_numbers_say():
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (375, 500), (1, 7)])
+@pytest.mark.parametrize("size", [8, 32, 600])
 @pytest.mark.parametrize("view", [View(), WHOLE, View(crop_area=(1, 1), flip=1.0)])
-def test_boxes_are_the_patches_and_flips_of_the_images_one_by_one(height, width, view):
-  uniforms = np.random.default_rng(2).random((1000, crops.NUM_UNIFORMS))
-  uniforms[:2] = [[0.0], [1 - 2**-53]]
-  found = crops.random_boxes(height, width, uniforms, view)
+def test_boxes_are_the_patches_and_flips_of_the_images_one_by_one(
+  height, width, size, view
+):
+  views = (view, View(crop_area=(0.2, 0.4)))
+  uniforms = np.random.default_rng(2).random((2, 500, crops.NUM_UNIFORMS))
+  uniforms[:, :2] = [[0.0], [1 - 2**-53]]
+  found = crops.random_boxes(
+    height, width, uniforms=list(uniforms), size=size, views=views
+  )
   assert found.dtype == np.int32
-  for box, draw in zip(found.tolist(), uniforms, strict=True):
-    rows, columns = crops.random_patch(height, width, draw, view)
-    size = rows.stop - (rows.start or 0), columns.stop - (columns.start or 0)
-    corner = rows.start or 0, columns.start or 0
-    assert box == [*corner, *size, int(draw[4] < view.flip)]
+  for boxes, draws in zip(found.tolist(), uniforms.swapaxes(0, 1), strict=True):
+    scale = crops.random_scale(height, width, uniforms=draws, size=size, views=views)
+    shape = -(-height // scale), -(-width // scale)
+    for box, draw, of_view in zip(boxes, draws, views, strict=True):
+      rows, columns = crops.random_patch(*shape, draw, of_view)
+      sides = rows.stop - (rows.start or 0), columns.stop - (columns.start or 0)
+      corner = rows.start or 0, columns.start or 0
+      assert box == [*corner, *sides, scale, int(draw[4] < of_view.flip)]
 
 
 def test_a_patch_wider_than_the_image_is_cut_to_fit(monkeypatch):

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from byol_jax.data import batches, decoded, sources
+from byol_jax.data import batches, decoded, reduce, sources
 from byol_jax.data.sources import ArraySource
 from byol_jax.data.views import View
 from byol_jax.errors import UserError
@@ -44,7 +44,7 @@ class _Files:
 
 def _boxes(source, steps=range(6), batch_size=8, **hosts):
   found = decoded.decode(source, GIB)
-  settings = {"batch_size": batch_size, "seed": 3, "steps": steps}
+  settings = {"batch_size": batch_size, "size": 6, "seed": 3, "steps": steps}
   return list(decoded.box_batches(found, VIEWS, **settings, **hosts))
 
 
@@ -82,8 +82,9 @@ def test_batches_show_what_those_of_the_host_show(source):
 
 
 def _cropped(index, box):
-  top, left, rows, columns, flip = box
-  patch = _array().images[index, top : top + rows, left : left + columns]
+  top, left, rows, columns, scale, flip = box
+  image = reduce.averaged(_array().images[index], scale)
+  patch = image[top : top + rows, left : left + columns]
   crop = cv2.resize(patch, (6, 6), interpolation=cv2.INTER_CUBIC)
   return crop[:, ::-1] if flip else crop
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from byol_jax.data import batches, parts, sources
+from byol_jax.data import parts, reduce, sources
 from byol_jax.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 5, 7, 1), dtype=np.uint8)
@@ -60,13 +60,13 @@ class Reduced(sources.ArraySource):
 def test_images_that_can_be_read_smaller_are():
   source = Reduced(IMAGES, LABELS, 5)
   part = parts.Part(source, np.array([3]))
-  image, label = batches.reader(parts.InColour(part))(0, lambda h, w: 2)
+  image, label = reduce.reader(parts.InColour(part))(0, lambda h, w: 2)
   np.testing.assert_array_equal(image, np.repeat(IMAGES[3][::2, ::2], 3, -1))
   assert label == LABELS[3]
-  whole, _ = batches.reader(parts.Part(sources.ArraySource(IMAGES, LABELS, 5), [3]))(
+  whole, _ = reduce.reader(parts.Part(sources.ArraySource(IMAGES, LABELS, 5), [3]))(
     0, lambda h, w: 2
   )
-  np.testing.assert_array_equal(whole, IMAGES[3])
+  np.testing.assert_array_equal(whole, reduce.averaged(IMAGES[3], 2))
 
 
 def test_the_last_images_are_held_out():

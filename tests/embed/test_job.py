@@ -16,6 +16,7 @@ from byol_jax.data.sources import ArraySource
 from byol_jax.embed import drawings, files, job
 from byol_jax.embed.job import Options
 from byol_jax.errors import UserError
+from tests.data.test_reduced import picture
 from tests.embed.made import write_images
 
 # A run whose encoder sees 16 x 16 pixels of three channels.
@@ -60,6 +61,25 @@ def test_features_are_the_encoders(made):
   for row in (0, 5):
     image = np.asarray(Image.open(made / "photos" / found.path[row]))
     np.testing.assert_allclose(found.embedding[row], encoder(image[None])[0], atol=1e-5)
+
+
+def test_files_of_any_format_have_the_features_of_their_pixels(tmp_path, monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  photos = tmp_path / "photos"
+  photos.mkdir()
+  image = picture("coffee")
+  image.save(photos / "a.jpg", quality=95)
+  whole = np.asarray(Image.open(photos / "a.jpg"))
+  Image.fromarray(whole).save(photos / "b.png")
+  out = str(tmp_path / "f.npz")
+  job.run(Options(encoder=RUN, images=str(photos), out=out))
+  found = byol_jax.read_features(out)
+  of_file = dict(zip(found.path, found.embedding, strict=True))
+  expected = byol_jax.load_encoder(RUN)(whole[None])[0]
+  np.testing.assert_allclose(of_file["b.png"], expected, atol=1e-5)
+  off = np.abs(of_file["a.jpg"] - expected).max()
+  another = byol_jax.load_encoder(RUN)(np.asarray(picture("cat"))[None])[0]
+  assert off < 0.02 * np.abs(another - expected).max()
 
 
 def test_duplicates_are_listed(here):

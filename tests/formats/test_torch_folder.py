@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from byol_jax.data import crops
+from byol_jax.data import crops, reduce
 from byol_jax.errors import UserError
 from byol_jax.formats import torch_folder
 from tests.formats import encoders
@@ -127,11 +127,14 @@ def test_running_statistics_come_back_bit_by_bit(tmp_path):
     np.testing.assert_array_equal(found.stats[module]["hidden"], values["average"])
 
 
-@pytest.mark.parametrize("height", [20, 32, 37, 100])
+@pytest.mark.parametrize("height", [20, 32, 37, 100, 131, 600])
 def test_images_are_prepared_as_by_the_encoder(encoder, folder, height):
   rng = np.random.default_rng(0)
-  images = rng.integers(0, 256, (2, height, 45, 3), dtype=np.uint8)
-  expected = np.stack([crops.central_crop(image, 32, 1.0) for image in images])
+  images = rng.integers(0, 256, (2, height, max(height - 7, 45), 3), dtype=np.uint8)
+  scale = crops.central_scale(*images.shape[1:3], 32, 1.0)
+  assert scale == {100: 2, 131: 2, 600: 16}.get(height, 1)
+  smaller = [reduce.averaged(image, scale) for image in images]
+  expected = np.stack([crops.central_crop(image, 32, 1.0) for image in smaller])
   prepared = in_torch(folder).preprocess(torch.tensor(images).movedim(3, 1))
   mean, std = (0.4, 0.5, 0.6), 0.25
   found = (prepared.movedim(1, 3).numpy() * std + mean) * 255

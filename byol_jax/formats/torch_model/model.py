@@ -80,16 +80,19 @@ class ResNet(nn.Module):
     return x.mean((2, 3))
 
   def preprocess(self, images: torch.Tensor) -> torch.Tensor:
-    """Central crop, resizing and standardisation of uint8 [N, C, H, W], as in training.
+    """Averaging, central crop, resizing and standardisation of uint8 [N, C, H, W].
 
-    Resizing is OpenCV's INTER_CUBIC, which byol_jax uses, up to rounding: one value in
-    80 000 or so differs, by one of 255 levels.
+    As byol_jax does it: images more than twice as large as `size` are averaged over
+    squares first. Resizing is OpenCV's INTER_CUBIC, up to rounding: one value in 80 000
+    or so differs, by one of 255 levels.
     """
     if images.dtype != torch.uint8 or images.ndim != 4:
       raise TypeError(
         f"images are {images.dtype}{list(images.shape)}: give uint8 [N, C, H, W]"
       )
     size, share = self.image["size"], self.image["crop"]
+    side = int(share * min(images.shape[2:]))
+    images = averaged(images, 1 << max(side // size, 1).bit_length() - 1)
     height, width = images.shape[2:]
     side = max(int(share * min(height, width)), 1)
     top, left = (height - side + 1) // 2, (width - side + 1) // 2
@@ -153,6 +156,22 @@ class Conv(nn.Conv2d):
   def forward(self, x: torch.Tensor) -> torch.Tensor:
     """[N, inputs, H, W] -> [N, outputs, ceil(H / stride), ceil(W / stride)]."""
     return super().forward(pad_same(x, self.kernel_size[0], self.stride[0]))
+
+
+def averaged(images: torch.Tensor, scale: int) -> torch.Tensor:
+  """Means over squares of `scale` pixels a side of uint8 [N, C, H, W].
+
+  The last ones may reach over the edge, whose pixels go on beyond it.
+  """
+  if scale == 1:
+    return images
+  below, right = -images.shape[2] % scale, -images.shape[3] % scale
+  pixels = F.pad(images.float(), (0, right, 0, below), mode="replicate")
+  means = F.avg_pool2d(pixels, scale)
+  # OpenCV rounds halves up in squares of four pixels, else to even numbers.
+  rounds_up = scale == 2 and images.shape[1] in (1, 3, 4)
+  means = (means + 0.5).floor() if rounds_up else means.round()
+  return means.to(torch.uint8)
 
 
 def pad_same(
