@@ -42,6 +42,11 @@ PROBES: dict[str, Callable[..., float]] = {
   "linear": probes.linear_accuracy,
   "linear_raw": functools.partial(probes.linear_accuracy, standardise=False),
 }
+CALLED = {
+  "encoder": "the encoder",
+  "untrained": "the untrained network",
+  "pixels": "the pixels",
+}
 OF_NETWORKS = ("linear_raw",)  # shows a collapse, which pixels do not have
 
 COLLAPSED = (
@@ -87,7 +92,7 @@ class Evaluation:
     checkpoints: kNN accuracy or, without labels, `score_without_labels`.
     """
     if step == 0:
-      logging.info("measuring the untrained network")
+      logging.info("measuring %s", CALLED["untrained"])
     queries = network.features(self._probe.valid_test)
     assert network.views
     measured = health(queries, network.views(self._probe.valid_test))
@@ -106,37 +111,35 @@ class Evaluation:
     "health" has all that `health` measures, of the encoder and of the untrained
     network; accuracies are left out where the set or a split has no labels.
     """
-    logging.info("measuring the encoder and its baselines, for the summary")
-    extracts = {"encoder": network}
-    extracts |= {name: make() for name, make in self._baselines.items()}
-    if not self._labelled:  # of pixels there is nothing but accuracies
-      extracts = {name: each for name, each in extracts.items() if each.views}
-    test = {name: each.features(self._probe.test) for name, each in extracts.items()}
-    measured = {
-      name: health(test[name], each.views(self._probe.test))
-      for name, each in extracts.items()
-      if each.views
-    }
+    measured: dict[str, dict[str, Any]] = {}
+    accuracies: dict[str, dict[str, float]] = {probe: {} for probe in PROBES}
+    has_accuracies = self._labelled
+    for name, make in {"encoder": lambda: network, **self._baselines}.items():
+      each = make()
+      if not (each.views or has_accuracies):  # of pixels there is nothing else
+        continue
+      logging.info("measuring %s, for the summary", CALLED[name])
+      test = each.features(self._probe.test)
+      if each.views:
+        measured[name] = health(test, each.views(self._probe.test))
+      if name == "encoder":
+        images = len(test["embedding"])
+        if measured[name]["collapsed"]:
+          logging.warning(COLLAPSED)
+      if not has_accuracies:
+        continue
+      train = each.features(self._probe.train)
+      if not _have_labels(train, test):
+        logging.warning("probe.train or probe.test has no labels: no accuracies")
+        has_accuracies = False
+        continue
+      for probe in PROBES:
+        if each.views or probe not in OF_NETWORKS:
+          accuracies[probe][name] = accuracy(probe, train, test)
     encoder = measured["encoder"]
-    if encoder["collapsed"]:
-      logging.warning(COLLAPSED)
-    summary = {
-      name: encoder[name] for name in ("spread", "effective_rank", "collapsed")
-    }
-    summary |= {"test_images": len(test["encoder"]["embedding"]), "health": measured}
-    if not self._labelled:
-      return summary
-    train = {name: each.features(self._probe.train) for name, each in extracts.items()}
-    if not _have_labels(train["encoder"], test["encoder"]):
-      logging.warning("probe.train or probe.test has no labels: no accuracies")
-      return summary
-    for probe in PROBES:
-      summary[probe] = {
-        name: accuracy(probe, train[name], test[name])
-        for name, each in extracts.items()
-        if each.views or probe not in OF_NETWORKS
-      }
-    return summary
+    summary = {key: encoder[key] for key in ("spread", "effective_rank", "collapsed")}
+    summary |= {"test_images": images, "health": measured}
+    return summary | (accuracies if has_accuracies else {})
 
 
 def _have_labels(*splits: Arrays) -> bool:

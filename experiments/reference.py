@@ -118,7 +118,7 @@ SETTINGS: dict[str, Setting] = {
   "data.test": Setting("split that is reported on"),
   "data.valid": Setting("split to choose settings by"),
   "data.held_out": Setting(
-    "in place of `data.valid`: so many of the last images of train", _COUNT
+    "in place of `data.valid`: so many of the last images of train", at_least(2)
   ),
   "data.labels": Setting("share of the images whose labels are used", SOME),
   "data.size": Setting("pixels a side of what the networks see", _SIDE),

@@ -75,7 +75,7 @@ def _drawn(options: Options) -> dict[str, Path]:
     found["map"] = Path(f"{stem}.map-{options.map}.png")
   if options.duplicates is not None:
     nearest.check_threshold(options.duplicates)
-    found["duplicates"] = Path(f"{stem}.duplicates.tsv")
+    found["duplicates"] = Path(f"{stem}.duplicates-{options.duplicates}.tsv")
   if options.neighbours is not None:
     check_at_least(1, k=options.k)
     images.queries(options.neighbours)

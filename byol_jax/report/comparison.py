@@ -22,15 +22,17 @@ class Accuracy(NamedTuple):
     value: of a run, in [0, 1]; None where it has none.
     images: how many it is of; None where that is not known.
     settings: in which runs must agree for it to be comparable.
+    probe: of whose baselines it stands beside; "" where it has none.
   """
 
   title: str
   value: Callable[[Run], float | None]
   images: Callable[[Run, Mapping[str, int]], int | None]
   settings: Sequence[str]
+  probe: str = ""
 
 
-_DATA = ("experiment", "data.name")
+_DATA = ("experiment", "data.name", "train.steps")
 _TEST = (*_DATA, "probe.train", "probe.test", "data.test")
 _HELD_OUT = (*_DATA, "probe.valid_train", "probe.valid_test")
 
@@ -40,12 +42,14 @@ ACCURACIES = (
     lambda run: run.accuracies("linear").get("encoder"),
     verdict.test_images,
     _TEST,
+    "linear",
   ),
   Accuracy(
     "kNN, test",
     lambda run: run.accuracies("knn").get("encoder"),
     verdict.test_images,
     _TEST,
+    "knn",
   ),
   Accuracy(
     "kNN, held out, last",
@@ -67,8 +71,6 @@ def reservations(runs: Sequence[Run]) -> list[str]:
       )
   if any(run.summary is None for run in runs):
     found.append("Runs that are not finished are compared as far as they have come.")
-  if len({run.setting("train.steps") for run in runs}) > 1:
-    found.append("The runs are of different lengths (train.steps).")
   if len({run.setting("seed") for run in runs}) < len(runs):
     found.append(
       "Some runs have the same seed; a difference between two runs alone may be one of"
@@ -86,13 +88,19 @@ def _differing(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
 
 def results(runs: Sequence[Run], counts: Counts) -> Table:
   """The accuracies of all runs, the best of each marked by the word."""
-  columns = [_column(accuracy, runs, counts) for accuracy in ACCURACIES]
-  seen = [index for index, column in enumerate(columns) if any(column)]
-  header = ["run", *(ACCURACIES[i].title for i in seen), "step", "speed", "time"]
+  columns = {}
+  for accuracy in ACCURACIES:
+    columns[accuracy.title] = _column(accuracy, runs, counts)
+    for baseline in verdict.BASELINES if accuracy.probe else ():
+      shares = [run.accuracies(accuracy.probe).get(baseline) for run in runs]
+      texts = ["" if s is None else facts.accuracy(s, None) for s in shares]
+      columns[f"{verdict.PROBES[accuracy.probe]}, {baseline}"] = texts
+  columns = {title: texts for title, texts in columns.items() if any(texts)}
+  header = ["run", *columns, "step", "speed", "time"]
   rows = [
     [
       run.name,
-      *(columns[i][row] or "not measured" for i in seen),
+      *(texts[row] or "not measured" for texts in columns.values()),
       f"{run.step} of {run.setting('train.steps')}",
       _speed(run),
       facts.duration(run.seconds) if run.seconds else "not known",

@@ -212,13 +212,14 @@ class RunDir:
       if "continue_from" in config and set(differing) <= set(SCHEDULE):
         way_out = (
           "to begin anew, choose another --workdir; to train it for longer, give"
-          f" --config.continue_from={self.path} besides"
+          f" --config.continue_from={self.path} and another --workdir"
         )
       raise UserError(
         f"{self.path} holds the run of another config (it differs in"
         f" {', '.join(differing)}); {way_out}"
       )
     if new:
+      self._check_name()
       self._check_empty()
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
@@ -233,6 +234,14 @@ class RunDir:
       content = gzip.compress("\n".join(listing).encode(), mtime=0)
       disk.replace(self._images, content)
     return new
+
+  def _check_name(self) -> None:
+    # Orbax takes it for a pattern, finds nothing, and leaves parameters out.
+    if odd := [sign for sign in "*?[" if sign in str(self.path)]:
+      raise UserError(
+        f"{self.path} has {odd[0]!r} in it, and checkpoints cannot lie there: choose"
+        " another --workdir"
+      )
 
   def check_no_run(self) -> None:
     """Looks whether views can be drawn here, where no run is to be.

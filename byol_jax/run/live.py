@@ -30,7 +30,7 @@ class Live:
     self._bar.add(0, "compiling")
 
   def compiled(self, seconds: float) -> None:
-    """Says that it is done, `seconds` after the run's start."""
+    """Says that it is done, `seconds` after this start."""
     logging.info("first step after %.0f s, compiled", seconds)
     self._bar.add(0, "")
     self._bar.restart()
@@ -47,7 +47,7 @@ class Live:
     """Shows a report of `Monitor`."""
     self._bar.add(0, self._note(report))
     if not self._bar.drawn:
-      logging.info("%s", _line(step, self._steps, report))
+      logging.info("%s", self._line(step, report))
 
   def _note(self, report: Mapping[str, float]) -> str:
     """Behind the bar; what matters most comes first, lest a terminal have no room."""
@@ -59,6 +59,15 @@ class Live:
       parts.insert(1, f"spread {report['spread']:.2f}")
       parts.insert(0, verdict(report["spread"], self._rank))
     return "  ".join(filter(None, parts))
+
+  def _line(self, step: int, report: Mapping[str, float]) -> str:
+    """For the log."""
+    left = datetime.timedelta(seconds=round(report["eta_seconds"]))
+    parts = [f"step {step}/{self._steps}", self._note(report)]
+    if "mfu" in report:
+      parts.append(f"MFU {report['mfu']:.1%}")
+    parts += [f"input wait {report['input_wait']:.1%}", f"left {left}"]
+    return "  ".join(parts)
 
 
 @contextlib.contextmanager
@@ -80,14 +89,3 @@ def verdict(spread: float, rank: float | None) -> str:
   if is_collapsed(spread, math.inf if rank is None else rank):
     return COLLAPSING
   return "" if rank is None else HEALTHY
-
-
-def _line(step: int, steps: int, report: Mapping[str, float]) -> str:
-  """For the log."""
-  left = datetime.timedelta(seconds=round(report["eta_seconds"]))
-  share = f"  MFU {report['mfu']:.1%}" if "mfu" in report else ""
-  return (
-    f"step {step}/{steps}  loss {report['loss']:.4f}"
-    f"  {report['images_per_second']:.0f} images/s{share}"
-    f"  input wait {report['input_wait']:.1%}  left {left}"
-  )

@@ -107,12 +107,12 @@ def _train(
   """The state after the last step, and the run's clock."""
   first_step, state = _begin(experiment, checkpoints)
   new = first_step == 0
-  last_record = run_dir.rewind(-1 if new else first_step)
+  seconds_before = run_dir.rewind(-1 if new else first_step).get("seconds", 0.0)
   steps = config.train.steps
   monitor = Monitor(
     config.train.batch_size,
     steps,
-    last_record.get("seconds", 0.0),
+    seconds_before,
     mfu.steps_per_second_at_peak(experiment),
   )
   update = parallel.pmap(experiment.step, donate=True)
@@ -145,7 +145,7 @@ def _train(
         continue
       report = _finite_report(monitor, step, checkpoints)
       if is_first:
-        line.compiled(monitor.seconds)
+        line.compiled(monitor.seconds - seconds_before)
       else:
         line.reported(step, report)
       found = experiment.evaluate(state) if evaluate else {}

@@ -36,7 +36,7 @@ def test_from_a_folder_to_features_and_drawings(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert f"images: the folder {tmp_path / 'photos'} (train 6)" in done.stderr
-  drawn = ["duplicates.tsv", "map-pca.png", f"neighbours-{name[:-4]}.png"]
+  drawn = ["duplicates-0.998.tsv", "map-pca.png", f"neighbours-{name[:-4]}.png"]
   lines = [f"{out}: 6 images, 32 features each", f"{tmp_path}/out.{drawn[0]}: 0 pairs"]
   lines += [f"{tmp_path}/out.{name}" for name in drawn[1:]]
   assert done.stdout.splitlines() == lines

@@ -84,7 +84,7 @@ def test_files_of_any_format_have_the_features_of_their_pixels(tmp_path, monkeyp
 
 def test_duplicates_are_listed(here):
   job.run(Options(features="f.npz", duplicates=0.99999))
-  with (here / "f.duplicates.tsv").open(errors="surrogateescape") as file:
+  with (here / "f.duplicates-0.99999.tsv").open(errors="surrogateescape") as file:
     header, *lines = csv.reader(file, "excel-tab")
   assert header == ["similarity", "first", "second"]
   assert [{*pair} for _, *pair in lines] == [{"cat/1.png", NOT_UTF8}]
@@ -162,7 +162,7 @@ def test_all_in_one_command_of_an_embedded_set(here, capsys):
   job.run(options)
   assert "all.parquet: 40 images, 32 features each\n" in capsys.readouterr().out
   assert (here / "all.map-pca.png").exists()
-  assert (here / "all.duplicates.tsv").exists()
+  assert (here / "all.duplicates-0.9.tsv").exists()
   found = byol_jax.read_features("all.parquet")
   assert found.provenance["images"]["split"] == "test[:40]"
 
@@ -217,7 +217,7 @@ def test_nothing_is_overwritten(here):
   with pytest.raises(UserError, match=r"f\.map-pca\.png is there already: move it"):
     job.run(options(map="pca", duplicates=0.9))
   assert (here / "f.map-pca.png").read_text() == "precious"
-  assert not (here / "f.duplicates.tsv").exists()
+  assert not (here / "f.duplicates-0.9.tsv").exists()
 
 
 def test_images_that_were_moved_are_named(made, here):

@@ -18,6 +18,8 @@ _SECONDS = 5.0  # of a processor: most of them pass before any device is started
 def trials(count: int, seed: int, folder: Path) -> Iterator[Trial]:
   """Interrupts each command in turn, in a folder of its own."""
   rng = random.Random(seed)
+  # Else commands, started by one that runs in the background, would ignore it too.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   commands = _commands(folder)
   for number in range(count):
     name, arguments = list(commands.items())[number % len(commands)]

@@ -51,12 +51,19 @@ def test_a_longer_schedule_is_told_how_to_go_on(tmp_path):
     run_dir.claim(scheduled(10))
     message = (
       r"in train\.steps\); to begin anew, choose another --workdir; to train it for"
-      rf" longer, give --config\.continue_from={run_dir.path} besides"
+      rf" longer, give --config\.continue_from={run_dir.path} and another"
     )
     with pytest.raises(UserError, match=message):
       run_dir.claim(scheduled(20))
     with pytest.raises(UserError, match=r"train\.steps\); choose another --workdir"):
       run_dir.claim(scheduled(20, seed=1))
+
+
+@pytest.mark.parametrize("name", ["[a]", "a*", "a?b", "[2026] runs/x"])
+def test_a_name_that_orbax_takes_for_a_pattern_is_refused(tmp_path, name):
+  with pytest.raises(UserError, match=r"checkpoints cannot lie there: choose another"):
+    RunDir(tmp_path / name).claim(config())
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path):

@@ -70,12 +70,14 @@ def test_elsewhere_it_is_lines_of_the_log(caplog):
     line.compiling()
     line.compiled(3.0)
     line.reported(11, REPORT)
+    line.evaluated({"valid_effective_rank": 30.0})
     line.reported(12, REPORT | {"mfu": 0.5})
   assert caplog.messages == [
     "compiling the first step",
     "first step after 3 s, compiled",
-    "step 11/40  loss 1.2500  812 images/s  input wait 1.5%  left 1:02:03",
-    "step 12/40  loss 1.2500  812 images/s  MFU 50.0%  input wait 1.5%  left 1:02:03",
+    "step 11/40  loss 1.2500  spread 0.88  812 images/s  input wait 1.5%  left 1:02:03",
+    "step 12/40  healthy  loss 1.2500  spread 0.88  812 images/s  MFU 50.0%"
+    "  input wait 1.5%  left 1:02:03",
   ]
 
 

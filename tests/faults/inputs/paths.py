@@ -148,7 +148,13 @@ def _full(place: Place) -> Iterator[Bad]:
 
 def _with_any_letters(place: Place) -> Iterator[Bad]:
   """Names that are odd and not wrong: it is another flag that is mended."""
-  for name in ("ünï cödé", "with 'quotes\"", "new\nline", "--dashes", "100%", "[a]*"):
+  yield Bad(
+    "a run in '[a]*'",
+    place.pretrain(workdir=place.folder / "[a]*"),
+    "checkpoints cannot lie there: choose another --workdir",
+    instead(place.pretrain()),
+  )
+  for name in ("ünï cödé", "with 'quotes\"", "new\nline", "--dashes", "100%", "a]"):
     folder = place.folder / name
     yield Bad(
       f"a run in {name!r}",

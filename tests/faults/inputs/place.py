@@ -103,7 +103,9 @@ class Place:
   def evaluate(self, config: str, *flags: object) -> Command:
     """An evaluation of the run by a file of configs/."""
     given = (f"--config=configs/{config}.py", f"--config.encoder={self.run}")
-    return (MAIN, *given, *_SMALL, *_SHORT[config], f"--workdir={self.new()}", *flags)
+    names = {str(flag).partition("=")[0] for flag in flags}
+    short = [f for f in _SHORT[config] if f.partition("=")[0] not in names]
+    return (MAIN, *given, *_SMALL, *short, f"--workdir={self.new()}", *flags)
 
 
 def _write_photos(folder: Path) -> None:
