@@ -56,7 +56,6 @@ def set_up(quiet: bool = False) -> None:
 
   host.tune()
   _set_up_warnings()
-  _set_up_hook()
   _set_up_compilation_cache()
 
 
@@ -88,17 +87,22 @@ def _set_up_warnings() -> None:
 
 
 def _set_up_hook() -> None:
-  """Leaves out what threads of TensorStore print for each write that fails.
+  """Sees to errors that nobody can catch.
 
-  Orbax reports the first of them, and then has no use for the others.
+  Python drops what is raised while it collects garbage, where JAX has a callback: an
+  interrupt comes once more. And threads of TensorStore print an error for each write
+  that fails, of which Orbax has reported the first.
   """
-  show = sys.excepthook
+  show = sys.unraisablehook
 
-  def hook(kind: type[BaseException], error: BaseException, *rest: Any) -> None:
-    if str(error) != "Event loop is closed":
-      show(kind, error, *rest)
+  def hook(dropped: "sys.UnraisableHookArgs") -> None:
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+      main = threading.main_thread().ident
+      threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+    elif str(dropped.exc_value) != "Event loop is closed":
+      show(dropped)
 
-  sys.excepthook = hook
+  sys.unraisablehook = hook
 
 
 def _set_up_compilation_cache() -> None:
@@ -167,6 +171,7 @@ def run(
   """
   _set_up_streams()
   _end_with_parent()
+  _set_up_hook()
   interrupts.imported()
   try:
     app.run(lambda _: main(), argv, flags_parser=flags_parser)

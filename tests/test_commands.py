@@ -4,8 +4,10 @@ import errno
 import os
 import resource
 import shlex
+import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -211,12 +213,54 @@ def test_a_result_that_nobody_reads_is_no_failure():
 
 def test_echoes_of_a_failed_write_are_dropped_and_nothing_else(monkeypatch):
   shown = []
-  monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: shown.append(error))
+  monkeypatch.setattr(sys, "unraisablehook", lambda dropped: shown.append(dropped))
   commands._set_up_hook()
   errors = [RuntimeError("Event loop is closed"), RuntimeError("The loop"), OSError()]
   for error in errors:
-    sys.excepthook(type(error), error, None)
-  assert shown == errors[1:]
+    sys.unraisablehook(types.SimpleNamespace(exc_type=type(error), exc_value=error))
+  assert [dropped.exc_value for dropped in shown] == errors[1:]
+
+
+# Ctrl-C while Python collects garbage, and while an object is deleted.
+DROPPED = """
+import gc, os, signal, sys, time
+from byol_jax import commands
+
+def interrupt():
+  os.kill(os.getpid(), signal.SIGINT)
+  time.sleep(0.01)
+
+class Deleted:
+  def __del__(self):
+    interrupt()
+
+def collecting(phase, info):
+  gc.callbacks.clear()
+  interrupt()
+
+def main():
+  if sys.argv[1] == "collect":
+    gc.callbacks.append(collecting)
+    gc.collect()
+  else:
+    Deleted()
+  time.sleep(60)
+
+commands.run(main, ["a"])
+"""
+
+
+@pytest.mark.parametrize("where", ["collect", "delete"])
+def test_one_that_python_drops_comes_again(where):
+  done = subprocess.run(
+    [sys.executable, "-c", DROPPED, where],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=30,
+  )
+  assert done.stderr == "byol_jax: interrupted; the same command goes on\n"
+  assert done.returncode == 128 + signal.SIGINT
 
 
 # What is said.

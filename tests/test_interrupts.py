@@ -1,4 +1,4 @@
-"""Ctrl-C while a command imports its modules, and afterwards."""
+"""Ctrl-C while a command imports its modules."""
 
 import os
 import signal
@@ -15,10 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def handler():
-  before, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+  before = signal.getsignal(signal.SIGINT)
   yield lambda: signal.getsignal(signal.SIGINT)
   signal.signal(signal.SIGINT, before)
-  sys.unraisablehook = hook
 
 
 def test_it_ends_the_process_until_all_is_imported(handler):
@@ -36,49 +35,6 @@ def test_what_others_have_chosen_stays(handler):
   assert handler() is signal.SIG_IGN
   interrupts.imported()
   assert handler() is signal.SIG_IGN
-
-
-# Ctrl-C while Python collects garbage, and while an object is deleted.
-DROPPED = """
-import gc, os, signal, sys, time
-from byol_jax import commands
-
-def interrupt():
-  os.kill(os.getpid(), signal.SIGINT)
-  time.sleep(0.01)
-
-class Deleted:
-  def __del__(self):
-    interrupt()
-
-def collecting(phase, info):
-  gc.callbacks.clear()
-  interrupt()
-
-def main():
-  if sys.argv[1] == "collect":
-    gc.callbacks.append(collecting)
-    gc.collect()
-  else:
-    Deleted()
-  time.sleep(60)
-
-commands.run(main, ["a"])
-"""
-
-
-@pytest.mark.parametrize("where", ["collect", "delete"])
-def test_one_that_python_drops_comes_again(where):
-  done = subprocess.run(
-    [sys.executable, "-c", DROPPED, where],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-    timeout=30,
-  )
-  assert done.stderr == "byol_jax: interrupted; the same command goes on\n"
-  assert done.returncode == 128 + signal.SIGINT
 
 
 COMMANDS = (

@@ -1,5 +1,6 @@
 """Paths: where nothing is, of another kind, read-only, with any letters."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -129,9 +130,10 @@ def _full(place: Place) -> Iterator[Bad]:
   disk = place.folder.parent / f"{place.folder.name}-full"
   disk.mkdir()
   for use, command in _writers(place).items():
-    # Of pages of 4 kB: the folder itself, and what a command tries to begin with.
     size = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", disk]
     subprocess.run(size, check=True)
+    with contextlib.suppress(OSError):
+      (disk / "filling").write_bytes(bytes(12 * 1024))
     try:
       wanted = command(f"{disk}/x")
 

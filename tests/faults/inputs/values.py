@@ -127,7 +127,7 @@ def _of_setting(
     yield Bad(
       f"{name}={value}",
       command(f"--config.{name}={value}"),
-      f"{of_name}.*: (give|leave out) |{of_name}.*(cannot|would|are fewer)",
+      f"{of_name}.*: give |leave out {of_name}|{of_name}.*(cannot|would|are fewer)",
       None if number else lambda line: command(f"--config.{name}={_named(line)}"),
       leads_to=f"^byol_jax: (?!{of_name} )",  # to what goes with it
     )
