@@ -2,11 +2,11 @@
 
 An objective is a function of `Outputs`, of the device axis over which the batch
 is spread (None for a batch in one place) and of its own settings; it returns
-the mean over the images of this device. `OBJECTIVES` has them by name, with what
-each needs of a config.
+the mean over the images of this device, or that with a dictionary of scalars that are
+worth watching beside it. `OBJECTIVES` has them by name, with what each needs of a
+config.
 """
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from byol_jax.sphere import l2_normalise
 from byol_jax.valid import NOT_NEGATIVE, POSITIVE, TRUE_OR_FALSE, Valid, one_of
 
 Pair = tuple[jax.Array, jax.Array]  # of view 1 and of view 2, each [N, D]
+Parts = dict[str, jax.Array]  # scalars beside a loss, such as its terms
 
 
 class Outputs(NamedTuple):
@@ -231,7 +232,8 @@ class Objective(NamedTuple):
   """An objective, and what it needs.
 
   Attributes:
-    loss: (outputs, axis, **settings) -> a scalar; its keywords are its settings.
+    loss: (outputs, axis, **settings) -> a scalar, or (a scalar, `Parts`); its keywords
+      are its settings.
     settings: what each setting must be, where not any value will do.
     target: whether there must be a target network (True) or none (False); None
       where either will do.
@@ -239,7 +241,7 @@ class Objective(NamedTuple):
     closed_form: whether the predictor must be one in closed form.
   """
 
-  loss: Callable[..., jax.Array]
+  loss: Callable[..., jax.Array | tuple[jax.Array, Parts]]
   settings: Mapping[str, Valid] = {}
   target: bool | None = None
   predictor: bool | None = None
@@ -263,8 +265,8 @@ OBJECTIVES: dict[str, Objective] = {
 
 def make_loss(
   name: str, axis: str | None = None, **settings: Any
-) -> Callable[[Outputs], jax.Array]:
-  """The loss of the objective of that name, with its settings.
+) -> Callable[[Outputs], tuple[jax.Array, Parts]]:
+  """The loss of the objective of that name, with its settings: (loss, its parts).
 
   Raises:
     UserError: there is none of that name, or it cannot be computed with these
@@ -284,4 +286,9 @@ def make_loss(
       raise UserError(
         f"objective.{name}.{setting} is {settings[setting]!r}: give {valid.words}"
       )
-  return functools.partial(objective.loss, axis=axis, **settings)
+
+  def loss(outputs: Outputs) -> tuple[jax.Array, Parts]:
+    found = objective.loss(outputs, axis, **settings)
+    return found if isinstance(found, tuple) else (found, {})
+
+  return loss

@@ -41,7 +41,7 @@ PAGES = {
     "scale",
     "faq",
   ],
-  "Reference": ["settings", "api", "benchmarks"],
+  "Reference": ["settings", "api", "glossary", "benchmarks"],
   "Explanation": ["reproduction", "results", "protocols", "design", "log"],
   "Project": [
     "../CHANGELOG",

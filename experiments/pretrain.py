@@ -271,7 +271,8 @@ class Pretrain:
       target2, target_stats = run.target(target, target_stats, view2, True)
       targets = target1, target2
     predictions = first.prediction, second.prediction
-    loss = self.objective(objectives.Outputs(predictions, targets, projections))
+    outputs = objectives.Outputs(predictions, targets, projections)
+    loss, parts = self.objective(outputs)
     if isinstance(moments, closed_form.Moments):
       rho = self.config.closed_form.rho
       moments = closed_form.updated(
@@ -279,6 +280,7 @@ class Pretrain:
       )
     scalars = {
       "loss": loss,
+      **{f"loss_{name}": value for name, value in parts.items()},
       "spread": diagnostics.spread(first.projection),
       "alignment": diagnostics.alignment(first.projection, second.projection),
       "uniformity": diagnostics.uniformity(first.projection),

@@ -20,7 +20,7 @@ TAU_SCHEDULES: dict[str, Callable[[float, int], optim.Schedule]] = {
 
 def loss_from_config(
   config: ml_collections.ConfigDict,
-) -> Callable[[objectives.Outputs], jax.Array]:
+) -> Callable[[objectives.Outputs], tuple[jax.Array, objectives.Parts]]:
   """The loss of `config.objective`, over all devices.
 
   Raises:

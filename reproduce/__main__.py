@@ -175,6 +175,7 @@ if __name__ == "__main__":
   )
 
   def _main() -> None:
+    commands.set_up_logging()
     where = WORKDIR.value, REPORT.value, DATA_DIR.value
     others: dict[str, list[flags.FlagHolder]]
     others = {"cpu": [MINUTES], "accelerator": [JOBS, ONLY_TRIALS]}

@@ -218,7 +218,10 @@ def made(found: Iterable[Seeds], studies: dict[str, Any]) -> Iterator[str]:
   for key in ("commit", "machine", "versions", "day"):
     values = list(dict.fromkeys(note[key] for note in notes))
     yield f"- {key}: {'; '.join(values) or 'unknown'}"
-  yield "\nThe runs, each with `--config.seed` 1, 2 and 3:\n"
+  yield (
+    "\nThe runs, each with `--config.seed` 1, 2 and 3, and besides with"
+    " `--config.data.data_dir=DIR --workdir=RUN`:\n"
+  )
   yield "```bash"
   for name in arms.ARMS:
     yield " ".join(["python -m byol_jax.main", *arms.first(name).flags()])

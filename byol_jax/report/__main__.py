@@ -60,6 +60,7 @@ def main(argv: Sequence[str]) -> None:
     "--images", metavar="FOLDER", help="where the data set lies now (data.data_dir)"
   )
   given = parser.parse_args(argv)
+  commands.set_up_logging()
   _leave_accelerators_alone()
   host.tune()
   for path in _write(given):

@@ -127,6 +127,10 @@ def test_objective_with_settings_of_its_own(clone):
   flags = tiny_flags("simclr")
   setting = "--config.objective.vicreg.covariance=2.0"
   launch(clone, "vicreg", "vicreg", *flags, setting)
+  first, *_ = (clone / "vicreg" / "metrics.jsonl").read_text().splitlines()[1:]
+  row = json.loads(first)
+  terms = [row[f"loss_{name}"] for name in ("invariance", "variance", "covariance")]
+  np.testing.assert_allclose(row["loss"], np.dot([25, 25, 2], terms), rtol=1e-4)
   saved = json.loads((clone / "vicreg" / "config.json").read_text())
   assert saved["objective"]["vicreg"]["covariance"] == 2.0
 
@@ -177,7 +181,7 @@ def test_the_added_objective_is_the_papers():
   namespace["OBJECTIVES"] = {}
   exec(blocks("An objective")["byol_jax/objectives.py"], namespace)
   z1, z2 = np.random.default_rng(0).normal(size=(2, 64, 3)).astype(np.float32) / 2
-  found = namespace["vicreg"](objectives.Outputs((z1, z2), (z1, z2), (z1, z2)))
+  found, _ = namespace["vicreg"](objectives.Outputs((z1, z2), (z1, z2), (z1, z2)))
   expected = 25 * np.mean((z1 - z2) ** 2)
   for z in (z1, z2):
     products = np.cov(z.T, bias=True)
