@@ -59,7 +59,7 @@ def set_up(quiet: bool = False) -> None:
   _set_up_compilation_cache()
 
 
-def set_up_logging(quiet: bool) -> None:
+def set_up_logging(quiet: bool = False) -> None:
   """What is said on stderr, and in what form."""
   logging.set_verbosity(logging.WARNING if quiet else logging.INFO)
   if quiet:
