@@ -340,7 +340,11 @@ class RunDir:
 
   def read_summary(self) -> dict[str, Any] | None:
     """The summary of a complete run, None for any other."""
-    return read_json(self._summary) if self._summary.exists() else None
+    if not self._summary.exists():
+      return None
+    if found := read_json(self._summary):
+      return found
+    raise UserError(f"{self._summary} has nothing in it: delete it or restore it")
 
 
 def _unpacked(content: bytes) -> bytes:

@@ -264,6 +264,12 @@ def test_a_folder_in_place_of_lines_is_named(run_dir, name):
     read()
 
 
+def test_a_summary_of_nothing_is_no_end_of_a_run(run_dir):
+  (run_dir.path / "summary.json").write_text("{}")
+  with pytest.raises(UserError, match=r"summary\.json has nothing in it: delete it"):
+    run_dir.read_summary()
+
+
 def test_images_that_would_fill_the_memory_are_not_unpacked(run_dir, monkeypatch):
   monkeypatch.setattr("byol_jax.run.folder._MOST_UNPACKED", 1000)
   path = run_dir.path / "images.txt.gz"
