@@ -221,6 +221,8 @@ class RunDir:
     if new:
       self._check_name()
       self._check_empty()
+    elif not self._summary.exists():
+      self._check_jax()
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
       descriptor = disk.lock(
@@ -242,6 +244,17 @@ class RunDir:
         f"{self.path} has {odd[0]!r} in it, and checkpoints cannot lie there: choose"
         " another --workdir"
       )
+
+  def _check_jax(self) -> None:
+    """Looks whether JAX computes as it did when the run was last started."""
+    noted = [start["jax"] for start in self.starts() if "jax" in start]
+    before: dict[str, str] = noted[-1] if noted else {}
+    for name, value in (self._start or {}).get("jax", {}).items():
+      if (old := before.get(name, value)) != value:
+        raise UserError(
+          f"{self.path} was trained with {name} = {old}, and now it is {value}: set"
+          f" {name.upper()}={old}, or choose another --workdir"
+        )
 
   def check_no_run(self) -> None:
     """Looks whether views can be drawn here, where no run is to be.
@@ -311,7 +324,10 @@ class RunDir:
 
   def starts(self) -> list[dict[str, Any]]:
     """All complete lines of starts.jsonl; none of a run of version 0.2 or before."""
-    return _lines(self._starts, lambda line: "started" in line)
+    return _lines(
+      self._starts,
+      lambda line: "started" in line and isinstance(line.get("jax", {}), dict),
+    )
 
   def write_encoder(self, description: Mapping[str, Any]) -> None:
     """Writes encoder.json, with which the encoder can be used elsewhere."""

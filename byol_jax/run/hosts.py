@@ -13,15 +13,6 @@ from byol_jax.run.folder import RunDir, flat, resolved
 
 # Where a host finds things is its own affair.
 _OWN = ("data.data_dir", "results")
-# What the environment may say to JAX, and changes numbers.
-_OF_JAX = (
-  "jax_default_matmul_precision",
-  "jax_default_prng_impl",
-  "jax_disable_jit",
-  "jax_enable_x64",
-  "jax_random_seed_offset",
-  "jax_threefry_partitionable",
-)
 
 
 def check(facts: Mapping[str, Any]) -> None:
@@ -42,7 +33,7 @@ def check(facts: Mapping[str, Any]) -> None:
       **facts,
       "code": provenance.code(),
       "devices": f"{jax.local_device_count()} x {jax.devices()[0].device_kind}",
-      **{name: str(getattr(jax.config, name)) for name in _OF_JAX},
+      **provenance.of_jax(),
       **provenance.versions(),
     }
   )

@@ -22,6 +22,15 @@ _PACKAGES = (
 )
 # What JAX reads from the environment, and what numbers may depend on.
 _VARIABLES = ("JAX_", "XLA_", "CUDA_VISIBLE_DEVICES")
+# Settings of JAX that change numbers; each is a variable too, in capitals.
+_OF_JAX = (
+  "jax_default_matmul_precision",
+  "jax_default_prng_impl",
+  "jax_disable_jit",
+  "jax_enable_x64",
+  "jax_random_seed_offset",
+  "jax_threefry_partitionable",
+)
 
 
 def start() -> dict[str, Any]:
@@ -31,6 +40,7 @@ def start() -> dict[str, Any]:
     command: this process's command line, quoted so that a shell takes it back.
     folder: where it was given.
     environment: variables that JAX reads, as they are now.
+    jax: see `of_jax`.
     started: UTC, ISO 8601.
     byol_jax, commit: version of the library, and the clone's commit; see `commit`.
     versions: {"Python": ..., "jax": ..., ...}.
@@ -44,6 +54,7 @@ def start() -> dict[str, Any]:
     "command": shlex.join(sys.orig_argv),
     "folder": os.getcwd(),
     "environment": environment,
+    "jax": of_jax(),
     "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     "byol_jax": byol_jax.__version__,
     "commit": commit(),
@@ -93,6 +104,13 @@ def versions() -> dict[str, str]:
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
       found[name] = importlib.metadata.version(name)
   return found
+
+
+def of_jax() -> dict[str, str]:
+  """The settings of JAX that change numbers: "jax_enable_x64" -> "False", ..."""
+  import jax
+
+  return {name: str(getattr(jax.config, name)) for name in _OF_JAX}
 
 
 def cores() -> int | None:

@@ -236,6 +236,25 @@ def test_each_start_that_trains_leaves_a_line(tmp_path):
   assert run_dir.starts() == [{"started": 1}, {"started": 2}, {"started": 3}]
 
 
+def test_jax_computes_as_it_did(tmp_path):
+  def claim(of_jax):
+    with RunDir(tmp_path / "run", start={"started": "now", **of_jax}) as run_dir:
+      run_dir.claim(config())
+
+  claim({})  # of a version that did not note it
+  claim({"jax": {"jax_enable_x64": "False", "jax_default_prng_impl": "threefry2x32"}})
+  claim({"jax": {"jax_enable_x64": "False", "jax_of_later": "1"}})
+  message = (
+    r"run was trained with jax_enable_x64 = False, and now it is True: set"
+    r" JAX_ENABLE_X64=False, or choose another --workdir"
+  )
+  for _ in range(2):
+    with pytest.raises(UserError, match=message):
+      claim({"jax": {"jax_enable_x64": "True"}})
+  (tmp_path / "run" / "summary.json").write_text('{"spread": 1.0}')
+  claim({"jax": {"jax_enable_x64": "True"}})  # nothing is computed any more
+
+
 def test_a_run_without_starts_has_none(run_dir):
   assert run_dir.starts() == []
 
