@@ -18,6 +18,7 @@ MOST_PAIRS = 1_000_000  # near-duplicates; a threshold that gives more says noth
 
 _KEYS = 2**16  # embeddings that queries are compared with at a time
 _SIMILARITIES = 2**26  # at a time, 256 MB
+_ROUNDING = 1e-6  # of a similarity, in float32
 _TILE = 2**12  # embeddings a side, where all are compared with all
 
 
@@ -98,7 +99,8 @@ def duplicates(
 
   Args:
     embedding: [N, D].
-    threshold: least similarity, in (-1, 1].
+    threshold: least similarity, in (-1, 1], but for float32's rounding: at 1 pairs
+      are the same up to that.
 
   Returns:
     Pairs int64 [P, 2], the lower index first, most similar pairs first, and their
@@ -116,7 +118,7 @@ def duplicates(
   with progress.shown("duplicates", len(tiles), "tiles") as bar:
     for i, j in tiles:
       one, other = (jnp.asarray(embedding[k : k + _TILE]) for k in (i, j))
-      found, n = _similar(one, other, j - i, threshold)
+      found, n = _similar(one, other, j - i, threshold - _ROUNDING)
       bar.add()
       if n == 0:
         continue

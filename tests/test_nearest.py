@@ -60,6 +60,13 @@ def test_duplicates_are_all_pairs_above_the_threshold(threshold):
   assert (np.diff(similarities) <= 0).all()
 
 
+def test_copies_are_found_at_1_in_spite_of_rounding():
+  once = noise(50, 256)
+  pairs, similarities = nearest.duplicates(np.concatenate([once, once]), 1.0)
+  assert sorted(pairs.tolist()) == [[i, i + 50] for i in range(50)]
+  assert (similarities > 1 - 1e-6).all()
+
+
 def test_zero_has_no_duplicate_and_one_image_none_either():
   pairs, _ = nearest.duplicates(np.zeros((3, 4), np.float32), 0.5)
   assert pairs.shape == (0, 2)

@@ -101,9 +101,9 @@ def test_the_data_set_need_not_be_there(run, monkeypatch):
 
 def test_any_size_is_cropped_as_in_evaluation(run):
   encoder = byol_jax.load_encoder(run[0])
-  # Of 40 x 60 pixels the central 35 x 35, resized to 16 x 16.
-  images = noise(3, 40, 60, 3)
-  middle = images[:, 3:38, 13:48]
+  # Of 28 x 40 pixels the central 24 x 24, resized to 16 x 16.
+  images = noise(3, 28, 40, 3)
+  middle = images[:, 2:26, 8:32]
   whole = pretrained.Encoder(
     encoder.params,
     encoder.stats,

@@ -92,7 +92,7 @@ def duplicates(features: Features, threshold: float, path: Path) -> int:
     lines.writerow(["similarity", "first", "second"])
     for (one, other), similarity in zip(pairs, similarities, strict=True):
       names = features.path[one], features.path[other]
-      lines.writerow([f"{similarity:.4f}", *names])
+      lines.writerow([f"{similarity:.6f}", *names])
   return len(pairs)
 
 

@@ -64,7 +64,8 @@ def reservations(runs: Sequence[Run]) -> list[str]:
   """In sentences: why numbers of these runs should not be held against each other."""
   found = []
   for title, names in (("Test accuracies", _TEST), ("Held-out accuracies", _HELD_OUT)):
-    if differing := _differing(runs, names):
+    values = [a.value(run) for a in ACCURACIES if a.settings == names for run in runs]
+    if set(values) != {None} and (differing := _differing(runs, names)):
       found.append(
         f"{title} are not comparable, and no best is marked: the runs differ in"
         f" {', '.join(differing)}."

@@ -90,7 +90,7 @@ def _start(redirected: str = "", unset: str = "", **env: str) -> _Start:
 # Odd, and no reason to refuse anything.
 _ODD = {
   "HOME is unset": _start(unset="HOME"),
-  "HOME is nowhere": _start(HOME="/nowhere"),
+  "HOME is nowhere": _start(HOME="/proc/nowhere"),
   "TMPDIR is nowhere": _start(TMPDIR="/nowhere"),
   "the cache is a file": _start(JAX_COMPILATION_CACHE_DIR="/etc/hostname"),
   "LANG=C": _start(LANG="C", LC_ALL="C", PYTHONUTF8="0"),
