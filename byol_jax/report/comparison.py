@@ -59,6 +59,9 @@ ACCURACIES = (
   ),
 )
 
+# What is measured without labels: title -> scalar.
+_MEASURES = {"spread": "spread", "invariance": "valid_invariance"}
+
 
 def reservations(runs: Sequence[Run]) -> list[str]:
   """In sentences: why numbers of these runs should not be held against each other."""
@@ -96,6 +99,9 @@ def results(runs: Sequence[Run], counts: Counts) -> Table:
       shares = [run.accuracies(accuracy.probe).get(baseline) for run in runs]
       texts = ["" if s is None else facts.accuracy(s, None) for s in shares]
       columns[f"{verdict.PROBES[accuracy.probe]}, {baseline}"] = texts
+  for title, scalar in _MEASURES.items():
+    last = [run.last(scalar) for run in runs]
+    columns[title] = ["" if value is None else f"{value:.2f}" for value in last]
   columns = {title: texts for title, texts in columns.items() if any(texts)}
   header = ["run", *columns, "step", "speed", "time"]
   rows = [

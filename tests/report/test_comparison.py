@@ -48,6 +48,14 @@ def test_baselines_stand_beside_where_there_are_any(several):
   assert column(found, "linear, pixels") == ["not measured", "41.5 %"]
 
 
+def test_what_needs_no_labels_stands_there_too(several):
+  found = several(0.5, 0.8)
+  assert "spread" not in comparison.results(found, [{}] * 2).header
+  found[0].records.append({"step": 11, "spread": 0.876, "valid_invariance": 0.15})
+  assert column(found, "spread") == ["0.88", "not measured"]
+  assert column(found, "invariance") == ["0.15", "not measured"]
+
+
 def test_equals_are_both_best_and_a_run_alone_is_not(several):
   found = several(0.5, 0.5)
   assert all("best" in cell for cell in column(found, "linear, test"))
