@@ -111,12 +111,14 @@ def waiting(whom: str) -> Iterator[None]:
   came = threading.Event()
 
   def say() -> None:
-    logging.info("waiting for %s", whom)
     while not came.wait(_PATIENCE):
       logging.info("still waiting for %s: start the same command on each", whom)
 
-  threading.Thread(target=say, daemon=True).start()
+  logging.info("waiting for %s", whom)
+  again = threading.Thread(target=say, daemon=True)
+  again.start()
   try:
     yield
   finally:
     came.set()
+    again.join()
