@@ -32,9 +32,9 @@ class Accuracy(NamedTuple):
   probe: str = ""
 
 
-_DATA = ("experiment", "data.name", "train.steps")
-_TEST = (*_DATA, "probe.train", "probe.test", "data.test")
-_HELD_OUT = (*_DATA, "probe.valid_train", "probe.valid_test")
+_SAME = ("experiment", "data.name", "train.steps")
+_TEST = (*_SAME, "probe.train", "probe.test", "data.test")
+_HELD_OUT = (*_SAME, "probe.valid_train", "probe.valid_test")
 
 ACCURACIES = (
   Accuracy(
@@ -75,6 +75,8 @@ def reservations(runs: Sequence[Run]) -> list[str]:
       )
   if any(run.summary is None for run in runs):
     found.append("Runs that are not finished are compared as far as they have come.")
+  if len({run.setting("train.steps") for run in runs}) > 1:
+    found.append("The runs are of different lengths (train.steps).")
   if len({run.setting("seed") for run in runs}) < len(runs):
     found.append(
       "Some runs have the same seed; a difference between two runs alone may be one of"

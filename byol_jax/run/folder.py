@@ -251,9 +251,11 @@ class RunDir:
     before: dict[str, str] = noted[-1] if noted else {}
     for name, value in (self._start or {}).get("jax", {}).items():
       if (old := before.get(name, value)) != value:
+        variable = name.upper()
+        mended = f"unset {variable}" if old == "None" else f"set {variable}={old}"
         raise UserError(
-          f"{self.path} was trained with {name} = {old}, and now it is {value}: set"
-          f" {name.upper()}={old}, or choose another --workdir"
+          f"{self.path} was trained with {name} = {old}, and now it is {value}:"
+          f" {mended}, or choose another --workdir"
         )
 
   def check_no_run(self) -> None:

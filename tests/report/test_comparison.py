@@ -90,7 +90,8 @@ def test_where_a_prepared_set_lies_is_no_difference(several):
 
 
 def test_other_reservations(several, tmp_path):
-  found = several(0.5, 0.8)
+  found = several(0.5, 0.8, train__steps=(10, 20))
+  assert any("different lengths" in text for text in comparison.reservations(found))
   assert any("same seed" in text for text in comparison.reservations(found))
   begun = runs.read([made_up.write(tmp_path / "new", summary=None)])
   texts = comparison.reservations([*found, *begun])

@@ -251,6 +251,10 @@ def test_jax_computes_as_it_did(tmp_path):
   for _ in range(2):
     with pytest.raises(UserError, match=message):
       claim({"jax": {"jax_enable_x64": "True"}})
+  claim({"jax": {"jax_default_matmul_precision": "None"}})
+  with pytest.raises(UserError, match=r": unset JAX_DEFAULT_MATMUL_PRECISION, or"):
+    claim({"jax": {"jax_default_matmul_precision": "float32"}})
+  claim({"jax": {"jax_enable_x64": "False"}})
   (tmp_path / "run" / "summary.json").write_text('{"spread": 1.0}')
   claim({"jax": {"jax_enable_x64": "True"}})  # nothing is computed any more
 
