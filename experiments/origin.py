@@ -15,14 +15,15 @@ from byol_jax import parallel
 from byol_jax.disk import read_json
 from byol_jax.errors import UserError
 from byol_jax.formats import saved
-from byol_jax.run import folder, stored
-from byol_jax.run.folder import RunDir, differences, flat, resolved
+from byol_jax.run import settings, stored
+from byol_jax.run.folder import RunDir
+from byol_jax.run.settings import differences, flat, resolved
 from byol_jax.valid import fits
 
 # What a run may go on with, beside another schedule.
 _FREE = (
-  *folder.OPERATIONAL,
-  *folder.SCHEDULE,
+  *settings.OPERATIONAL,
+  *settings.SCHEDULE,
   *("start_from", "continue_from", "eval", "probe"),
 )
 # What is relied on of the other run's config.json and origin.json.
@@ -67,7 +68,7 @@ class Origin(NamedTuple):
 
   def value(self, name: str) -> Any:
     """A setting of the run, by its full name."""
-    return (folder.ADDED | flat(self.config)).get(name)
+    return (settings.ADDED | flat(self.config)).get(name)
 
   def has_data_of(self, config: ConfigDict) -> bool:
     """Whether the run learned from the same data set, whatever the split."""

@@ -28,7 +28,8 @@ from byol_jax.nets import model
 from byol_jax.pretrained import Encoder
 from byol_jax.run import stored
 from byol_jax.run.checkpoints import Checkpoints
-from byol_jax.run.folder import SCHEDULE, RunDir
+from byol_jax.run.folder import RunDir
+from byol_jax.run.settings import SCHEDULE
 from experiments import optimisers, systems
 from experiments.origin import Origin
 from experiments.state import State

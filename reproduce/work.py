@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from byol_jax import commands
 from byol_jax.disk import read_json
 from byol_jax.errors import UserError
-from byol_jax.run.folder import differences, resolved
+from byol_jax.run.settings import differences, resolved
 from reproduce import arms, results
 
 

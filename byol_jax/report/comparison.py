@@ -8,7 +8,7 @@ from markupsafe import Markup
 from byol_jax.report import chance, facts, verdict
 from byol_jax.report.facts import Table
 from byol_jax.report.runs import Run
-from byol_jax.run.folder import differences, flat
+from byol_jax.run.settings import differences, flat
 
 # Split -> its number of images, for each run.
 Counts = Sequence[Mapping[str, int]]

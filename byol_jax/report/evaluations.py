@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from byol_jax.probes import METRICS
 from byol_jax.report.systems import Line, is_one_of
-from byol_jax.run.folder import OPERATIONAL, flat
+from byol_jax.run.settings import OPERATIONAL, flat
 
 
 class Protocol(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from byol_jax.report import chance
 from byol_jax.report.runs import Run, number
 from byol_jax.report.verdict import PROBES, test_images
-from byol_jax.run.folder import flat
+from byol_jax.run.settings import flat
 
 Facts = list[tuple[str, str]]  # what it is about, and what is so
 

@@ -13,7 +13,7 @@ from byol_jax.report.facts import Table
 from byol_jax.report.rows import Cell, Row
 from byol_jax.report.systems import Line, System
 from byol_jax.run import results
-from byol_jax.run.folder import flat
+from byol_jax.run.settings import flat
 
 _FORMS = (".md", ".html")
 

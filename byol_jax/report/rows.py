@@ -10,7 +10,7 @@ from byol_jax.probes import METRICS
 from byol_jax.report import chance, evaluations, papers
 from byol_jax.report.papers import Number
 from byol_jax.report.systems import Line, System
-from byol_jax.run.folder import flat
+from byol_jax.run.settings import flat
 
 
 class Cell(NamedTuple):

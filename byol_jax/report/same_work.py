@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from byol_jax.data.views import BYOL_VIEW1, BYOL_VIEW2
 from byol_jax.report import evaluations, systems
 from byol_jax.report.systems import Line
-from byol_jax.run.folder import flat
+from byol_jax.run.settings import flat
 
 _IMAGENET_TRAIN = 1_281_167  # images
 _BATCH = 4096

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byol_jax.run.folder import ADDED, OPERATIONAL, flat
+from byol_jax.run.settings import ADDED, OPERATIONAL, flat
 
 Line = Mapping[str, Any]  # of results.jsonl
 

@@ -14,13 +14,10 @@ tensorboard/        the same scalars for TensorBoard
 writers/            of other writers: identity and last step in NAME.json, NAME.log
 """
 
-import gzip
-import io
 import json
 import os
 import weakref
-import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,47 +27,12 @@ from absl import logging
 from byol_jax import disk
 from byol_jax.disk import absolute, read_json, write_json
 from byol_jax.errors import UserError
+from byol_jax.run import images
+from byol_jax.run.settings import SCHEDULE, differences, flat, resolved
 from byol_jax.run.writers import table
-
-# What may change between two starts of one run, as it changes nothing that the
-# run learns.
-OPERATIONAL = (
-  "log",
-  "checkpoint",
-  "data.workers",
-  "data.data_dir",
-  "data.max_unreadable",
-  "results",
-)
-# What a run may go on by for longer, in a folder of its own: `continue_from`.
-SCHEDULE = (
-  "train.steps",
-  "train.epochs",
-  "optimiser.learning_rate",
-  "optimiser.schedule",
-  "optimiser.warmup",
-  "target.tau",
-  "target.schedule",
-  "target.frozen",
-)
-# Settings that later versions added: what an older run, which lacks them, had.
-ADDED = {
-  "start_from": None,
-  "continue_from": None,
-  "data.on_device": False,
-  "train.epochs": None,
-  "encoder.projected_shortcuts": "as_needed",
-  "target.frozen": 0.0,
-  "closed_form.name": "none",
-  "closed_form.rho": 0.3,
-  "closed_form.epsilon": 0.01,
-  "objective.byol.centre_targets": False,
-}
-
 
 CONFIG = "config.json"
 _RELIED_ON = ("seconds", "images_per_second", "mfu")  # of records
-_MOST_UNPACKED = 2**30  # bytes of images.txt.gz: those of ten million images and more
 # A folder without its config holds no run, and a run cannot go on.
 _RESTORE = "restore it, or choose another folder"
 
@@ -103,7 +65,7 @@ class RunDir:
     self._starts = self.path / "starts.jsonl"
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
-    self._images = self.path / "images.txt.gz"
+    self._images = self.path / images.NAME
     self._origin = self.path / "origin.json"
     self._writes = writes
     self._writer_names = table.DEFAULT
@@ -145,31 +107,8 @@ class RunDir:
     Raises:
       UserError: it began with others.
     """
-    if not self._writes or not self._images.exists():
-      return
-    try:
-      before = _unpacked(disk.read(self._images)).decode().splitlines()
-      if not before:
-        raise ValueError("it is empty")
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-      raise UserError(
-        f"{self._images} is damaged ({error}): delete it, if the images are those that"
-        " the run began with"
-      ) from error
-    if not any(line.startswith("/") for line in before):
-      # Version 0.1 kept nothing about whole sets.
-      listing = [line for line in listing if not line.startswith("/")]
-    new, gone = set(listing) - set(before), set(before) - set(listing)
-    changes = [
-      f"{len(lines)} {what} (such as {_first(lines)})"
-      for what, lines in (("new or changed", new), ("gone or changed", gone))
-      if lines
-    ]
-    if changes:
-      raise UserError(
-        f"the images have changed since {self.path} began: {', '.join(changes)};"
-        f" {way_out}"
-      )
+    if self._writes and self._images.exists():
+      images.check(self._images, listing, way_out)
 
   def claim(
     self, config: ml_collections.ConfigDict, listing: Sequence[str] = ()
@@ -233,8 +172,7 @@ class RunDir:
     if self._start and not self._summary.exists():
       _write_lines(self._starts, [*self.starts(), self._start])
     if listing and not self._images.exists():
-      content = gzip.compress("\n".join(listing).encode(), mtime=0)
-      disk.replace(self._images, content)
+      images.write(self._images, listing)
     return new
 
   def _check_name(self) -> None:
@@ -365,15 +303,6 @@ class RunDir:
     raise UserError(f"{self._summary} has nothing in it: delete it or restore it")
 
 
-def _unpacked(content: bytes) -> bytes:
-  """What gzip has packed; of a few bytes it could make any number."""
-  with gzip.open(io.BytesIO(content)) as file:
-    found = file.read(_MOST_UNPACKED + 1)
-  if len(found) > _MOST_UNPACKED:
-    raise ValueError(f"it holds more than {_MOST_UNPACKED} bytes")
-  return found
-
-
 def _is_record(line: Mapping[str, Any]) -> bool:
   """Whether it has a step, and numbers where a run goes on by them."""
   return type(line.get("step")) is int and all(
@@ -415,37 +344,3 @@ def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 def _in_one_line(text: str) -> str:
   return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """A config as config.json has it."""
-  return json.loads(config.to_json_best_effort())
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """The settings of a config by their full names, such as "train.steps"."""
-  found: dict[str, Any] = {}
-  for key, value in tree.items():
-    name = f"{prefix}{key}"
-    found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-  return found
-
-
-def _first(lines: Collection[str]) -> str:
-  """The version of a set, if it is among these lines, or else the first image."""
-  versions = [line for line in lines if line.startswith("/version")]
-  return versions[0][1:].replace("\t", " ") if versions else min(lines).split()[0]
-
-
-def differences(
-  one: Mapping[str, Any], other: Mapping[str, Any], free: Sequence[str] = OPERATIONAL
-) -> list[str]:
-  """Names of the settings in which two configs differ, but for `free` and sections."""
-  first, second = ADDED | flat(one), ADDED | flat(other)
-  missing = object()
-  return sorted(
-    name
-    for name in first.keys() | second.keys()
-    if first.get(name, missing) != second.get(name, missing)
-    and not any(name == key or name.startswith(f"{key}.") for key in free)
-  )

@@ -9,7 +9,8 @@ import ml_collections
 
 from byol_jax import parallel
 from byol_jax.run import provenance
-from byol_jax.run.folder import RunDir, flat, resolved
+from byol_jax.run.folder import RunDir
+from byol_jax.run.settings import flat, resolved
 
 # Where a host finds things is its own affair.
 _OWN = ("data.data_dir", "results")

@@ -12,7 +12,8 @@ from byol_jax import parallel
 from byol_jax.disk import absolute, read_json
 from byol_jax.formats import saved
 from byol_jax.run import hosts, results
-from byol_jax.run.folder import RunDir, resolved
+from byol_jax.run.folder import RunDir
+from byol_jax.run.settings import resolved
 from experiments.downstream.encoders import Summary
 from experiments.downstream.frozen import Subject
 

@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 from byol_jax.report import papers, same_work
-from byol_jax.run.folder import flat, resolved
+from byol_jax.run.settings import flat, resolved
 from tests.report.made_up import result
 
 # What may be otherwise, and the encoder is the paper's.

@@ -9,7 +9,7 @@ import time
 
 from byol_jax.disk import write_json
 from byol_jax.run import provenance
-from byol_jax.run.folder import resolved
+from byol_jax.run.settings import resolved
 from reproduce import arms, results
 from reproduce.results import Result, Seeds
 from reproduce.trials import TRIALS

@@ -16,7 +16,8 @@ from byol_jax import parallel
 from byol_jax.data import photos, splits
 from byol_jax.errors import Stopped, UserError
 from byol_jax.run import loop, provenance
-from byol_jax.run.folder import RunDir, flat, resolved
+from byol_jax.run.folder import RunDir
+from byol_jax.run.settings import flat, resolved
 from experiments import pretrain, settings, speed
 from reproduce import __main__ as command
 from reproduce import accelerator, slices, stages

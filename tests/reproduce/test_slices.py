@@ -8,7 +8,7 @@ import time
 import pytest
 
 from byol_jax.errors import UserError
-from byol_jax.run.folder import resolved
+from byol_jax.run.settings import resolved
 from reproduce import slices, stages
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
 from tests.reproduce import made_up

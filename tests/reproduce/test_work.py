@@ -13,7 +13,7 @@ import pytest
 
 from byol_jax.disk import write_json
 from byol_jax.errors import UserError
-from byol_jax.run.folder import resolved
+from byol_jax.run.settings import resolved
 from reproduce import __main__ as command
 from reproduce import arms, results, work
 from reproduce.trials import TRIALS

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from byol_jax.disk import read_json, write_json
-from byol_jax.run.folder import flat
+from byol_jax.run.settings import flat
 
 PROJECT = "byol_jax"
 
