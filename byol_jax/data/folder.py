@@ -158,6 +158,8 @@ def open_dataset(data_dir: str | None, labelled: bool = True) -> FolderDataset:
     what = "is a file" if os.path.exists(root) else "does not exist"
     raise UserError(f"{root} {what}: name a folder of images")
   found = scan(root)
+  if why := found.unreadable.get(""):  # its own path in it
+    raise UserError(f"{root} is {why}; change its mode, or name another folder")
   if not found.images:
     raise UserError(f"{root} holds no image that can be read: {_contents(found)}")
   dataset = FolderDataset(root, found, labelled)

@@ -8,6 +8,8 @@ from byol_jax.report import data
 from byol_jax.report.chance import ERRORS, Difference, difference, percent
 from byol_jax.report.runs import Run, number
 
+_FEW = 30  # images, our choice: fewer show nothing about an invariance
+
 RULES = (
   "Learning: the encoder's test accuracies are held against those of the same network"
   " untrained and of the pixels, on the same images. A difference counts where it is"
@@ -18,7 +20,8 @@ RULES = (
   " accuracies are of the same images it is rather too large. What another seed would"
   " change is not in it.",
   "A run at work: its last held-out kNN accuracy against that of its first step, by the"
-  " same rule. Without labels an invariance that rises is a hint, and proves nothing.",
+  " same rule. Without labels an invariance that rises is a hint, and proves nothing;"
+  f" under {_FEW} images it is not even that.",
   f"Collapse: a spread under {COLLAPSED_SPREAD:g} or an effective rank under"
   f" {COLLAPSED_RANK:g}, as the run itself has measured it.",
   "Trust: the test split is looked at once, at the end; held-out kNN is looked at all"
@@ -130,7 +133,7 @@ def _learning(run: Run, counts: Mapping[str, int]) -> Finding:
     return _learned(run, test_images(run, counts))
   if run.points("valid_knn"):
     return _learning_so_far(run, counts.get("probe.valid_test"))
-  return _without_labels(run)
+  return _without_labels(run, counts.get("probe.valid_test"))
 
 
 def _learned(run: Run, images: int | None) -> Finding:
@@ -192,7 +195,7 @@ def _learning_so_far(run: Run, images: int | None) -> Finding:
   return Finding(_LEARNING, answer, tone, reasons)
 
 
-def _without_labels(run: Run) -> Finding:
+def _without_labels(run: Run, images: int | None) -> Finding:
   """Of a run without labels: its invariance to views, which proves nothing."""
   if _has_collapsed(run):
     text = "There are no labels that would say otherwise."
@@ -204,9 +207,13 @@ def _without_labels(run: Run) -> Finding:
   (first, before), (step, now) = points[0], points[-1]
   reasons = [
     f"There are no labels. The features' invariance to views went from {before:.4g} at"
-    f" step {first} to {now:.4g} at step {step} (1 is all, 0 none).",
+    f" step {first} to {now:.4g} at step {step} (1 is all, 0 none)"
+    + (f", measured on {images} images." if images else "."),
     "It says that views were learned; what the features are good for, only labels say.",
   ]
+  if images and images < _FEW:
+    reasons.append(f"Under {_FEW} images are too few to tell by.")
+    return Finding(_LEARNING, "cannot be told", OPEN, reasons)
   answer = (
     "perhaps: its invariance rose" if now > before else "no sign of it: no invariance"
   )

@@ -193,6 +193,16 @@ def test_folders_without_images(root, make, message):
     opened(root)
 
 
+def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
+  def denied(path):
+    raise PermissionError(13, "Permission denied", path)
+
+  monkeypatch.setattr("os.scandir", denied)  # who tests may be allowed everything
+  message = f"^{root} is a folder that cannot be read: Permission denied; change its"
+  with pytest.raises(UserError, match=message):
+    opened(root)
+
+
 @pytest.mark.parametrize("data_dir", [None, ""])
 def test_a_folder_must_be_named(data_dir):
   with pytest.raises(UserError, match=r"--config.data.data_dir=FOLDER"):

@@ -94,12 +94,13 @@ def test_it_may_be_too_early(answers):
 
 
 def test_without_labels_invariance_is_a_hint(answers):
-  def found(*values):
+  def found(*values, images=100):
     records = [
       {"step": step, "score": -value, "valid_invariance": value}
       for step, value in enumerate(values)
     ]
-    return answers(records=records, summary={"collapsed": False})[LEARNING]
+    counts = {"probe.valid_test": images}
+    return answers(counts, records=records, summary={"collapsed": False})[LEARNING]
 
   assert found(0.2, 0.5).answer == "perhaps: its invariance rose"
   assert found(0.2, 0.5).tone == verdict.OPEN
@@ -107,6 +108,10 @@ def test_without_labels_invariance_is_a_hint(answers):
     "invariance to views went from 0.2 at step 0 to 0.5" in found(0.2, 0.5).reasons[0]
   )
   assert found(0.5, 0.2).answer == "no sign of it: no invariance"
+  assert found(0.2, 0.5, images=7).answer == "cannot be told"
+  assert "(1 is all, 0 none), measured on 7 images." in (
+    found(0.2, 0.5, images=7).reasons[0]
+  )
   assert found(0.5).answer == "cannot be told"
 
 
