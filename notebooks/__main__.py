@@ -39,12 +39,14 @@ _BADGE = (
 _SETUP = """\
 # Installs byol_jax where it is not, as in Colab, and goes to its folder.
 import importlib.util
+import shutil
 from pathlib import Path
 
 if (found := importlib.util.find_spec("byol_jax")) is None:
   !git clone -q https://github.com/REPOSITORY clone
   %cd -q clone
-  %pip install -q -e .
+  extra = "[cuda]" if shutil.which("nvidia-smi") else ""
+  %pip install -q -e ".{extra}"
 elif not Path("configs").exists():
   %cd -q {Path(found.origin).parents[1]}"""
 
