@@ -95,6 +95,53 @@ def test_verdicts_are_those_of_the_records():
       assert row[1] == " / ".join(f"{mean:.1f}" for mean in means)
 
 
+# By which stages, each one run, larger runs stand beside an arm's.
+_LARGER = {
+  "bn": "bn",
+  "bn-tau-1": "bn-tau-1",
+  "none": "none",
+  "gn-ws": "gn-ws",
+  "simclr-bn": "simclr",
+}
+
+
+def test_the_papers_and_the_larger_runs_numbers():
+  _, _, *table = rows("docs/reproduction.md", "# The papers").values()
+  for row, claim in zip(table, claims.CLAIMS, strict=True):
+    cited = re.findall(r"\d+\.\d+", claim.paper.partition(";")[0])
+    assert re.findall(r"\d+\.\d+", row[0]) == [n for n in cited if n in row[0]]
+    stage = _LARGER.get(claim.arms[0]) if len(claim.arms) <= 2 else None
+    knn, linear = accuracies(stage) if stage else ("", "")
+    assert row[2] == (f"{linear} / {knn}" if stage else "")
+
+
+def trial(name):
+  """Linear and kNN accuracy of a trial, as the page writes them."""
+  path = _REPORT / "runs" / f"trial-{name}-seed0.json"
+  found = json.loads(path.read_text())["summary"]
+  return " / ".join(f"{100 * found[p]['encoder']:.1f}" for p in ("linear", "knn"))
+
+
+def test_the_trials():
+  table = rows("docs/reproduction.md", "What made GN + WS profit")
+  assert list(table.values())[2:] == [
+    [trial("gn-ws-tau-1"), trial("gn-ws-tau-1-predictor-30")],
+    [trial("gn-ws-tau-98"), trial("gn-ws-predictor-30")],
+    ["not tried", trial("gn-ws-frozen-predictor-30")],
+  ]
+  rates = rows("docs/reproduction.md", "Rates of each norm")
+  shown = [cell.replace("*", "") for row in list(rates.values())[2:] for cell in row]
+  assert shown == [
+    *(trial(f"bn-{name}") for name in ("rate-075", "predictor-30", "rate-3")),
+    trial("gn-ws-frozen-rate-075"),
+    trial("gn-ws-frozen-predictor-30"),
+    trial("gn-ws-frozen-rate-3"),
+    *(trial("none-rate-075"), trial("none"), "not tried"),
+    *("not tried", trial("none-frozen"), "not tried"),
+    *("not finished", trial("bn-ws"), "not tried"),
+  ]
+
+
 @pytest.mark.parametrize(("name", "norm"), [("bn", "BN"), ("gn-ws", "GN + WS")])
 def test_the_speed_of_resnet50(name, norm):
   found = json.loads((_RECORDS / f"speed-resnet50-{name}.json").read_text())["found"]

@@ -1,5 +1,6 @@
 """What a project says of itself agrees with itself."""
 
+import datetime
 import re
 from pathlib import Path
 
@@ -15,11 +16,13 @@ FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 
 def test_versions_are_semantic_and_the_newest_is_ours():
   headings = re.findall(r"^## (.*)$", CHANGES, re.MULTILINE)
-  versions = [re.fullmatch(r"\[(\d+)\.(\d+)\.(\d+)\]", h) for h in headings[1:]]
-  assert headings[0] == "[Unreleased]"
-  numbers = [tuple(map(int, version.groups())) for version in versions]
+  form = r"\[(\d+)\.(\d+)\.(\d+)\] - (\d{4}-\d\d-\d\d|not tagged yet)"
+  found = [re.fullmatch(form, heading).groups() for heading in headings]
+  numbers = [tuple(map(int, version)) for *version, _ in found]
   assert numbers == sorted(set(numbers), reverse=True)
   assert ".".join(map(str, numbers[0])) == byol_jax.__version__
+  dates = [datetime.date.fromisoformat(date) for *_, date in found[1:]]
+  assert dates == sorted(dates, reverse=True)
 
 
 def test_changes_are_of_the_known_kinds():
