@@ -1,4 +1,4 @@
-"""What each setting of a config means, and what it may be.
+"""What each setting of a config means, what it may be, and where it is from.
 
   python -m experiments.reference > docs/settings.md
 
@@ -44,196 +44,378 @@ _UNITS = between(1, 2**16)
 _LAYERS = between(0, 100)
 _WORKERS = between(0, 2**10)
 
+_OURS = "ours"
+_CODE = "BYOL's code"
+_NO_STATISTICS = "BYOL without batch statistics"
+# Short name -> what it stands for, as in the page's key.
+SOURCES = {
+  "BYOL": "Grill et al., *Bootstrap Your Own Latent*, NeurIPS 2020, arXiv 2006.07733",
+  _CODE: "released with it: google-deepmind/deepmind-research, folder byol",
+  _NO_STATISTICS: (
+    "Richemond et al., *BYOL works even without batch statistics*, arXiv 2010.10241"
+  ),
+  "RAFT": "Shi et al., *Run Away From your Teacher*, arXiv 2011.10944",
+  "SimCLR": (
+    "Chen et al., *A Simple Framework for Contrastive Learning*, ICML 2020,"
+    " arXiv 2002.05709"
+  ),
+  "DirectPred": (
+    "Tian et al., *Understanding Self-supervised Learning Dynamics without Contrastive"
+    " Pairs*, ICML 2021, arXiv 2102.06810"
+  ),
+  "LARS": (
+    "You et al. 2017, *Large Batch Training of Convolutional Networks*,"
+    " arXiv 1708.03888"
+  ),
+  "ResNet": (
+    "He et al. 2015, *Deep Residual Learning for Image Recognition*, arXiv 1512.03385"
+  ),
+  "Goyal et al. 2017": (
+    "*Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour*, arXiv 1706.02677"
+  ),
+  "Wu et al. 2018": (
+    "*Unsupervised Feature Learning via Non-Parametric Instance-level Discrimination*,"
+    " arXiv 1805.01978"
+  ),
+  _OURS: "our choice, or a matter of this library alone",
+}
+_NO_UNIT = "-"
+
 
 class Setting(NamedTuple):
   """What a setting means.
 
   Attributes:
-    meaning: in a line, with unit and source.
+    meaning: in a line, as it reads after the unit.
+    source: where the value at the papers' scale is from, or else the method: a key of
+      `SOURCES`, and the place in it. Several have semicolons between.
     valid: what it may be beside being of its type; None where anything will do.
+    unit: of a number, `_NO_UNIT` if it has none; empty for all that is no number.
   """
 
   meaning: str
+  source: str
   valid: Valid | None = None
+  unit: str = ""
 
 
 def _network(part: str) -> Iterator[tuple[str, Setting]]:
   """What encoder, projector and predictor have in common."""
-  yield f"{part}.norm", Setting("the norm", one_of(layers.NORMS))
-  yield f"{part}.groups", Setting("of channels, of group norm", _COUNT)
-  standardised = "whether weights are standardised (Richemond et al., section 3.3)"
-  yield f"{part}.standardised", Setting(standardised, TRUE_OR_FALSE)
+  without = f"{_NO_STATISTICS}, 3.3"
+  yield f"{part}.norm", Setting("the norm", "BYOL, 3.3", one_of(layers.NORMS))
+  groups = "of channels, of group norm"
+  yield f"{part}.groups", Setting(groups, without, _COUNT, "groups")
+  standardised = "whether weights are standardised"
+  yield f"{part}.standardised", Setting(standardised, without, TRUE_OR_FALSE)
 
 
 def _head(part: str) -> Iterator[tuple[str, Setting]]:
+  paper = "BYOL, 3.3"
   yield from _network(part)
-  yield f"{part}.depth", Setting("linear layers; 0 leaves it out", _LAYERS)
-  yield f"{part}.hidden", Setting("units of all layers but the last", _UNITS)
-  yield f"{part}.outputs", Setting("units of the last layer", _UNITS)
+  depth = "linear ones; 0 leaves it out"
+  yield f"{part}.depth", Setting(depth, paper, _LAYERS, "layers")
+  yield f"{part}.hidden", Setting("of all layers but the last", paper, _UNITS, "units")
+  yield f"{part}.outputs", Setting("of the last layer", paper, _UNITS, "units")
   identity = "whether the last layer starts as the identity"
-  yield f"{part}.identity_init", Setting(identity, TRUE_OR_FALSE)
+  yield f"{part}.identity_init", Setting(identity, "RAFT, figure 1", TRUE_OR_FALSE)
 
 
 def _view(section: str) -> Iterator[tuple[str, Setting]]:
-  for name, setting in _VIEW.items():
-    yield f"{section}.{name}", setting
+  for name, (unit, meaning, place) in _VIEW.items():
+    valid = views.VALID[name]
+    yield f"{section}.{name}", Setting(meaning, f"BYOL, {place}", valid, unit)
 
 
+_CHANCE = "probability"
 _VIEW = {
-  name: Setting(meaning, views.VALID[name])
-  for name, meaning in {
-    "crop_area": "range of a crop's share of the image's area",
-    "crop_aspect": "range of a crop's width / height",
-    "flip": "probability of a flip from left to right",
-    "jitter": "probability of the four operations on colour",
-    "brightness": "most that is added to or taken from a pixel",
-    "contrast": "largest relative change",
-    "saturation": "largest relative change",
-    "hue": "largest shift, of the circle",
-    "grayscale": "probability of dropping the colour",
-    "blur": "probability of the Gaussian blur",
-    "blur_sigma": "range of its deviation, in pixels",
-    "solarise": "probability of solarisation",
-  }.items()
+  "crop_area": (
+    "share",
+    "of the image's area that a crop takes, from and to",
+    "App. B",
+  ),
+  "crop_aspect": ("width / height", "of a crop, from and to", "App. B"),
+  "flip": (_CHANCE, "of a flip from left to right", "table 6"),
+  "jitter": (_CHANCE, "of the four operations on colour", "table 6"),
+  "brightness": ("levels / 255", "most that a pixel gains or loses", "table 6"),
+  "contrast": ("share", "largest relative change", "table 6"),
+  "saturation": ("share", "largest relative change", "table 6"),
+  "hue": ("turns", "largest shift, on the circle", "table 6"),
+  "grayscale": (_CHANCE, "of dropping the colour", "table 6"),
+  "blur": (_CHANCE, "of the Gaussian blur", "table 6"),
+  "blur_sigma": ("pixels", "its deviation, from and to", "App. B"),
+  "solarise": (_CHANCE, "of solarisation", "table 6"),
 }
 
 
 def _objectives() -> Iterator[tuple[str, Setting]]:
   for name, objective in objectives.OBJECTIVES.items():
+    own = Setting(f"of {name}", _OURS, unit=_NO_UNIT)
     for setting, valid in objective.settings.items():
-      yield f"objective.{name}.{setting}", Setting(f"of {name}", valid)
+      known = _OF_OBJECTIVES.get(f"{name}.{setting}", own)
+      yield f"objective.{name}.{setting}", known._replace(valid=valid)
+
+
+_TEMPERATURE = "of the similarities"
+_ALIGNMENT = "weight of the distance between predictions"
+_OF_OBJECTIVES = {
+  "byol.normalise": Setting("what is done before the distance", "BYOL, table 20"),
+  "byol.centre_targets": Setting(
+    "whether the batch's mean is taken off targets", _OURS
+  ),
+  "byol_prime.alpha": Setting(_ALIGNMENT, "RAFT, equation 7", unit=_NO_UNIT),
+  "byol_prime.beta": Setting(
+    "weight of that to the target of the same view", "RAFT, equation 7", unit=_NO_UNIT
+  ),
+  "raft.alpha": Setting(_ALIGNMENT, "RAFT, equation 9", unit=_NO_UNIT),
+  "raft.beta": Setting(
+    "weight of that to the target of the same view, taken off",
+    "RAFT, equation 9",
+    unit=_NO_UNIT,
+  ),
+  "simclr.temperature": Setting(_TEMPERATURE, "SimCLR, equation 1", unit=_NO_UNIT),
+  "info_nce.temperature": Setting(_TEMPERATURE, "BYOL, equation 8", unit=_NO_UNIT),
+  "info_nce.beta": Setting(
+    "weight of the negatives: 0 is BYOL, 1 SimCLR", "BYOL, equation 8", unit=_NO_UNIT
+  ),
+}
 
 
 SETTINGS: dict[str, Setting] = {
-  "experiment": Setting("the file of experiments/ that is run"),
-  "seed": Setting("what all chance comes from", SEEDS),
-  "start_from": Setting("a run whose weights are those of step 0"),
-  "continue_from": Setting("a run to go on with, by a longer schedule"),
+  "experiment": Setting("the file of experiments/ that is run", _OURS),
+  "seed": Setting("what all chance comes from", _OURS, SEEDS, _NO_UNIT),
+  "start_from": Setting("a run whose weights are those of step 0", _OURS),
+  "continue_from": Setting("a run to go on with, by a longer schedule", _OURS),
   # Data.
   "data.name": Setting(
-    "photos, folder, unlabelled_folder, or a set of tensorflow-datasets, as NAME/CONFIG"
+    "photos, folder, unlabelled_folder, or a set of tensorflow-datasets, as"
+    " NAME/CONFIG",
+    "BYOL",
   ),
-  "data.data_dir": Setting("folder of the set; ~/tensorflow_datasets, if open"),
-  "data.train": Setting("split to train on, as `train[:90%]`"),
-  "data.test": Setting("split that is reported on"),
-  "data.valid": Setting("split to choose settings by"),
+  "data.data_dir": Setting("folder of the set; ~/tensorflow_datasets, if open", _OURS),
+  "data.train": Setting("split to train on, as `train[:90%]`", _CODE),
+  "data.test": Setting("split that is reported on", "BYOL, App. C.1"),
+  "data.valid": Setting("split to choose settings by", "BYOL, table 10"),
   "data.held_out": Setting(
-    "in place of `data.valid`: so many of the last images of train", at_least(2)
+    "in place of `data.valid`: so many of the last of train",
+    "BYOL, App. C.1",
+    at_least(2),
+    "images",
   ),
-  "data.labels": Setting("share of the images whose labels are used", SOME),
-  "data.size": Setting("pixels a side of what the networks see", _SIDE),
+  "data.labels": Setting(
+    "of the images whose labels are used", "BYOL, App. C.1", SOME, "share"
+  ),
+  "data.size": Setting(
+    "a side of what the networks see", "BYOL, App. B", _SIDE, "pixels"
+  ),
   "data.eval_fraction": Setting(
-    "share of the shorter side that the central crop of evaluation takes", SOME
+    "of the shorter side that the central crop of evaluation takes",
+    _CODE,
+    SOME,
+    "share",
   ),
   "data.mean": Setting(
-    "of pixels in [0, 1], one a channel or one for all", each(SHARE)
+    "of pixels, one a channel or one for all",
+    "BYOL, App. B",
+    each(SHARE),
+    "levels / 255",
   ),
-  "data.std": Setting("deviation of the same", each(POSITIVE)),
-  "data.workers": Setting("processes that crop; 0 for threads", _WORKERS),
+  "data.std": Setting(
+    "deviation of the same", "BYOL, App. B", each(POSITIVE), "levels / 255"
+  ),
+  "data.workers": Setting("that crop; 0 for threads", _OURS, _WORKERS, "processes"),
   "data.on_device": Setting(
-    "whether the images live on the devices, and are cropped there", TRUE_OR_FALSE
+    "whether the images live on the devices, and are cropped there",
+    _OURS,
+    TRUE_OR_FALSE,
   ),
-  "data.max_unreadable": Setting("share of the images that may be unreadable", SHARE),
+  "data.max_unreadable": Setting(
+    "of the images that may be unreadable", _OURS, SHARE, "share"
+  ),
   # Views.
   **dict(_view("views.view1")),
   **dict(_view("views.view2")),
   **dict(_view("view")),
   "augmentations": Setting(
-    "which of the operations: `all`, or a row of BYOL's table 17; of linear evaluation"
-    " `crops` or `pretraining`"
+    "which of the operations: `all`, or another row of table 17; of linear evaluation"
+    " `crops` or `pretraining`",
+    "BYOL, table 17",
   ),
   # Networks.
   **dict(_network("encoder")),
-  "encoder.depth": Setting("layers of the ResNet", one_of(resnet.SHAPES)),
-  "encoder.width": Setting("times the channels of the ResNet", resnet.WIDTHS),
-  "encoder.stem": Setting("first layers", one_of(resnet.STEMS)),
+  "encoder.depth": Setting(
+    "of the ResNet", "BYOL, 3.3", one_of(resnet.SHAPES), "layers"
+  ),
+  "encoder.width": Setting(
+    "the channels of the ResNet", "BYOL, 3.3", resnet.WIDTHS, "times"
+  ),
+  "encoder.stem": Setting("first layers", "ResNet", one_of(resnet.STEMS)),
   "encoder.zero_last_scale": Setting(
-    "whether each block starts as the identity", TRUE_OR_FALSE
+    "whether each block starts as the identity",
+    f"Goyal et al. 2017; {_CODE}",
+    TRUE_OR_FALSE,
   ),
   "encoder.projected_shortcuts": Setting(
-    "where a shortcut has a convolution", one_of(resnet.PROJECTED_SHORTCUTS)
+    "where a shortcut has a convolution",
+    "ResNet, option B",
+    one_of(resnet.PROJECTED_SHORTCUTS),
   ),
   **dict(_head("projector")),
   **dict(_head("predictor")),
   "bn_init": Setting(
-    "whether the affines of norms are set by a first batch's statistics", TRUE_OR_FALSE
+    "whether the affines of norms are set by a first batch's statistics",
+    f"{_NO_STATISTICS}, 3.2",
+    TRUE_OR_FALSE,
   ),
   "closed_form.name": Setting(
-    "a predictor that is computed, not learned", one_of(("none", *CLOSED_FORMS))
+    "a predictor that is computed, not learned",
+    "DirectPred",
+    one_of(("none", *CLOSED_FORMS)),
   ),
-  "closed_form.rho": Setting("share of the moments that a step keeps", NOT_ALL),
-  "closed_form.epsilon": Setting("what is added to each eigenvalue's root", POSITIVE),
+  "closed_form.rho": Setting(
+    "of the moments that a step keeps", "DirectPred", NOT_ALL, "share"
+  ),
+  "closed_form.epsilon": Setting(
+    "what is added to each eigenvalue's root",
+    "DirectPred, equations 18 and 19",
+    POSITIVE,
+    _NO_UNIT,
+  ),
   # Objective and target.
-  "objective.name": Setting("what is minimised", one_of(objectives.OBJECTIVES)),
+  "objective.name": Setting(
+    "what is minimised", "BYOL, equation 2", one_of(objectives.OBJECTIVES)
+  ),
   **dict(_objectives()),
   "target.kind": Setting(
-    "a moving average of the online network, or that", one_of(TARGETS)
+    "a moving average of the online network, or that",
+    "BYOL, equation 1",
+    one_of(TARGETS),
   ),
-  "target.same_init": Setting("whether it starts as the online network", TRUE_OR_FALSE),
-  "target.tau": Setting("share of itself that a step keeps, at the start", SHARE),
+  "target.same_init": Setting(
+    "whether it starts as the online network", _CODE, TRUE_OR_FALSE
+  ),
+  "target.tau": Setting(
+    "of itself that a step keeps, at the start", "BYOL, 3.3", SHARE, "share"
+  ),
   "target.schedule": Setting(
-    "of tau: to 1 by a cosine, or none", one_of(TAU_SCHEDULES)
+    "of tau: to 1 by a cosine, or none", "BYOL, 3.3", one_of(TAU_SCHEDULES)
   ),
-  "target.frozen": Setting("share of the steps before it moves", NOT_ALL),
+  "target.frozen": Setting("of the steps before it moves", _OURS, NOT_ALL, "share"),
   # Optimiser.
-  "optimiser.name": Setting("the optimiser", one_of(optim.OPTIMISERS)),
+  "optimiser.name": Setting(
+    "the optimiser", "LARS; BYOL, 3.3", one_of(optim.OPTIMISERS)
+  ),
   "optimiser.learning_rate": Setting(
-    "the base rate; of classifiers those to choose from", each(POSITIVE)
+    "the base rate; of classifiers those to choose from",
+    "BYOL, 3.3",
+    each(POSITIVE),
+    _NO_UNIT,
   ),
   "optimiser.scale_with_batch": Setting(
-    "whether rates are for 256 images (BYOL, section 3.3)", TRUE_OR_FALSE
+    "whether rates are for 256 images", "BYOL, 3.3", TRUE_OR_FALSE
   ),
   "optimiser.predictor_multiplier": Setting(
-    "times the rate, of the predictor (BYOL, table 21)", NOT_NEGATIVE
+    "the rate, of the predictor", "BYOL, table 21", NOT_NEGATIVE, "times"
   ),
-  "optimiser.schedule": Setting("of the rate", one_of(optim.SCHEDULES)),
-  "optimiser.warmup": Setting("share of the steps in which the rate rises", NOT_ALL),
-  "optimiser.momentum": Setting("Nesterov's", NOT_ALL),
-  "optimiser.statistics_decay": Setting("of batch norm's running averages", NOT_ALL),
-  "optimiser.lars.weight_decay": Setting("of weights alone", NOT_NEGATIVE),
-  "optimiser.lars.momentum": Setting("of updates", NOT_ALL),
-  "optimiser.lars.trust_coefficient": Setting("eta of LARS", POSITIVE),
-  "optimiser.sgd.weight_decay": Setting("of weights alone", NOT_NEGATIVE),
-  "optimiser.sgd.momentum": Setting("Nesterov's", NOT_ALL),
-  "optimiser.adam.weight_decay": Setting("decoupled, of weights alone", NOT_NEGATIVE),
+  "optimiser.schedule": Setting("of the rate", "BYOL, 3.3", one_of(optim.SCHEDULES)),
+  "optimiser.warmup": Setting(
+    "of the steps in which the rate rises", "BYOL, 3.3", NOT_ALL, "share"
+  ),
+  "optimiser.momentum": Setting(
+    "of past updates that a step keeps; Nesterov's", "BYOL, App. C.1", NOT_ALL, "share"
+  ),
+  "optimiser.statistics_decay": Setting(
+    "of batch norm's running averages that a step keeps",
+    f"{_CODE}; BYOL, App. D.3",
+    NOT_ALL,
+    "share",
+  ),
+  "optimiser.lars.weight_decay": Setting(
+    "of weights alone", "BYOL, 3.3", NOT_NEGATIVE, _NO_UNIT
+  ),
+  "optimiser.lars.momentum": Setting(
+    "of past updates that a step keeps", "BYOL, App. J", NOT_ALL, "share"
+  ),
+  "optimiser.lars.trust_coefficient": Setting(
+    "eta of LARS", "LARS; BYOL, App. J", POSITIVE, _NO_UNIT
+  ),
+  "optimiser.sgd.weight_decay": Setting(
+    "of weights alone", "BYOL, App. C.1", NOT_NEGATIVE, _NO_UNIT
+  ),
+  "optimiser.sgd.momentum": Setting(
+    "of past updates that a step keeps; Nesterov's", "BYOL, App. C.1", NOT_ALL, "share"
+  ),
+  "optimiser.adam.weight_decay": Setting(
+    "decoupled, of weights alone", _OURS, NOT_NEGATIVE, _NO_UNIT
+  ),
   # The run.
-  "train.steps": Setting("updates", between(1, MOST_STEPS)),
-  "train.epochs": Setting("passes over the images, in place of steps", POSITIVE),
-  "train.batch_size": Setting("images of a step, of all devices", _BATCH),
-  "train.accumulate": Setting("microbatches of a device's share", _COUNT),
-  "train.remat": Setting(
-    "whether blocks are computed again backwards, for memory", TRUE_OR_FALSE
+  "train.steps": Setting("updates", "BYOL, App. J", between(1, MOST_STEPS), "steps"),
+  "train.epochs": Setting(
+    "passes over the images, in place of steps", _OURS, POSITIVE, "epochs"
   ),
-  "train.precision": Setting("of the networks", one_of(model.PRECISIONS)),
-  "precision": Setting("of the encoder", one_of(model.PRECISIONS)),
-  "log.every_steps": Setting("steps between two lines of the log", _COUNT),
+  "train.batch_size": Setting(
+    "of a step, of all devices", "BYOL, 3.3", _BATCH, "images"
+  ),
+  "train.accumulate": Setting(
+    "of a device's share", "BYOL, table 16", _COUNT, "microbatches"
+  ),
+  "train.remat": Setting(
+    "whether blocks are computed again backwards, for memory", _OURS, TRUE_OR_FALSE
+  ),
+  "train.precision": Setting("of the networks", _OURS, one_of(model.PRECISIONS)),
+  "precision": Setting("of the encoder", _OURS, one_of(model.PRECISIONS)),
+  "log.every_steps": Setting("between two lines of the log", _OURS, _COUNT, "steps"),
   "log.writers": Setting(
     "where scalars go beside metrics.jsonl, with commas between",
+    _OURS,
     Valid(table.are_known, f"some of {', '.join(table.WRITERS)}, or {table.NONE}"),
   ),
-  "checkpoint.every_minutes": Setting("minutes between two checkpoints", NOT_NEGATIVE),
-  "checkpoint.keep": Setting("newest checkpoints that are kept", _COUNT),
+  "checkpoint.every_minutes": Setting(
+    "between two checkpoints", _CODE, NOT_NEGATIVE, "minutes"
+  ),
+  "checkpoint.keep": Setting("the newest, that are kept", _OURS, _COUNT, "checkpoints"),
   # Evaluation.
-  "probe.train": Setting("split that the summary's probes learn from"),
-  "probe.test": Setting("split that the summary is about"),
-  "probe.valid_train": Setting("split that kNN looks up while training"),
-  "probe.valid_test": Setting("split that the run is watched on"),
-  "eval.every_steps": Setting("steps between two evaluations", _COUNT),
-  "eval.batch_size": Setting("images at a time, of all devices", _EVAL_BATCH),
-  "eval.baselines": Setting("beside the encoder in the summary: `untrained`, `pixels`"),
-  "encoder": Setting("a run, a file of an encoder, or a pattern of several"),
-  "which": Setting("of a run's checkpoints: `newest`, `best` or a step"),
-  "results": Setting("file that results are added to"),
-  "set": Setting("a set of BYOL's table 3, several, or `all`"),
-  "metric": Setting("of accuracy", one_of(probes.METRICS)),
-  "k": Setting("numbers of neighbours to choose from", each(_COUNT)),
-  "temperature": Setting("of the neighbours' weights, to choose from", each(POSITIVE)),
-  "strengths": Setting("of regularisation, to choose from", each(POSITIVE)),
-  "rates": Setting("learning rates to choose from", each(POSITIVE)),
-  "epochs": Setting("lengths of the training to choose from", each(POSITIVE)),
-  "weight_decays": Setting("to choose from", each(NOT_NEGATIVE)),
-  "logits.clip": Setting("a of BYOL's table 7; 0 is off", NOT_NEGATIVE),
-  "logits.penalty": Setting("b of BYOL's table 7; 0 is off", NOT_NEGATIVE),
+  "probe.train": Setting("split that the summary's probes learn from", _OURS),
+  "probe.test": Setting("split that the summary is about", "BYOL, App. C.1"),
+  "probe.valid_train": Setting("split that kNN looks up while training", _OURS),
+  "probe.valid_test": Setting("split that the run is watched on", _CODE),
+  "eval.every_steps": Setting("between two evaluations", _OURS, _COUNT, "steps"),
+  "eval.batch_size": Setting("at a time, of all devices", _OURS, _EVAL_BATCH, "images"),
+  "eval.baselines": Setting(
+    "beside the encoder in the summary: `untrained`, `pixels`", _OURS
+  ),
+  "encoder": Setting("a run, a file of an encoder, or a pattern of several", _OURS),
+  "which": Setting("of a run's checkpoints: `newest`, `best` or a step", _OURS),
+  "results": Setting("file that results are added to", _OURS),
+  "set": Setting("a set of table 3, several, or `all`", "BYOL, table 3"),
+  "metric": Setting("of accuracy", "BYOL, table 10", one_of(probes.METRICS)),
+  "k": Setting("to choose from", "Wu et al. 2018, 3.4", each(_COUNT), "neighbours"),
+  "temperature": Setting(
+    "of the neighbours' weights, to choose from",
+    "Wu et al. 2018, 3.4",
+    each(POSITIVE),
+    _NO_UNIT,
+  ),
+  "strengths": Setting(
+    "of regularisation, to choose from", "BYOL, App. D.2", each(POSITIVE), _NO_UNIT
+  ),
+  "rates": Setting(
+    "learning rates to choose from", "BYOL, App. C.1", each(POSITIVE), _NO_UNIT
+  ),
+  "epochs": Setting(
+    "lengths of the training to choose from", "BYOL, App. C.1", each(POSITIVE), "epochs"
+  ),
+  "weight_decays": Setting(
+    "to choose from", "BYOL, App. D.3", each(NOT_NEGATIVE), _NO_UNIT
+  ),
+  "logits.clip": Setting(
+    "a of a tanh(x / a), which logits x become; 0 is off",
+    "BYOL, table 7",
+    NOT_NEGATIVE,
+    _NO_UNIT,
+  ),
+  "logits.penalty": Setting(
+    "b, times their mean square; 0 is off", "BYOL, table 7", NOT_NEGATIVE, _NO_UNIT
+  ),
 }
 
 
@@ -248,22 +430,30 @@ _EXAMPLES = (
 )
 
 
-def page() -> str:
-  """docs/settings.md: all settings, as tables."""
+def examples() -> dict[str, object]:
+  """Values of settings at the papers' scale."""
   values: dict[str, object] = {}
   for file, preset in reversed(_EXAMPLES):
     config = importlib.import_module(f"configs.{file}").get_config(preset)
     values |= leaves(config.to_dict())
-  lines = [_INTRODUCTION]
+  return values
+
+
+def page() -> str:
+  """docs/settings.md: all settings, as tables."""
+  values = examples()
+  lines = [_INTRODUCTION, "| source | what it is |", "|---|---|"]
+  lines += [f"| {name} | {what} |" for name, what in SOURCES.items()]
+  lines.append("")
   for title, names in _by_section().items():
-    lines += [f"## {title}\n", "| setting | value | may be | what it means |"]
-    lines.append("|---|---|---|---|")
+    lines += [f"## {title}\n", _HEADING, "|---|---|---|---|---|---|"]
     for name in names:
       setting = SETTINGS[name]
       # An objective of one's own is in none of the examples.
       shown = _shown(values[name]) if name in values else "its config's"
       words = setting.valid.words if setting.valid else ""
-      lines.append(f"| `{name}` | {shown} | {words} | {setting.meaning} |")
+      cells = (f"`{name}`", shown, setting.unit, setting.meaning, words, setting.source)
+      lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
   return "\n".join(lines)
 
@@ -280,8 +470,12 @@ anything is built. NaN and infinity are allowed nowhere.
 
 **Value** is that of ImageNet at the papers' scale, in `byol.py:imagenet-1000` or in the
 evaluation that has the setting; presets differ. What is open is chosen from what is
-there, or left out.
+there, or left out. **Unit** is a number's, `-` if it has none.
+
+**Source** is where that value is from, or else the method. A number alone is a section:
+`BYOL, 3.3`. The short names:
 """
+_HEADING = "| setting | value | unit | what it means | may be | source |"
 
 
 def _by_section() -> dict[str, list[str]]:

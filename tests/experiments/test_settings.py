@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,69 @@ def test_the_page_is_that_of_the_reference():
   assert path.read_text() == reference.page(), (
     "python -m experiments.reference > " + str(path)
   )
+
+
+def is_number(value):
+  if isinstance(value, tuple | list):
+    return bool(value) and is_number(value[0])
+  return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def test_every_number_has_a_unit_or_says_that_it_has_none():
+  values = [
+    *reference.examples().items(),
+    *(one for c in CONFIGS.values() for one in reference.leaves(c.to_dict())),
+  ]
+  numbers = {name for name, value in values if is_number(value)}
+  units = {name: setting.unit for name, setting in reference.SETTINGS.items()}
+  assert {name for name in numbers if not units[name]} == set()
+  assert {n for n, unit in units.items() if unit.strip("-")} - numbers == set()
+
+
+def named(source):
+  """The short names in a source, without the places."""
+  return [one.partition(", ")[0] for one in source.split("; ")]
+
+
+def test_every_setting_names_a_source_that_the_key_has():
+  wrong = {
+    name: setting.source
+    for name, setting in reference.SETTINGS.items()
+    if set(named(setting.source)) - {*reference.SOURCES}
+  }
+  assert wrong == {}
+
+
+def test_every_source_of_the_key_is_named_by_a_setting():
+  found = {one for s in reference.SETTINGS.values() for one in named(s.source)}
+  assert found == set(reference.SOURCES)
+
+
+def test_every_source_of_the_key_is_cited_elsewhere():
+  """A paper by its number on arXiv, code by its repository."""
+  root = Path(__file__).parents[2]
+  elsewhere = "".join(
+    path.read_text()
+    for folder in ("byol_jax", "configs")
+    for path in sorted((root / folder).rglob("*.py"))
+  )
+  for name, what in reference.SOURCES.items():
+    identifiers = re.findall(r"\d{4}\.\d{5}|[\w-]+/[\w-]+", what)
+    assert len(identifiers) == (name != "ours"), name
+    assert all(one in elsewhere for one in identifiers), name
+
+
+def test_the_page_has_units_sources_and_their_key():
+  head, *sections = reference.page().split("\n## ")
+  for name, what in reference.SOURCES.items():
+    assert f"\n| {name} | {what} |\n" in head
+  rows = [row.split(" | ") for row in "".join(sections).split("\n") if "| `" in row]
+  found = {row[0].strip("|` "): (row[2], row[5].strip(" |")) for row in rows}
+  assert len(found) == len(reference.SETTINGS)
+  assert found["data.size"] == ("pixels", "BYOL, App. B")
+  assert found["checkpoint.every_minutes"] == ("minutes", "BYOL's code")
+  assert found["seed"] == ("-", "ours")
+  assert found["bn_init"] == ("", "BYOL without batch statistics, 3.2")
 
 
 FLOAT32 = "a number that float32 can hold, or a whole one below 2^32"
