@@ -1,17 +1,20 @@
 """Every command and every block of Python of the tutorials and how-tos runs.
 
 A page is followed from top to bottom in a folder of its own, where its placeholders are
-names: PHOTOS is a folder of images, DIR one of prepared sets, WEIGHTS.pth a file of
-weights. Flags are added that make the work small. What would train is built and
-checked, and leaves the run of tests/golden: `test_main.py` trains.
+names: PHOTOS is a folder of images, DIR one of prepared sets, WEIGHTS.pth and
+WEIGHTS.pkl are files of weights. Flags are added that make the work small. What would
+train is built and checked, and leaves the run of tests/golden: `test_main.py` trains.
 """
 
+import collections
 import json
 import os
+import pickle
 import shutil
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -19,6 +22,7 @@ import torch
 import byol_jax
 from byol_jax import cluster
 from byol_jax.formats import torchvision
+from byol_jax.nets.model import make_encoder
 from configs import byol_gn_ws
 from experiments import pretrain, speed
 from tests import prepared
@@ -112,6 +116,24 @@ def weights(tmp_path_factory):
   return path
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+  """A checkpoint in DeepMind's form; tests/formats has all of the forms."""
+  norm = {"norm": "batch", "groups": 1, "standardised": False}
+  network = {"depth": 18, "width": 0.125, "stem": "imagenet", "zero_last_scale": False}
+  image = np.zeros((1, 33, 33, 3), np.float32)
+  trees = make_encoder(norm | network).init(jax.random.key(0), image)
+  params, stats = jax.tree.map(np.asarray, trees)
+  fields = "online_params target_params online_state target_state opt_state"
+  State = collections.namedtuple("_ByolExperimentState", fields, module="__main__")
+  state = State(params, params, stats, stats, None)
+  path = tmp_path_factory.mktemp("published") / "pretrain.pkl"
+  with pytest.MonkeyPatch.context() as there:
+    there.setattr(sys.modules["__main__"], State.__name__, State, raising=False)
+    path.write_bytes(pickle.dumps({"experiment_state": state, "step": 300_000}))
+  return path
+
+
 def _images():
   """What Python on a page may take for granted."""
   images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)
@@ -125,7 +147,7 @@ def _images():
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, weights):
+def folder(tmp_path, monkeypatch, weights, published):
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   Path("configs").symlink_to(shell.ROOT / "configs")
@@ -133,6 +155,7 @@ def folder(tmp_path, monkeypatch, weights):
     write_images(Path("PHOTOS", name), [f"{i}.png" for i in range(20)])
   prepared.write_cifar10(Path("DIR"))
   Path("WEIGHTS.pth").symlink_to(weights)
+  Path("WEIGHTS.pkl").symlink_to(published)
   return tmp_path
 
 
