@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reproduce import arms, claims, results
+from tests.docs import tables
 
 _ROOT = Path(__file__).resolve().parents[2]
 _REPORT = _ROOT / "docs" / "reproduction"
@@ -16,15 +17,7 @@ _PROBES = ("knn", "linear")
 
 def rows(page, after):
   """First cell -> the others, of the first table after a line."""
-  lines = iter((_ROOT / page).read_text().partition(after)[2].splitlines())
-  found = {}
-  for line in lines:
-    if line.startswith("|"):
-      name, *cells = (cell.strip(" *") for cell in line.strip("|").split("|"))
-      found[name] = cells
-    elif found:
-      break
-  return found
+  return {name: cells for name, *cells in tables.read(page, after)}
 
 
 def accuracies(stage, features="encoder"):
