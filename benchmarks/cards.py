@@ -1,10 +1,10 @@
-"""What cards make of the presets, images/s and MFU: the table of docs/scale.md.
+"""What cards make of the presets, images/s and MFU: for the tables of docs/scale.md.
 
   python -m benchmarks.cards
 
-Nothing is run. Rows are what others have published, with the MFU that follows, and
-arithmetic: the images/s of a share of the card's peak that is assumed. What was
-measured with this library is added by hand, from `benchmarks.step --device=gpu`.
+Nothing is run. The first table is what others have published, with the MFU that
+follows; on the page it has what was measured with this library above, from records.
+The second is arithmetic: the images/s of a share of the card's peak that is assumed.
 """
 
 import functools
@@ -22,11 +22,15 @@ _EPOCH = 1_281_167  # images of ImageNet
 _H100, _A100 = "NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB"
 _RTX4090 = "NVIDIA GeForce RTX 4090"
 CARDS = (_H100, _A100, _RTX4090, "NVIDIA L4", "TPU v4", "TPU v6 lite")
-PRESETS = ("imagenet-1000", "imagenette", "cifar10")
+PRESETS = {
+  "imagenet-1000": "ResNet-50, 224 px",
+  "imagenette": "ResNet-18, 128 px",
+  "cifar10": "ResNet-18, 32 px",
+}
 
 
 class Published(NamedTuple):
-  """BYOL by others.
+  """BYOL by others, with batch norm.
 
   Attributes:
     card: a device_kind of JAX; of a TPU v3, a core.
@@ -70,25 +74,27 @@ def flops_per_image(preset: str) -> float:
   return experiment.flops() / experiment.config.train.batch_size
 
 
-def rows() -> Iterator[tuple[str, ...]]:
-  """The table, a line a row."""
+def published() -> Iterator[tuple[str, ...]]:
+  """The first table, a line a row."""
   for found in PUBLISHED:
     share = found.images_per_second * flops_per_image(found.preset) / _peak(found.card)
     yield (
       found.card,
-      found.preset,
+      PRESETS[found.preset],
+      "BN",
       f"{found.images_per_second:.0f}",
-      f"{share:.1%}",
+      f"{100 * share:.1f} %",
       "not said",
       f"published; {found.source}",
     )
+
+
+def assumed() -> Iterator[tuple[str, ...]]:
+  """The second table: images/s of each card with each preset."""
   for card in CARDS:
-    for preset in PRESETS:
-      speed = ASSUMED * _peak(card) / flops_per_image(preset)
-      why = f"arithmetic; {ASSUMED:.0%} is assumed"
-      # No more digits than the assumption has.
-      rounded = f"{float(f'{speed:.2g}'):.0f}"
-      yield card, preset, rounded, f"{ASSUMED:.0%}", "not known", why
+    speeds = (ASSUMED * _peak(card) / flops_per_image(preset) for preset in PRESETS)
+    # No more digits than the assumption has.
+    yield card, *(f"{float(f'{speed:.2g}'):.0f}" for speed in speeds)
 
 
 def _peak(card: str) -> float:
@@ -97,13 +103,18 @@ def _peak(card: str) -> float:
   return peak
 
 
-HEADINGS = ("card", "preset", "images/s a card", "MFU", "memory", "how it is known")
+HEADINGS = ("card", "step", "norm", "images/s", "MFU", "memory, GiB", "how")
+GRID = ("card", *(f"`{preset}`: {step}" for preset, step in PRESETS.items()))
 
 
 def main() -> None:
-  """Prints the table."""
+  """Prints the tables."""
   tables.head(HEADINGS)
-  for row in rows():
+  for row in published():
+    tables.row(row)
+  print(f"\nAt {ASSUMED:.0%} of the peak, which is assumed:\n")
+  tables.head(GRID)
+  for row in assumed():
     tables.row(row)
 
 

@@ -5,10 +5,10 @@
 
 The step of each preset is compiled for simulated devices; memory and collectives are
 read off the program. Memory is that of XLA's programs for CPUs, in float32, for one
-device, which takes its share of a batch in microbatches of 64 images
-(train.accumulate). Of the data set, the number of classes alone is needed. Where a
-device would get a single image the preset's batch is too small for them, and the row is
-left out.
+device: arguments and temporaries. It takes its share of a batch in microbatches of 64
+images (train.accumulate). Of the data set, the number of classes alone is needed.
+Where a device would get a single image the preset's batch is too small for them, and
+the row is left out.
 """
 
 import time
@@ -74,6 +74,36 @@ def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None
   return facts, lambda: None
 
 
+HEADINGS = (
+  "config",
+  "devices",
+  "images a device",
+  "memory, MiB",
+  "all-reduces",
+  "compile, s",
+)
+
+
+def cells(config: str, devices: int, facts: dict[str, Any]) -> tuple[Any, ...]:
+  """A row of the table.
+
+  Args:
+    config: system and preset.
+    devices: how many share a batch.
+    facts: what `prepare` gave.
+  """
+  reduces = facts["collectives"]["all-reduce"]
+  at_a_time = facts["images"] // facts["microbatches"]
+  return (
+    f"`{config}`",
+    devices,
+    f"{facts['microbatches']} x {at_a_time}",
+    f"{facts['arguments_mib']:.0f} + {facts['temp_mib']:.0f}",
+    f"{reduces.ops}: {reduces.arrays} arrays, {reduces.bytes / 2**20:.0f} MiB",
+    f"{facts['seconds']:.0f}",
+  )
+
+
 def main(names: Sequence[str], counts: Sequence[int]) -> None:
   """Prints the table, a row as soon as it is known.
 
@@ -81,20 +111,7 @@ def main(names: Sequence[str], counts: Sequence[int]) -> None:
     names: of presets, of `CLASSES`.
     counts: of devices.
   """
-  tables.head(
-    (
-      "config",
-      "devices",
-      "images a device",
-      "in microbatches",
-      "arguments, MiB",
-      "temporary, MiB",
-      "all-reduces",
-      "arrays in them",
-      "MiB in them",
-      "compile, s",
-    )
-  )
+  tables.head(HEADINGS)
   for preset in names:
     for system in SYSTEMS:
       for devices in counts:
@@ -103,21 +120,7 @@ def main(names: Sequence[str], counts: Sequence[int]) -> None:
         settings = {"system": system, "preset": preset}
         environment = turns.on_devices(devices)
         facts = turns.facts(turns.Contestant(prepare, settings, environment))
-        reduces = facts["collectives"]["all-reduce"]
-        tables.row(
-          (
-            f"{system}:{preset}",
-            devices,
-            facts["images"],
-            facts["microbatches"],
-            f"{facts['arguments_mib']:.0f}",
-            f"{facts['temp_mib']:.0f}",
-            reduces.ops,
-            reduces.arrays,
-            f"{reduces.bytes / 2**20:.0f}",
-            f"{facts['seconds']:.0f}",
-          )
-        )
+        tables.row(cells(f"{system}:{preset}", devices, facts))
 
 
 if __name__ == "__main__":

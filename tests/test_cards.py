@@ -1,12 +1,10 @@
-"""The table of cards: arithmetic by hand, and the copy of it in docs/scale.md."""
-
-from pathlib import Path
+"""The tables of cards: arithmetic by hand, and the copies of them in docs/scale.md."""
 
 import pytest
 
-from benchmarks import cards, tables
-
-SCALE = Path(__file__).parents[1] / "docs" / "scale.md"
+from benchmarks import cards
+from configs import presets
+from tests.docs import tables
 
 
 def test_a_steps_flops_are_those_of_the_compiled_step():
@@ -15,12 +13,28 @@ def test_a_steps_flops_are_those_of_the_compiled_step():
   assert cards.flops_per_image("cifar10") == pytest.approx(7.8e9, rel=0.01)
 
 
-def test_the_docs_have_the_table():
-  lines = SCALE.read_text().splitlines()
-  for row in cards.rows():
-    assert tables.line(row) in lines
-  # BYOL's own: 512 cores of 61.5 TFLOP/s for 8 hours.
+def test_steps_are_those_of_the_presets():
+  for name, step in cards.PRESETS.items():
+    config = presets.get(name)
+    assert step == f"ResNet-{config.encoder.depth}, {config.data.size} px"
+
+
+def test_the_page_has_what_was_published_below_what_was_measured():
+  headings, _, *rows = tables.read("docs/scale.md", "## Cards")
+  assert headings == [*cards.HEADINGS]
+  found = [row for row in rows if row[-1].startswith("published")]
+  assert found == [[*row] for row in cards.published()] == rows[-len(found) :]
+
+
+def test_the_page_has_the_grid_of_what_is_assumed():
+  headings, _, *rows = tables.read("docs/scale.md", "**What was not measured**")
+  assert headings == [*cards.GRID]
+  assert rows == [[*row] for row in cards.assumed()]
+
+
+def test_the_share_that_is_assumed_is_that_of_byols_own_run():
+  # 512 cores of 61.5 TFLOP/s for 8 hours.
   used = 1000 * 1_281_167 * cards.flops_per_image("imagenet-1000")
   share = used / (512 * 61.5e12 * 8 * 3600)
-  assert f"{share:.1%}" == next(cards.rows())[3]
+  assert f"{100 * share:.1f} %" == next(cards.published())[4]
   assert share == pytest.approx(cards.ASSUMED, abs=0.005)
