@@ -133,18 +133,3 @@ def test_the_trials():
     *("not tried", trial("none-frozen"), "not tried"),
     *("not finished", trial("bn-ws"), "not tried"),
   ]
-
-
-@pytest.mark.parametrize(("name", "norm"), [("bn", "BN"), ("gn-ws", "GN + WS")])
-def test_the_speed_of_resnet50(name, norm):
-  found = json.loads((_RECORDS / f"speed-resnet50-{name}.json").read_text())["found"]
-  speed = f"{found['images_per_second']:.0f}"
-  text = (_ROOT / "docs" / "scale.md").read_text().replace("*", "")
-  assert (
-    f"| NVIDIA H200 | ResNet-50, 224 px, batch 256 | {norm} | {speed}"
-    f" | {100 * found['mfu']:.1f} % | {found['peak_bytes'] / 2**30:.1f} |"
-  ) in text
-  readme = (_ROOT / "README.md").read_text()
-  row = next(line for line in readme.splitlines() if "training of ResNet-50" in line)
-  assert speed in row
-  assert f"{100 * found['mfu']:.1f} %" in row
