@@ -1,5 +1,6 @@
 """Pages of docs/, and their commands as this process can run them."""
 
+import argparse
 import os
 import re
 import runpy
@@ -8,7 +9,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from absl import flags
+from absl import app, flags, logging
 
 from byol_jax import commands
 
@@ -56,6 +57,43 @@ def run(words, *more):
   return None
 
 
+def parse(words):
+  """Parses the flags of such a command, of whose work nothing is done.
+
+  Of a flag whose value is a placeholder, as in --data_dir=DIR, the name is enough, and
+  what flags must be together is not looked at.
+
+  Returns:
+    Its exit status; None or 0 if all is well.
+  """
+  with (
+    mock.patch.object(app, "run", _only_parse),
+    mock.patch.object(argparse.ArgumentParser, "parse_args", _only_parse_args),
+    mock.patch.object(flags.FlagValues, "validate_all_flags"),
+  ):
+    return run(words)
+
+
+def _only_parse(main, argv=None, flags_parser=flags.FLAGS):
+  argv = argv or sys.argv
+  named = {word: re.fullmatch(r"--(\w+)=[A-Z]+", word) for word in argv}
+  for found in filter(None, named.values()):
+    flags.FLAGS[found[1]]
+  flags_parser([word for word in argv if not named[word]])
+  if "config" in flags.FLAGS:
+    assert flags.FLAGS.config.experiment  # a file that is missing is noticed here
+  if len(argv) < len(sys.argv):  # what it has left out it parses by itself
+    main(argv)
+
+
+_PARSE_ARGS = argparse.ArgumentParser.parse_args
+
+
+def _only_parse_args(*arguments):
+  _PARSE_ARGS(*arguments)
+  sys.exit()
+
+
 def _forget(names):
   """Takes flags away that a command has defined, and none of a module that stays."""
   for name in names:
@@ -66,4 +104,7 @@ def _forget(names):
       or (flags.FLAGS.find_module_defining_flag(name) not in sys.modules)
     ):
       delattr(flags.FLAGS, name)
+  logger = logging.get_absl_logger()
+  level = logger.level  # which a flag that is forgotten sets
   flags.FLAGS.unparse_flags()
+  logger.setLevel(level)
