@@ -27,7 +27,7 @@ from absl import flags
 from array_record.python import array_record_module
 
 from byol_jax import commands, disk, progress
-from byol_jax.data import datasets, prepare_folder, tfds_sets
+from byol_jax.data import datasets, prepare_folder, tfds_files
 from byol_jax.errors import UserError
 from byol_jax.progress import Bar
 
@@ -48,10 +48,10 @@ def prepare(name: str, data_dir: str | None) -> str:
   """
   if name in datasets.DATASETS:
     return f"{name} is no set of tensorflow-datasets: there is nothing to prepare."
-  builder = tfds_sets.find_builder(name, data_dir, tuple(datasets.DATASETS))
+  builder = tfds_files.find_builder(name, data_dir, tuple(datasets.DATASETS))
   if builder is None:
     return _download(name, data_dir)
-  if tfds_sets.has_array_record(builder):
+  if tfds_files.has_array_record(builder):
     return f"{name} in {builder.data_dir} is ready to be read already."
   return _convert(builder)
 
@@ -107,11 +107,11 @@ def _convert(builder: tfds.core.DatasetBuilder) -> str:
     )
   if not os.access(builder.data_dir, os.W_OK):
     raise UserError(f"{builder.data_dir} cannot be written to: copy the data set first")
-  shards = list(tfds_sets.shards(builder))
+  shards = list(tfds_files.shards(builder))
   total = sum(length for _, _, length in shards)
   with progress.shown(f"converting {builder.name}", total, "examples") as bar:
     count = sum(_convert_shard(*shard, bar) for shard in shards)
-  tfds_sets.list_array_record(builder)
+  tfds_files.list_array_record(builder)
   return f"Converted {count} examples in {builder.data_dir} to array_record."
 
 
@@ -140,7 +140,7 @@ def _convert_shard(
 
 def _download(name: str, data_dir: str | None) -> str:
   if importlib.util.find_spec("tensorflow") is None:
-    there = tfds_sets.prepared(name, data_dir)
+    there = tfds_files.prepared(name, data_dir)
     beside = f"there is {', '.join(there)}, and " if there else ""
     raise UserError(
       f"{beside}downloading {name} needs TensorFlow: run pip install -e '.[prepare]'"
@@ -149,7 +149,7 @@ def _download(name: str, data_dir: str | None) -> str:
   if not progress.can_draw():  # its own bars are drawn into files too
     tfds.disable_progress_bar()
   try:
-    builder.download_and_prepare(file_format=tfds_sets.ARRAY_RECORD)
+    builder.download_and_prepare(file_format=tfds_files.ARRAY_RECORD)
   # What TFDS raises where files that must be fetched by hand are not there.
   except (AssertionError, OSError, tfds.download.DownloadError) as error:
     raise UserError(

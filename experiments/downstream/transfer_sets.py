@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from byol_jax import progress
-from byol_jax.data import tfds_sets
+from byol_jax.data import tfds_files
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 
@@ -176,7 +176,7 @@ def located(key: str, data_dir: str | None) -> tuple[str, str | None]:
     for folder in (root / key, root):
       if (folder / found.train).is_dir():
         return "folder", str(folder)
-  if found.folder == _GONE and tfds_sets.find_builder(found.name, data_dir):
+  if found.folder == _GONE and tfds_files.find_builder(found.name, data_dir):
     return found.name, data_dir
   splits = ", ".join(f"{s}/" for s in (found.train, found.valid, found.test) if s)
   raise UserError(
