@@ -25,6 +25,25 @@ def accuracies(stage, features="encoder"):
   return [f"{100 * found[probe][features]:.1f}" for probe in _PROBES]
 
 
+def test_the_main_job():
+  summary = json.loads((_ROOT / "docs" / "results" / "embedded.json").read_text())[
+    "summary"
+  ]
+  _, _, *found = tables.read("docs/results.md", "## The embedded photographs")
+  for (name, *row), probe in zip(found, _PROBES, strict=True):
+    assert (name.lower(), row) == (
+      probe,
+      [f"{100 * summary[probe][f]:.1f}" for f in ("encoder", "untrained", "pixels")],
+    )
+  knn, linear = (f"{100 * summary[probe]['encoder']:.1f} %" for probe in _PROBES)
+  questions = (_ROOT / "docs" / "faq.md").read_text()
+  assert f"{knn} kNN and {linear} linear" in questions
+  speed = f"{summary['images_per_second']:.0f}"
+  assert f"[{speed}](docs/results.md)" in (_ROOT / "README.md").read_text()
+  page = (_ROOT / "docs" / "results.md").read_text()
+  assert f"at {speed} images/s" in " ".join(page.split())
+
+
 @pytest.mark.parametrize(
   ("name", "stage"),
   [
