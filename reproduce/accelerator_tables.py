@@ -103,7 +103,7 @@ def _train(record: Record) -> Cells:
     "kNN, %": accuracy("knn", "encoder"),
     "linear, %": accuracy("linear", "encoder"),
     "kNN untrained, %": accuracy("knn", "untrained"),
-    "images/s": _last(record, "images_per_second", ".0f"),
+    "images/s": _number(record.found.get("images_per_second"), ".0f"),
     "minutes": _number(record.found.get("seconds", 0) / 60 or None, ".1f"),
   }
 

@@ -6,7 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def check_record(path: Path, there: dict[str, Any], config: ConfigDict) -> None:
 
 
 def train(
-  runs: Iterable[arms.Run],
+  runs: Sequence[arms.Run],
   root: Path,
   folder: Path,
   data_dir: str | None,
@@ -86,12 +86,17 @@ def train(
       shares.put(share)
     if code:
       *_, last = _log(root, run).read_text().splitlines() or [""]
-      logging.warning("%s ended with %d: %s", run.id, code, last)
+      if interrupted.is_set():
+        logging.warning("%s stopped: %s", run.id, last)
+      else:
+        logging.warning("%s ended with %d: %s", run.id, code, last)
       return False
     results.keep(run, root, folder)
     return True
 
   wanted = [run for run in runs if not results.run_path(folder, run).exists()]
+  on_record = len(runs) - len(wanted)
+  logging.info("%d runs to make, %d on record in %s", len(wanted), on_record, folder)
   pool = futures.ThreadPoolExecutor(jobs)
   try:
     done = [pool.submit(train_one, run) for run in wanted]

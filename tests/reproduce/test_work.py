@@ -71,9 +71,11 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   tmp_path, program, caplog
 ):
   program('echo "$@"\necho what went wrong\nexit 1')
+  caplog.set_level("INFO")
   made_up.keep_run(tmp_path, "bn", 1, 50)
   assert work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None) == []
   assert not (tmp_path / "logs").exists()
+  assert f"0 runs to make, 1 on record in {tmp_path}" in caplog.messages
   # A folder of another config has a summary, and is refused.
   made_up.write_run(tmp_path, "bn", 2, 50)
   failing = [made_up.find("bn", 2), made_up.find("bn", 3)]
@@ -109,7 +111,7 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
   assert shares == {str(core) for core in cores[:2]}
 
 
-def test_interrupted_runs_save_and_no_other_begins(tmp_path, program):
+def test_interrupted_runs_save_and_no_other_begins(tmp_path, program, caplog):
   program('trap "echo saved; exit 143" TERM; echo begun; while :; do sleep 0.1; done')
   log = tmp_path / "logs" / "bn-seed1.txt"
   with (
@@ -118,6 +120,7 @@ def test_interrupted_runs_save_and_no_other_begins(tmp_path, program):
   ):
     work.train([made_up.find("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
   assert log.read_text().splitlines() == ["begun", "saved"]
+  assert "bn-seed1 stopped: saved" in caplog.messages
   assert [path.name for path in log.parent.iterdir()] == [log.name]
 
 
