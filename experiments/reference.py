@@ -8,13 +8,14 @@ whoever reads it.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from byol_jax import objectives, optim, probes
 from byol_jax.data import views
 from byol_jax.nets import layers, model, resnet
 from byol_jax.nets.closed_form import CLOSED_FORMS
+from byol_jax.run.settings import flat
 from byol_jax.run.writers import table
 from byol_jax.valid import (
   NOT_ALL,
@@ -435,7 +436,7 @@ def examples() -> dict[str, object]:
   values: dict[str, object] = {}
   for file, preset in reversed(_EXAMPLES):
     config = importlib.import_module(f"configs.{file}").get_config(preset)
-    values |= leaves(config.to_dict())
+    values |= flat(config.to_dict())
   return values
 
 
@@ -495,15 +496,6 @@ def _short(value: object) -> str:
   if isinstance(value, tuple | list):
     return f"({', '.join(map(_short, value))})"
   return str(value)
-
-
-def leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-  """All settings that are no sections, also those of a choice that is not made."""
-  for key, value in section.items():
-    if isinstance(value, Mapping):
-      yield from leaves(value, f"{prefix}{key}.")
-    else:
-      yield f"{prefix}{key}", value
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError
-from experiments.reference import SETTINGS, leaves
+from byol_jax.run.settings import flat
+from experiments.reference import SETTINGS
 
 # Of float32; less is flushed to 0.
 _LEAST, _MOST = 2.0**-126, 2.0**128 - 2.0**104
@@ -60,7 +61,7 @@ def check_ranges(config: ConfigDict) -> None:
   Raises:
     UserError: naming the first such setting.
   """
-  for name, value in leaves(config.to_dict()):
+  for name, value in flat(config.to_dict()).items():
     valid = SETTINGS[name].valid if name in SETTINGS else None
     if valid and value is not None and value not in valid:
       raise UserError(f"{name} is {value!r}: give {valid.words}")

@@ -66,7 +66,7 @@ def find_builder(
         f"{name!r} is no data set's name: write name[/config][:version]"
       ) from error
     raise _damaged(name, data_dir, error) from error
-  base_name = name.split("/")[0].split(":")[0]
+  base_name = _base(name)
   there = prepared(name, data_dir)
   if not there and _folders(name, data_dir):
     raise _damaged(name, data_dir, FileNotFoundError(f"no {_FEATURES}"))
@@ -94,7 +94,7 @@ def prepared(name: str, data_dir: str | None) -> list[str]:
 
 def _folders(name: str, data_dir: str | None) -> dict[str, pathlib.Path]:
   """Name -> folder of each config and version of a set."""
-  base_name = re.split("[/:]", name)[0]
+  base_name = _base(name)
   found = {}
   for root in file_utils.list_data_dirs(given_data_dir=data_dir):
     folder = pathlib.Path(root, base_name)
@@ -102,6 +102,11 @@ def _folders(name: str, data_dir: str | None) -> dict[str, pathlib.Path]:
       *config, version = info.parent.relative_to(folder).parts
       found[f"{'/'.join([base_name, *config])}:{version}"] = info.parent
   return found
+
+
+def _base(name: str) -> str:
+  """A set's name without config and version."""
+  return re.split("[/:]", name)[0]
 
 
 def where(data_dir: str | None) -> str:

@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from byol_jax.errors import UserError
+from byol_jax.run.settings import flat
 from configs import linear_eval, presets
 from experiments import reference, settings
 from tests import tiny
@@ -92,9 +93,7 @@ SCALES = ("embedded", "cifar10", "cifar10-cpu", "evidence", "imagenet-1000", "fo
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_setting_is_in_the_reference_and_valid(name):
-  assert not {n for n, _ in reference.leaves(CONFIGS[name].to_dict())} - {
-    *reference.SETTINGS
-  }
+  assert not {*flat(CONFIGS[name].to_dict())} - {*reference.SETTINGS}
   settings.check_ranges(CONFIGS[name])
 
 
@@ -104,7 +103,7 @@ def test_every_preset_is_valid(preset):
 
 
 def test_the_reference_has_nothing_that_no_config_has():
-  there = {n for c in CONFIGS.values() for n, _ in reference.leaves(c.to_dict())}
+  there = {n for c in CONFIGS.values() for n in flat(c.to_dict())}
   assert set(reference.SETTINGS) == there
 
 
@@ -124,7 +123,7 @@ def is_number(value):
 def test_every_number_has_a_unit_or_says_that_it_has_none():
   values = [
     *reference.examples().items(),
-    *(one for c in CONFIGS.values() for one in reference.leaves(c.to_dict())),
+    *(one for c in CONFIGS.values() for one in flat(c.to_dict()).items()),
   ]
   numbers = {name for name, value in values if is_number(value)}
   units = {name: setting.unit for name, setting in reference.SETTINGS.items()}
@@ -262,7 +261,7 @@ def test_the_ends_of_a_range_and_what_is_open_are_not(name, value):
 
 def test_every_number_has_a_range():
   """NaN is in none, whatever the setting."""
-  for name, value in reference.leaves(presets.get("imagenet-1000").to_dict()):
+  for name, value in flat(presets.get("imagenet-1000").to_dict()).items():
     if isinstance(value, float):
       with pytest.raises(UserError, match=name.replace(".", r"\.")):
         settings.check_ranges(set_to(name, math.nan))
