@@ -98,6 +98,8 @@ def test_verdicts_are_those_of_the_records():
     f"of {len(answers)} claims of the papers, {agree} agree, {disagree} disagree, and"
     f" {open_} are not decided"
   ) in readme
+  runs = sum(len(arm.seeds) for arm in arms.ARMS.values())
+  assert f"All of it is {runs} runs" in readme
   for row, claim in zip(table, claims.CLAIMS, strict=True):
     if any(len(found.get(a, ())) < len(arms.ARMS[a].seeds) for a in claim.arms):
       assert not row[1]
