@@ -161,6 +161,7 @@ ARMS = {
   "bn-waits": BN.changed(WAITS),
   "bn-np": BN.changed(NO_PREDICTOR),
   "raft-np": Arm("raft", NO_PREDICTOR),
+  "byol-prime-np": Arm("byol_prime", NO_PREDICTOR),
   "bn-tau-0": BN.changed(NO_AVERAGE),
   "bn-tau-996": BN.changed({"target.tau": 0.996}),
   "bn-no-colour": BN.changed(NO_COLOUR),

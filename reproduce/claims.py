@@ -138,6 +138,12 @@ CLAIMS = (
     f"{_C}, table 1",
     "11.7, untrained 42.7",
   ),
+  Claim(
+    "BYOL' without a predictor learns nothing",
+    rules.fails("byol-prime-np"),
+    f"{_C}, table 1",
+    "16.9, untrained 42.7",
+  ),
 )
 
 _GN_WS = "group norm and weight standardisation"
