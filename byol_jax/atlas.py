@@ -24,7 +24,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from byol_jax.data import crops, reduce
 from byol_jax.data.sources import NO_LABEL, Source, Unreadable
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 
 _DPI = 100
 
@@ -95,7 +95,7 @@ def project(embedding: np.ndarray, method: str = "pca") -> np.ndarray:
 def check_method(method: str) -> None:
   """Raises UserError if there is no such method, or its package is not installed."""
   if method not in METHODS:
-    raise UserError(f"there is no map {method!r}: choose one of {', '.join(METHODS)}")
+    raise no_such("map", method, METHODS)
   module, package = _PACKAGES.get(method, ("numpy", "numpy"))
   if importlib.util.find_spec(module) is None:
     raise UserError(f"{method} needs {package}: pip install {package}, or choose pca")

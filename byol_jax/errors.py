@@ -1,6 +1,8 @@
 """What ends a run in one line, without a stack trace."""
 
+import difflib
 import os
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -9,6 +11,14 @@ class UserError(Exception):
   Its message is one line that names the thing that is wrong and the way out;
   the launcher prints that line alone, without a stack trace, and exits with 1.
   """
+
+
+def no_such(what: str, name: object, names: Iterable[str]) -> UserError:
+  """What is raised for a name that is none of some, with the one that is like it."""
+  names = list(names)
+  close = difflib.get_close_matches(str(name), names, n=1)
+  advice = f"did you mean {close[0]}? There are" if close else "choose one of"
+  return UserError(f"there is no {what} {name!r}: {advice} {', '.join(names)}")
 
 
 class OtherHost(UserError):

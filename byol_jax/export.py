@@ -33,7 +33,7 @@ from absl import flags
 from byol_jax import commands
 from byol_jax.description import Description
 from byol_jax.disk import absolute
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from byol_jax.formats import (
   deepmind,
   output,
@@ -72,7 +72,7 @@ def export(
     UserError: it cannot be read; `out` is there already, or cannot be written.
   """
   if to not in FORMS:
-    raise UserError(f"there is no form {to!r}: choose one of {', '.join(FORMS)}")
+    raise no_such("form", to, FORMS)
   output.check_new(out)
   found = read(encoder, which)
   FORMS[to](found, Path(out))

@@ -25,7 +25,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from byol_jax import commands, disk
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 
 if TYPE_CHECKING:  # it imports much
   from byol_jax.run.folder import RunDir
@@ -195,9 +195,7 @@ def _experiment(config: ConfigDict) -> ModuleType:
   """
   name = config.experiment
   if name not in _experiments():
-    raise UserError(
-      f"there is no experiment {name!r}; choose one of {', '.join(_experiments())}"
-    )
+    raise no_such("experiment", name, _experiments())
   return importlib.import_module(f"experiments.{name}")
 
 

@@ -15,7 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from byol_jax.sphere import l2_normalise
 from byol_jax.valid import NOT_NEGATIVE, POSITIVE, TRUE_OR_FALSE, Valid, one_of
 
@@ -273,9 +273,7 @@ def make_loss(
       settings.
   """
   if name not in OBJECTIVES:
-    raise UserError(
-      f"unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}"
-    )
+    raise no_such("objective", name, OBJECTIVES)
   objective = OBJECTIVES[name]
   try:
     inspect.signature(objective.loss).bind(None, axis, **settings)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 
 Schedule = Callable[[chex.Numeric], chex.Numeric]
 
@@ -74,10 +74,7 @@ def make_schedule(name: str, peak: float, warmup: float, total_steps: int) -> Sc
     UserError: there is none of that name, or `warmup` is outside of its range.
   """
   if name not in SCHEDULES:
-    raise UserError(
-      f"unknown schedule {name!r} of the learning rate; choose one of"
-      f" {', '.join(SCHEDULES)}"
-    )
+    raise no_such("schedule of the learning rate", name, SCHEDULES)
   return SCHEDULES[name](peak, warmup, total_steps)
 
 
@@ -180,9 +177,7 @@ def make_optimiser(
       optimiser does not have.
   """
   if name not in OPTIMISERS:
-    raise UserError(
-      f"unknown optimiser {name!r}; choose one of {', '.join(OPTIMISERS)}"
-    )
+    raise no_such("optimiser", name, OPTIMISERS)
   try:
     optimiser = OPTIMISERS[name](learning_rate, **settings)
   except TypeError as error:

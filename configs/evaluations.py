@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict, config_dict
 
-from byol_jax.errors import UserError
+from byol_jax.errors import no_such
 
 # Preset -> data set, images to fit to, to choose settings by, and to report on. What is
 # held out are the last images of train: of ImageNet as many as in BYOL, App. C.1.
@@ -28,9 +28,7 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
     UserError: there is none of that name.
   """
   if (preset := preset or "embedded") not in _PRESETS:
-    raise UserError(
-      f"unknown preset {preset!r}; choose one of {', '.join(_PRESETS)} in its place"
-    )
+    raise no_such("preset", preset, _PRESETS)
   name, train, test, held_out = _PRESETS[preset]
 
   def or_open(value: object, kind: type) -> object:

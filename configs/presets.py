@@ -7,7 +7,7 @@ lines that make it what it is.
 from ml_collections import ConfigDict, config_dict
 
 from byol_jax.data.views import BYOL_VIEW1, BYOL_VIEW2
-from byol_jax.errors import UserError
+from byol_jax.errors import no_such
 
 _IMAGENET_TRAIN = 1_281_167  # images
 _IMAGENETTE_TRAIN = 9_469
@@ -352,7 +352,5 @@ def get(name: str | None) -> ConfigDict:
     UserError: there is none of that name.
   """
   if (name := name or "embedded") not in PRESETS:
-    raise UserError(
-      f"unknown preset {name!r}; choose one of {', '.join(PRESETS)} in its place"
-    )
+    raise no_such("preset", name, PRESETS)
   return PRESETS[name]()

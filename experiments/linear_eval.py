@@ -17,7 +17,7 @@ from byol_jax import features, optim, parallel
 from byol_jax.data import views
 from byol_jax.data.labelled import known_labels
 from byol_jax.description import ImageForm
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from byol_jax.run import figures, hosts, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
@@ -283,10 +283,7 @@ def _check(config: ConfigDict) -> None:
   frozen.check(config, example, dial.EVALUATION_CHOICES)
   classifiers.check_rates(config.optimiser.learning_rate)
   if config.augmentations not in _AUGMENTATIONS:
-    raise UserError(
-      f"unknown augmentations {config.augmentations!r}; choose one of"
-      f" {', '.join(_AUGMENTATIONS)}"
-    )
+    raise no_such("set of augmentations", config.augmentations, _AUGMENTATIONS)
 
 
 def _check_same_images(seen: ImageForm, shown: ConfigDict) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from byol_jax import commands
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("first-run", "collapse", "own-images", "mirror", "pytorch")
@@ -78,9 +78,7 @@ def main(argv: Sequence[str]) -> None:
   given = parser.parse_args(argv)
   for name in given.names:
     if name not in NAMES:
-      raise UserError(
-        f"there is no notebook {name!r}: choose one of {', '.join(NAMES)}"
-      )
+      raise no_such("notebook", name, NAMES)
   for name in given.names or NAMES:
     began = time.monotonic()
     notebook = run(name, fast=given.fast)

@@ -29,7 +29,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 
 from byol_jax import commands
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from configs import presets
 from reproduce import accelerator, accelerator_tables, arms, slices, work
 from reproduce.trials import TRIALS
@@ -66,7 +66,7 @@ def main(
   folder = Path(report_dir or root / "report")
   failed = []
   table = {**arms.ARMS, **TRIALS}
-  _check_names(only, [*table, *arms.STUDIES])
+  _check_names("arm, study or trial", only, [*table, *arms.STUDIES])
   work.check(arms.runs(table), folder, data_dir)
   if run:
     wanted = only or (TRIALS if trials else [*arms.ARMS, *arms.STUDIES])
@@ -104,7 +104,7 @@ def in_slices(
   logging.set_verbosity(logging.INFO)
   plan, root = accelerator.PLAN, Path(workdir)
   folder = Path(report_dir or root / "report")
-  _check_names(only, [stage.name for stage in plan.stages])
+  _check_names("stage", only, [stage.name for stage in plan.stages])
   if run and slices.todo(plan, folder, only):
     left = slices.clock(plan, minutes)
     configs = slices.configs(plan, folder, data_dir, only)
@@ -122,10 +122,10 @@ def in_slices(
     )
 
 
-def _check_names(only: Sequence[str], there: Sequence[str]) -> None:
+def _check_names(what: str, only: Sequence[str], there: Sequence[str]) -> None:
   for name in only:
     if name not in there:
-      raise UserError(f"--only={name} is none of {', '.join(there)}")
+      raise no_such(what, name, there)
 
 
 def _prepare(data_dir: str | None) -> None:

@@ -84,7 +84,7 @@ def test_other_methods_are_given_what_is_of_length_1(monkeypatch, method, name):
 @pytest.mark.parametrize(
   ("method", "message"),
   [
-    ("tnse", "no map 'tnse': choose one of pca, tsne, umap"),
+    ("tnse", r"no map 'tnse': did you mean tsne\? There are pca, tsne, umap"),
     ("tsne", "tsne needs at least 5 images, and there are 4: choose pca"),
   ],
 )

@@ -107,7 +107,7 @@ def test_norms_are_given_one_by_one():
     (norm_ablation, None, "'' does not name the norms of encoder, projector,"),
     (norm_ablation, "bn-none", "give one of bn, ln, gn, in, none for each"),
     (norm_ablation, "bn-wn-none", "'bn-wn-none' does not name the norms"),
-    (norm_ablation, "bn-none-none:huge", "unknown preset 'huge'"),
+    (norm_ablation, "bn-none-none:huge", "no preset 'huge'"),
     # SimCLR has no predictor that could have a norm.
     (simclr_norm_ablation, "none-none-bn", "norms of encoder, projector: give"),
   ],
@@ -227,5 +227,5 @@ def test_semi_supervised_evaluation_is_the_papers():
 
 @pytest.mark.parametrize("get_config", [*tiny.SYSTEMS.values(), linear_eval.get_config])
 def test_unknown_presets_are_refused(get_config):
-  with pytest.raises(UserError, match="unknown preset 'huge'; choose one of"):
+  with pytest.raises(UserError, match="no preset 'huge': choose one of"):
     get_config("huge")

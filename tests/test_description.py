@@ -117,9 +117,9 @@ def test_settings_that_networks_do_not_have_are_refused(copy, name, value):
 @pytest.mark.parametrize(
   ("name", "value", "why"),
   [
-    ("depth", 19, "no ResNet of depth 19"),
+    ("depth", 19, "there is no ResNet of depth 19"),
     ("width", float("nan"), "encoder.width is nan"),
-    ("norm", "none at all", "unknown norm 'none at all'"),
+    ("norm", "none at all", "there is no norm 'none at all'"),
   ],
 )
 def test_a_network_that_cannot_be_is_said_with_its_run(copy, name, value, why):

@@ -111,7 +111,7 @@ MISTAKES = {
     ("--config=configs/nope.py",),
     "cannot read the config .configs/nope.py",
   ),
-  "unknown preset": ((f"{CONFIG}:nope",), "unknown preset 'nope'; choose one of"),
+  "unknown preset": ((f"{CONFIG}:nope",), "there is no preset 'nope': choose one of"),
   "unknown key": ((CONFIG, "--config.train.stepz=1"), "no setting.*stepz.*steps"),
   "wrong type": ((CONFIG, "--config.train.steps=many"), "steps=many"),
   "unknown section": ((CONFIG, "--config.trian.steps=1"), "no setting 'trian'"),
@@ -171,11 +171,11 @@ BROKEN = {
   ),
   "unknown experiment": (
     "config.experiment = 'nope'",
-    "there is no experiment 'nope'; choose one of knn, linear_cached, linear_eval, pr",
+    "there is no experiment 'nope': choose one of knn, linear_cached, linear_eval, pr",
   ),
   "no experiment but a part of one": (
     "config.experiment = 'inputs'",
-    "there is no experiment 'inputs'; choose one of",
+    "there is no experiment 'inputs': choose one of",
   ),
   "failing": ("1 / 0", r"the config failed: ZeroDivisionError: .*line 6 of .*broken"),
   "not Python": ("for", "the config failed: SyntaxError"),

@@ -136,5 +136,6 @@ def test_a_cell_that_fails_is_one_line(source, line, tmp_path, monkeypatch):
 
 
 def test_another_name_is_refused():
-  with pytest.raises(UserError, match=r"no notebook 'rafts': choose one of first-run,"):
-    notebooks.main(["mirror", "rafts"])
+  says = r"no notebook 'mirrors': did you mean mirror\? There are first-run,"
+  with pytest.raises(UserError, match=says):
+    notebooks.main(["mirror", "mirrors"])

@@ -390,7 +390,7 @@ def test_an_invalid_setting_is_named_with_what_it_must_be(name, setting):
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
-    ("moco", {}, "unknown objective 'moco'; choose one of byol,"),
+    ("moco", {}, "no objective 'moco': choose one of byol,"),
     ("byol", {"normalise": "l1"}, r"byol\.normalise is 'l1': give one of l2, layer,"),
     ("byol", {"alpha": 1.0}, "byol: .* unexpected keyword argument 'alpha'"),
     ("raft", {"alpha": 0.0, "beta": 1.0}, r"raft\.alpha is 0\.0: give more than 0"),

@@ -124,7 +124,10 @@ def test_predictors_updates_are_multiplied():
 
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
-  [("larz", {}, "unknown optimiser 'larz'"), ("adam", {"trust": 1}, "trust")],
+  [
+    ("larz", {}, r"no optimiser 'larz': did you mean lars\? There are "),
+    ("adam", {"trust": 1}, "trust"),
+  ],
 )
 def test_unknown_optimisers_and_settings_are_refused(name, settings, message):
   with pytest.raises(UserError, match=message):

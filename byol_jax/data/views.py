@@ -7,7 +7,7 @@ from here.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from byol_jax.valid import SHARE, Valid, between, pair
 
 
@@ -99,9 +99,7 @@ def reduced(view: View, name: str) -> View:
     UserError: there is no such row.
   """
   if name not in REMOVED:
-    raise UserError(
-      f"unknown augmentations {name!r}; choose one of {', '.join(REMOVED)}"
-    )
+    raise no_such("set of augmentations", name, REMOVED)
   removed: dict[str, Any] = dict.fromkeys(REMOVED[name], 0.0)
   return view._replace(**removed)
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from byol_jax.nets import normalise as normalise_lib
 from byol_jax.nets.convolve import convolve
 
@@ -311,8 +311,6 @@ class Layers(NamedTuple):
       UserError: for an unknown kind.
     """
     if self.norm_kind not in NORMS:
-      raise UserError(
-        f"unknown norm {self.norm_kind!r}; choose one of {', '.join(NORMS)}"
-      )
+      raise no_such("norm", self.norm_kind, NORMS)
     name = name.replace("norm", f"{self.norm_kind}norm")
     return NORMS[self.norm_kind](self, zero_scale, name)

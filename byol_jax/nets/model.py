@@ -8,7 +8,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from byol_jax.nets.heads import MLP
 from byol_jax.nets.layers import BATCH_NORM_DECAY, Layers, Linear
 from byol_jax.nets.normalise import at_least_float32
@@ -200,9 +200,7 @@ def _component(
 
 def _dtype(precision: str) -> jnp.dtype:
   if not isinstance(precision, str) or precision not in PRECISIONS:
-    raise UserError(
-      f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
-    )
+    raise no_such("precision", precision, PRECISIONS)
   if jax.dtypes.canonicalize_dtype(precision) != PRECISIONS[precision]:
     raise UserError(f"precision {precision} needs JAX_ENABLE_X64=1 in the environment")
   return PRECISIONS[precision]

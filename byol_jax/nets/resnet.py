@@ -6,7 +6,7 @@ from typing import NamedTuple
 import haiku as hk
 import jax
 
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from byol_jax.nets.convolve import max_pool
 from byol_jax.nets.layers import Layers
 from byol_jax.nets.normalise import MOMENTS
@@ -187,13 +187,12 @@ class ResNet(hk.Module):
       UserError: for a depth, a stem or projections that are in no table.
     """
     if depth not in SHAPES:
-      raise UserError(f"no ResNet of depth {depth}; choose one of {list(SHAPES)}")
+      raise no_such("ResNet of depth", depth, map(str, SHAPES))
     if stem not in STEMS:
-      raise UserError(f"unknown stem {stem!r}; choose one of {', '.join(STEMS)}")
+      raise no_such("stem", stem, STEMS)
     if projected_shortcuts not in PROJECTED_SHORTCUTS:
-      raise UserError(
-        f"encoder.projected_shortcuts is {projected_shortcuts!r}; choose one of"
-        f" {', '.join(PROJECTED_SHORTCUTS)}"
+      raise no_such(
+        "value of encoder.projected_shortcuts", projected_shortcuts, PROJECTED_SHORTCUTS
       )
     if width not in WIDTHS:
       raise UserError(f"encoder.width is {width}: give {WIDTHS.words}")

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from byol_jax import progress
 from byol_jax.data import tfds_files
-from byol_jax.errors import UserError
+from byol_jax.errors import UserError, no_such
 from byol_jax.run.folder import RunDir
 
 
@@ -167,7 +167,7 @@ def located(key: str, data_dir: str | None) -> tuple[str, str | None]:
     UserError: there is no such set, or it needs a folder.
   """
   if key not in SETS:
-    raise UserError(f"there is no set {key!r}: choose one of {', '.join(SETS)}")
+    raise no_such("set", key, SETS)
   found = SETS[key]
   if found.folder is None:
     return found.name, data_dir

@@ -186,7 +186,7 @@ def options(**given):
       Options(out="g.npz", encoder=RUN, images="photos", batch_size=0),
       "batch_size is 0: give 1 or more",
     ),
-    (options(map="tnse"), "choose one of pca, tsne, umap"),
+    (options(map="tnse"), "There are pca, tsne, umap"),
     (options(duplicates=2.0), "similarity is 2.0"),
     (options(neighbours="f.npz"), "f.npz is no image that can be read"),
     (options(neighbours="nothing.jpg"), "nothing.jpg does not exist"),

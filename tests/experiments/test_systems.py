@@ -257,7 +257,7 @@ def test_augmentations_are_taken_away_from_both_views():
       "optimiser.schedule is 'step': give one of cosine",
     ),
     ("byol", {"objective.name": "moco"}, "objective.name is 'moco': give one of byol"),
-    ("byol", {"augmentations": "no_fun"}, "unknown augmentations 'no_fun'"),
+    ("byol", {"augmentations": "no_fun"}, "no set of augmentations 'no_fun'"),
     ("byol", {"bn_init": True}, "a norm is 'batch': set norm=affine"),
     ("byol", {"encoder.norm": "spectral"}, "encoder.norm is 'spectral': give one of"),
     ("byol", {"encoder.width": 0.0}, "encoder.width is 0.0: give"),

@@ -240,7 +240,7 @@ def test_the_45_strengths_are_those_of_the_paper():
 @pytest.mark.parametrize(
   ("preset", "change", "message"),
   [
-    ("food102", {}, "there is no set 'food102': choose one of food101, cifar10,"),
+    ("food102", {}, r"no set 'food102': did you mean food101\? There are food101, c"),
     (None, {"metric": "top_2"}, "metric is 'top_2': give one of top_1, top_5"),
     (None, {"metric": None}, "configs/transfer.py:dtd; or give data.name and metric"),
     (

@@ -137,7 +137,7 @@ BAD = {
   ),
   "another set": (
     lambda c: (c.update(set="dtdd"), c.data.update(name=None, train=None, test=None)),
-    "there is no set 'dtdd': choose one of food101",
+    r"there is no set 'dtdd': did you mean dtd\? There are food101",
   ),
   "no steps": (lambda c: c.train.update(steps=0), "train.steps is 0: give 1 to"),
   "none held out": (

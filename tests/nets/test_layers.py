@@ -135,7 +135,7 @@ def test_group_norm_equals_haikus():
     ("instance", 1, (2, 8), "would leave nothing but zeros"),
     ("group", 8, (2, 8), "would leave nothing but zeros"),
     ("instance", 1, (2, 1, 1, 8), "would leave nothing but zeros"),
-    ("wrong", 1, (2, 8), "unknown norm 'wrong'"),
+    ("wrong", 1, (2, 8), "no norm 'wrong'"),
   ],
 )
 def test_a_norm_that_cannot_be_is_refused(kind, groups, shape, message):

@@ -132,8 +132,8 @@ def test_representation_is_the_pooled_output():
   ("settings", "message"),
   [
     ({"depth": 51}, "no ResNet of depth 51"),
-    ({"stem": "x"}, "unknown stem 'x'"),
-    ({"projected_shortcuts": "all"}, "projected_shortcuts is 'all'; choose one of as_"),
+    ({"stem": "x"}, "no stem 'x'"),
+    ({"projected_shortcuts": "all"}, "projected_shortcuts 'all': choose one of as_"),
   ],
 )
 def test_what_is_in_no_table_is_refused(settings, message):

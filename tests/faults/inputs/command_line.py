@@ -101,7 +101,7 @@ def _preset(place: Place, name: str) -> Bad:
     assert "cifar10" in presets
     return (MAIN, f"{file}cifar10", *given)
 
-  says = "unknown preset 'nope'; choose one of"
+  says = "there is no preset 'nope': choose one of"
   command = (MAIN, f"{file}nope", *given)
   return Bad(f"{name}:nope", command, says, way_out, "cifar10 is not prepared in")
 
