@@ -284,8 +284,15 @@ def _host_memory() -> int:
   return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def check_folder(run_dir: RunDir, dataset: sources.Dataset) -> dict[str, Any] | None:
+def check_folder(
+  run_dir: RunDir, dataset: sources.Dataset, name: str
+) -> dict[str, Any] | None:
   """Looks whether a run may use a folder for images.
+
+  Args:
+    run_dir: the folder.
+    dataset: the images.
+    name: of the data set, as configs have it.
 
   Returns:
     The config of the run that is there, None for a new one; the same on all hosts.
@@ -295,5 +302,11 @@ def check_folder(run_dir: RunDir, dataset: sources.Dataset) -> dict[str, Any] | 
   """
   if isinstance(dataset, FolderDataset):
     dataset.check_outside(run_dir.path, "--workdir")
+  before = parallel.value_from_first_host(run_dir.read_config)
+  if before and (other := before.get("data", {}).get("name")) != name:
+    raise UserError(
+      f"{run_dir.path} holds the run of another config (data.name is {other} there, and"
+      f" {name} here); choose another --workdir"
+    )
   run_dir.check_images(dataset.listing())
-  return parallel.value_from_first_host(run_dir.read_config)
+  return before

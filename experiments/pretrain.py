@@ -53,7 +53,7 @@ class Pretrain:
     example.train.epochs = 1.0
     settings.check(config, example, {"data.train", *choices.CHOICES})
     dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
-    saved = inputs.check_folder(run_dir, dataset) if run_dir else None
+    saved = inputs.check_folder(run_dir, dataset, config.data.name) if run_dir else None
     self.origin = origin.find(config, run_dir)
     if self.origin and saved is None:
       saved = self.origin.choices()

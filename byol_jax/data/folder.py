@@ -164,6 +164,9 @@ def open_dataset(data_dir: str | None, labelled: bool = True) -> FolderDataset:
     raise UserError(f"{root} holds no image that can be read: {_contents(found)}")
   dataset = FolderDataset(root, found, labelled)
   logging.info("%s", dataset.describe())
+  for path, why in found.unreadable.items():
+    if os.path.isdir(os.path.join(root, path)):  # of who knows how many images
+      logging.warning("%s is %s; nothing in it is used", os.path.join(root, path), why)
   return dataset
 
 

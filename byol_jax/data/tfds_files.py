@@ -45,11 +45,11 @@ def find_builder(
     A builder that reads, or None if `name` is registered but not prepared.
 
   Raises:
-    UserError: there is no such folder, or no such data set.
+    UserError: it is no folder, or there is no such data set.
   """
   data_dir = data_dir and os.path.expanduser(data_dir)
-  if data_dir and not os.path.isdir(data_dir):
-    raise UserError(f"data_dir {data_dir} does not exist: create it first")
+  if data_dir and os.path.exists(data_dir) and not os.path.isdir(data_dir):
+    raise UserError(f"data_dir {data_dir} is no folder: name that of the data sets")
   try:
     _check_descriptions(name, data_dir)
     with _own_features_alone():
@@ -77,7 +77,9 @@ def find_builder(
       f"there is no {name} in {where(data_dir)}: name what is there, {', '.join(there)}"
     )
   close = difflib.get_close_matches(base_name, [*known, *registered])
-  advice = f"did you mean {' or '.join(close)}?" if close else "check its name"
+  advice = f"check its name, and {where(data_dir)}"
+  if close:
+    advice = f"did you mean {' or '.join(close)}?"
   raise UserError(f"there is no data set {name}: {advice}")
 
 
@@ -111,7 +113,10 @@ def _base(name: str) -> str:
 
 def where(data_dir: str | None) -> str:
   """The folder of prepared sets, in words."""
-  return data_dir or "the default data_dir"
+  if not data_dir:
+    return "the default data_dir"
+  there = os.path.isdir(os.path.expanduser(data_dir))
+  return data_dir if there else f"{data_dir}, which does not exist"
 
 
 def _damaged(name: str, data_dir: str | None, error: Exception) -> UserError:

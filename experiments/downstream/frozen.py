@@ -235,7 +235,7 @@ def subject(
   )
   dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
   # No run goes on, or is taken for complete, with another encoder.
-  before = inputs.check_folder(run_dir, dataset) or {}
+  before = inputs.check_folder(run_dir, dataset, config.data.name) or {}
   checksums = before.get("encoder_checksum"), encoder.checksum
   if before.get("encoder") == config.encoder and checksums[0] != checksums[1]:
     raise UserError(

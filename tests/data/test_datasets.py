@@ -45,7 +45,7 @@ def test_any_other_name_is_that_of_a_prepared_set(cifar10):
     ("photoz", "no data set photoz: did you mean photos"),
     ("cifar1O", "no data set cifar1O: did you mean cifar10"),
     ("imagnet2012/x:1.0.0", "did you mean imagenet2012"),
-    ("qqqqqq", "no data set qqqqqq: check its name"),
+    ("qqqqqq", "no data set qqqqqq: check its name, and /"),
     ("two words", r"write name\[/config\]\[:version\]"),
     ("cifar100", "cifar100 is not prepared in .*prepare --name=cifar100 --data"),
     ("cifar10:1.0.0", "prepare --name=cifar10:1.0.0"),
@@ -54,3 +54,16 @@ def test_any_other_name_is_that_of_a_prepared_set(cifar10):
 def test_names_that_cannot_be_opened(tmp_path, name, message):
   with pytest.raises(UserError, match=message):
     datasets.open_dataset(name, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "qqqqqq"])
+def test_a_folder_of_sets_that_is_not_there_is_said_to_be(tmp_path, name):
+  nowhere = str(tmp_path / "nowhere")
+  with pytest.raises(UserError, match=f"{nowhere}, which does not exist"):
+    datasets.open_dataset(name, nowhere)
+
+
+def test_a_file_is_no_folder_of_sets(tmp_path):
+  (tmp_path / "file").touch()
+  with pytest.raises(UserError, match="file is no folder: name that of the data sets"):
+    datasets.open_dataset("cifar10", str(tmp_path / "file"))

@@ -1,5 +1,6 @@
 """Splits, classes and order of a folder of images."""
 
+import os
 import pickle
 
 import numpy as np
@@ -201,6 +202,24 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
   message = f"^{root} is a folder that cannot be read: Permission denied; change its"
   with pytest.raises(UserError, match=message):
     opened(root)
+
+
+def test_a_subfolder_that_cannot_be_read_is_named(root, monkeypatch, caplog):
+  write(root, "a/1.png", "b/2.png", "c/3.png")
+  scandir = os.scandir
+
+  def denied(path):
+    if path.endswith("/b"):
+      raise PermissionError(13, "Permission denied", path)
+    return scandir(path)
+
+  monkeypatch.setattr("os.scandir", denied)
+  assert opened(root).sizes == {"train": 2}
+  (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+  assert warning == (
+    f"{root}/b is a folder that cannot be read: Permission denied; nothing in it is"
+    " used"
+  )
 
 
 @pytest.mark.parametrize("data_dir", [None, ""])

@@ -11,6 +11,7 @@ from PIL import Image
 from byol_jax import load_encoder, parallel
 from byol_jax.data import datasets
 from byol_jax.errors import UserError
+from byol_jax.run import images
 from byol_jax.run.folder import RunDir
 from experiments import dial, inputs, pretrain
 from experiments.inputs import Inputs, check_folder
@@ -114,8 +115,19 @@ def test_a_run_among_the_images_is_refused(photos, tmp_path):
   (tmp_path / "link").symlink_to(photos)
   for place in (photos, photos / "runs" / "mine", tmp_path / "link" / "run"):
     with pytest.raises(UserError, match="lies among the images of"):
-      check_folder(RunDir(place), dataset)
-  assert check_folder(RunDir(tmp_path / "photos and runs"), dataset) is None
+      check_folder(RunDir(place), dataset, "folder")
+  assert check_folder(RunDir(tmp_path / "photos and runs"), dataset, "folder") is None
+
+
+def test_the_folder_of_another_data_set_is_said_to_be(photos, tmp_path):
+  other = tmp_path / "other"
+  other.mkdir()
+  (other / "config.json").write_text('{"data": {"name": "photos"}}')
+  images.write(other / images.NAME, ["1", "2"])
+  dataset = datasets.open_dataset("folder", str(photos))
+  line = r"another config \(data.name is photos there, and folder here\); choose anoth"
+  with pytest.raises(UserError, match=line):
+    check_folder(RunDir(other), dataset, "folder")
 
 
 def test_a_whole_config_is_made_of_the_preset_and_kept(photos, tmp_path, monkeypatch):

@@ -193,7 +193,12 @@ def _of_prepare(place: Place) -> Iterator[Bad]:
   yield Bad(
     "prepare into nowhere",
     (prepare, "--name=cifar10", f"--data_dir={place.new()}"),
-    "create it first",
+    "downloading cifar10 needs TensorFlow",
+  )
+  yield Bad(
+    "prepare into a file",
+    (prepare, "--name=cifar10", f"--data_dir={place.run / 'config.json'}"),
+    "is no folder",
   )
   yield Bad(
     "prepare, stray",
@@ -217,7 +222,7 @@ def _of_reproduce(place: Place) -> Iterator[Bad]:
     "--minutes=3": "--minutes is not for --scale=cpu",
     "--runn": "Unknown command line flag 'runn'",
     "stray": "unexpected argument 'stray'",
-    f"--data_dir={place.new()}": "create it first",
+    f"--data_dir={place.new()}": "is not prepared in .*, which does not exist",
     f"--data_dir={place.photos}": "is not prepared in",
   }.items():
     if flag.startswith("--jobs") and "many" not in flag:
