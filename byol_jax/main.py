@@ -19,7 +19,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -30,6 +30,7 @@ from byol_jax.errors import UserError, no_such
 if TYPE_CHECKING:  # it imports much
   from byol_jax.run.folder import RunDir
 
+_COLUMNS = 80
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -144,7 +145,21 @@ def _main(given: _Flags) -> None:
     return
   logging.info("%s: %s", run_dir.path, parallel.describe())
   summary = experiment.run(config, run_dir)
-  commands.say(json.dumps(summary, indent=2), run_dir.path)
+  commands.say(_in_lines(summary), run_dir.path)
+
+
+def _in_lines(value: Any, indent: str = "") -> str:
+  """JSON; what fits into a line has one."""
+  whole = json.dumps(value)
+  if not isinstance(value, dict | list) or len(indent + whole) <= _COLUMNS:
+    return whole
+  inner = f"{indent}  "
+  if isinstance(value, dict):
+    parts = [f"{json.dumps(k)}: {_in_lines(v, inner)}" for k, v in value.items()]
+  else:
+    parts = [_in_lines(each, inner) for each in value]
+  joined = f",\n{inner}".join(parts)
+  return f"{whole[0]}\n{inner}{joined}\n{indent}{whole[-1]}"
 
 
 def _config(given: _Flags) -> ConfigDict:

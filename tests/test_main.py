@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from byol_jax import main
 from tests import tiny
 from tests.devices import xla_flags
 
@@ -242,3 +243,29 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
     assert all("step" in json.loads(record) for record in records[:-1])
   finally:
     subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+LONG = "x" * 80
+
+
+@pytest.mark.parametrize(
+  "value",
+  [
+    *({}, [], None, LONG, {"a": {}}, [[LONG, []], {LONG: [LONG]}]),
+    *([1.5, "\n", True], {LONG: {LONG: [1, {"a": LONG}]}}),
+  ],
+)
+def test_a_summary_is_json_in_lines(value):
+  text = main._in_lines(value)
+  assert json.loads(text) == value
+
+
+def test_what_fits_into_a_line_has_one():
+  grid = [{"k": k, "held_out": 0.25} for k in range(5)]
+  assert main._in_lines({"k": 3, "of_all": grid}).splitlines()[:5] == [
+    "{",
+    '  "k": 3,',
+    '  "of_all": [',
+    '    {"k": 0, "held_out": 0.25},',
+    '    {"k": 1, "held_out": 0.25},',
+  ]
