@@ -113,14 +113,21 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
   replace(path, json.dumps(value, indent=2) + "\n")
 
 
-def replace(path: Path, content: str | bytes) -> None:
+def replace(path: Path, content: str | bytes, *, alone: bool = True) -> None:
   """Writes a file under another name first, so that it is there as a whole or not.
+
+  Args:
+    path: of the file.
+    content: what it is to hold.
+    alone: whether no other process can be writing it. One that can has a name of its
+      own for what it writes, which stays there if it is killed.
 
   Raises:
     UserError: a folder is in its place.
     OSError: it cannot be written.
   """
-  temporary = cleared(path.with_suffix(path.suffix + ".tmp"))
+  ending = ".tmp" if alone else f".{os.getpid()}.tmp"
+  temporary = cleared(path.with_name(f"{path.name}{ending}"))
   try:
     with temporary.open("xb") as file:
       # Names of files in a text have any bytes.

@@ -1,6 +1,8 @@
 """Files that are replaced in one go, and links among them."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -25,6 +27,21 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
   disk.write_json(path, {"seed": 3})
   assert disk.read_json(path) == {"seed": 3}
   assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_two_processes_that_replace_a_file_leave_a_whole_one(tmp_path):
+  path = tmp_path / "report.html"
+  code = (
+    "import pathlib, sys; from byol_jax import disk\n"
+    "for _ in range(100): disk.replace(pathlib.Path(sys.argv[1]),"
+    " sys.argv[2] * 10**6, alone=False)"
+  )
+  writers = [subprocess.Popen([sys.executable, "-c", code, path, c]) for c in "ab"]
+  while any(writer.poll() is None for writer in writers):
+    found = path.read_text() if path.exists() else "a" * 10**6
+    assert found in ("a" * 10**6, "b" * 10**6)
+  assert [writer.returncode for writer in writers] == [0, 0]
+  assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_link_is_never_written_through(tmp_path):

@@ -51,7 +51,7 @@ def write(path: Path, template: str, page: Mapping[str, Any]) -> None:
   # Names of files may hold what is no UTF-8.
   content = _rendered(template, page).encode(errors="backslashreplace")
   try:
-    disk.replace(path, content)
+    disk.replace(path, content, alone=False)
   except OSError as error:
     raise UserError(
       f"cannot write {path}: {error.strerror}; choose another --out"

@@ -27,7 +27,7 @@ from absl import logging
 from byol_jax import disk
 from byol_jax.disk import absolute, read_json, write_json
 from byol_jax.errors import UserError
-from byol_jax.run import images
+from byol_jax.run import image_list
 from byol_jax.run.settings import SCHEDULE, differences, flat, resolved
 from byol_jax.run.writers import table
 
@@ -65,7 +65,7 @@ class RunDir:
     self._starts = self.path / "starts.jsonl"
     self._metrics = self.path / "metrics.jsonl"
     self._summary = self.path / "summary.json"
-    self._images = self.path / images.NAME
+    self._images = self.path / image_list.NAME
     self._origin = self.path / "origin.json"
     self._writes = writes
     self._writer_names = table.DEFAULT
@@ -108,7 +108,7 @@ class RunDir:
       UserError: it began with others.
     """
     if self._writes and self._images.exists():
-      images.check(self._images, listing, way_out)
+      image_list.check(self._images, listing, way_out)
 
   def claim(
     self, config: ml_collections.ConfigDict, listing: Sequence[str] = ()
@@ -172,7 +172,7 @@ class RunDir:
     if self._start and not self._summary.exists():
       _write_lines(self._starts, [*self.starts(), self._start])
     if listing and not self._images.exists():
-      images.write(self._images, listing)
+      image_list.write(self._images, listing)
     return new
 
   def _check_name(self) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from byol_jax import load_encoder, parallel
 from byol_jax.data import datasets
 from byol_jax.errors import UserError
-from byol_jax.run import images
+from byol_jax.run import image_list
 from byol_jax.run.folder import RunDir
 from experiments import dial, inputs, pretrain
 from experiments.inputs import Inputs, check_folder
@@ -123,7 +123,7 @@ def test_the_folder_of_another_data_set_is_said_to_be(photos, tmp_path):
   other = tmp_path / "other"
   other.mkdir()
   (other / "config.json").write_text('{"data": {"name": "photos"}}')
-  images.write(other / images.NAME, ["1", "2"])
+  image_list.write(other / image_list.NAME, ["1", "2"])
   dataset = datasets.open_dataset("folder", str(photos))
   line = r"another config \(data.name is photos there, and folder here\); choose anoth"
   with pytest.raises(UserError, match=line):

@@ -294,7 +294,7 @@ def test_a_summary_of_nothing_is_no_end_of_a_run(run_dir):
 
 
 def test_images_that_would_fill_the_memory_are_not_unpacked(run_dir, monkeypatch):
-  monkeypatch.setattr("byol_jax.run.images._MOST_UNPACKED", 1000)
+  monkeypatch.setattr("byol_jax.run.image_list._MOST_UNPACKED", 1000)
   path = run_dir.path / "images.txt.gz"
   path.write_bytes(gzip.compress(bytes(1000)))
   with pytest.raises(UserError, match="the images have changed"):
