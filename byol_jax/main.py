@@ -39,6 +39,7 @@ class _Flags(NamedTuple):
 
   config: flags.FlagHolder[ConfigDict]
   workdir: flags.FlagHolder[str | None]
+  show_config: flags.FlagHolder[bool]
   show_views: flags.FlagHolder[bool]
   distributed: flags.FlagHolder[bool]
 
@@ -53,6 +54,9 @@ def _define_flags() -> _Flags:
       "workdir",
       None,
       "Folder of the run; by default runs/CONFIG or runs/CONFIG-PRESET.",
+    ),
+    flags.DEFINE_bool(
+      "show_config", False, "Only print the config's settings; open ones are chosen."
     ),
     flags.DEFINE_bool(
       "show_views", False, "Only write figures/views.png: some images, augmented."
@@ -130,11 +134,16 @@ def _main(given: _Flags) -> None:
   interrupts.importing()
   commands.set_up(flags.FLAGS.quiet)
   from byol_jax import cluster, parallel
-  from byol_jax.run import provenance
+  from byol_jax.run import provenance, settings
   from byol_jax.run.folder import RunDir
 
   config = _config(given)
   experiment = _experiment(config)
+  if given.show_config.value:
+    values = settings.flat(settings.resolved(config)).items()
+    lines = [f"{name} = {'open' if v is None else json.dumps(v)}" for name, v in values]
+    commands.say("\n".join(lines), "docs/settings.md")
+    return
   interrupts.imported()
   if given.distributed.value:
     cluster.join()

@@ -470,8 +470,9 @@ by a flag, such as `--config.train.steps=500`, and held against this table befor
 anything is built. NaN and infinity are allowed nowhere.
 
 **Value** is that of ImageNet at the papers' scale, in `byol.py:imagenet-1000` or in the
-evaluation that has the setting; presets differ. What is open is chosen from what is
-there, or left out. **Unit** is a number's, `-` if it has none.
+evaluation that has the setting; presets differ, and `--show_config` prints the values
+of one. What is open is chosen from what is there, or left out. **Unit** is a number's,
+`-` if it has none.
 
 **Source** is where that value is from, or else the method. A number alone is a section:
 `BYOL, 3.3`. The short names:

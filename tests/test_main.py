@@ -260,6 +260,16 @@ def test_a_summary_is_json_in_lines(value):
   assert json.loads(text) == value
 
 
+def test_settings_are_printed():
+  flag = "--config.train.steps=7"
+  done = run(f"{CONFIG}:cifar10", "--show_config", flag)
+  lines = done.stdout.splitlines()
+  assert "train.steps = 7" in lines
+  assert 'encoder.norm = "group"' in lines
+  assert "start_from = open" in lines
+  assert not done.stderr
+
+
 def test_what_fits_into_a_line_has_one():
   grid = [{"k": k, "held_out": 0.25} for k in range(5)]
   assert main._in_lines({"k": 3, "of_all": grid}).splitlines()[:5] == [
