@@ -13,12 +13,12 @@ class UserError(Exception):
   """
 
 
-def no_such(what: str, name: object, names: Iterable[str]) -> UserError:
+def no_such(what: str, name: object, names: Iterable[object]) -> UserError:
   """What is raised for a name that is none of some, with the one that is like it."""
-  names = list(names)
-  close = difflib.get_close_matches(str(name), names, n=1)
+  there = list(map(str, names))
+  close = difflib.get_close_matches(name, there, 1) if isinstance(name, str) else []
   advice = f"did you mean {close[0]}? There are" if close else "choose one of"
-  return UserError(f"there is no {what} {name!r}: {advice} {', '.join(names)}")
+  return UserError(f"there is no {what} {name!r}: {advice} {', '.join(there)}")
 
 
 class OtherHost(UserError):

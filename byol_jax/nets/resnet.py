@@ -187,7 +187,7 @@ class ResNet(hk.Module):
       UserError: for a depth, a stem or projections that are in no table.
     """
     if depth not in SHAPES:
-      raise no_such("ResNet of depth", depth, map(str, SHAPES))
+      raise no_such("ResNet of depth", depth, SHAPES)
     if stem not in STEMS:
       raise no_such("stem", stem, STEMS)
     if projected_shortcuts not in PROJECTED_SHORTCUTS:

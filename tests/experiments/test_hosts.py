@@ -1,4 +1,7 @@
-"""Evaluations on two hosts, whose files are not shared, come to what one host finds."""
+"""What two hosts come to is what one finds.
+
+Evaluations share no files; a run that begins with another shares its folder.
+"""
 
 import json
 import os
@@ -7,12 +10,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+import byol_jax
+from byol_jax.nets import resnet
 from byol_jax.run import results
+from byol_jax.run.folder import RunDir
 from tests.devices import xla_flags
 
 ROOT = Path(__file__).parents[2]
+DEVICES = 2
 
-PROGRAM = """
+KNN = """
 import json, sys
 from byol_jax import cluster, commands, parallel
 commands.set_up()
@@ -29,35 +39,75 @@ summary = knn.run(config, RunDir(sys.argv[1], parallel.is_first_host()))
 print(json.dumps(summary))
 """
 
+PRETRAIN = """
+import sys
+from byol_jax import cluster, commands, parallel
+commands.set_up()
+if sys.argv[2] != "1":
+  cluster.join()
+from byol_jax.run.folder import RunDir
+from byol_jax.nets import resnet
+from experiments import pretrain
+from tests import tiny
+pretrain.Pretrain.evaluate = pretrain.Pretrain.summarise = lambda *_: {}
+pretrain.Pretrain.show_views = lambda *_: None
+resnet.SHAPES[4] = resnet.SHAPES[10]._replace(blocks=(1,))
+config = tiny.config(steps=int(sys.argv[3]))
+config.encoder.depth = 4
+if len(sys.argv) > 4:
+  config[sys.argv[4]] = sys.argv[5]
+pretrain.run(config, RunDir(sys.argv[1], parallel.is_first_host()))
+"""
 
-def evaluated(folder, hosts):
-  """What each host's process prints."""
+
+def run(program, folders, *arguments):
+  """What the process of each host prints, given its folder and how many they are."""
   with socket.socket() as free:
     free.bind(("localhost", 0))
     address = f"localhost:{free.getsockname()[1]}"
+  hosts = len(folders)
   environment = {
-    "XLA_FLAGS": xla_flags(2),
+    "XLA_FLAGS": xla_flags(DEVICES // hosts),
     "JAX_PLATFORMS": "cpu",
     "JAX_COORDINATOR_ADDRESS": address,
     "JAX_NUM_PROCESSES": str(hosts),
   }
   processes = [
     subprocess.Popen(
-      [sys.executable, "-c", PROGRAM, str(folder / str(host) / "out"), str(hosts)],
+      [sys.executable, "-c", program, str(folder), str(hosts), *map(str, arguments)],
       cwd=ROOT,
       env=os.environ | environment | {"JAX_PROCESS_ID": str(host)},
       stdout=subprocess.PIPE,
       text=True,
     )
-    for host in range(hosts)
+    for host, folder in enumerate(folders)
   ]
   printed = [process.communicate(timeout=300)[0] for process in processes]
-  return [json.loads(text.strip().splitlines()[-1]) for text in printed]
+  assert [process.returncode for process in processes] == [0] * hosts
+  return printed
 
 
 def test_nearest_neighbours(tmp_path):
-  (expected,) = evaluated(tmp_path / "one", 1)
-  assert evaluated(tmp_path / "two", 2) == [expected] * 2
+  alone, first, second = (tmp_path / name / "out" for name in ("one", "two/0", "two/1"))
+  (expected,) = run(KNN, [alone])
+  expected = json.loads(expected.splitlines()[-1])
+  found = run(KNN, [first, second])
+  assert [json.loads(text.splitlines()[-1]) for text in found] == [expected] * 2
   (line,) = results.read(tmp_path / "two" / "0" / results.FILE)
   assert line["value"] == expected["knn"]["encoder"]
   assert not (tmp_path / "two" / "1").exists()  # the second writes nothing
+
+
+@pytest.mark.parametrize("setting", ["start_from", "continue_from"])
+def test_a_run_that_begins_with_another(tmp_path, monkeypatch, setting):
+  monkeypatch.setitem(resnet.SHAPES, 4, resnet.SHAPES[10]._replace(blocks=(1,)))
+  before, one, two = (tmp_path / name for name in ("before", "one", "two"))
+  run(PRETRAIN, [before], 2)
+  run(PRETRAIN, [one], 4, setting, before)
+  run(PRETRAIN, [two, two], 4, setting, before)
+  images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
+  expected, found = (byol_jax.load_encoder(folder)(images) for folder in (one, two))
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+  assert not np.allclose(found, byol_jax.load_encoder(before)(images), atol=1e-3)
+  records = [RunDir(folder, writes=False).read_origin() for folder in (one, two)]
+  assert records[0] == records[1]
