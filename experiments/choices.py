@@ -43,7 +43,7 @@ class Facts(NamedTuple):
     labelled: whether they have labels.
     accelerated: whether the devices are no CPUs.
     devices: number of devices, over all hosts.
-    cores: of this host.
+    cores: of this host that the process may use.
     memory: bytes of a device, None where unknown.
   """
 

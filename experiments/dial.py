@@ -5,7 +5,6 @@ is logged with its reason; a value in its place wins.
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict as Config
 
-from byol_jax import parallel
+from byol_jax import machine, parallel
 from byol_jax.data import crops, reduce
 from byol_jax.data.sources import Dataset, Source, Unreadable
 from byol_jax.description import ImageForm
@@ -130,7 +129,7 @@ def measure(config: Config, dataset: Dataset) -> choices.Facts:
     labelled=bool(source.num_classes),
     accelerated=jax.local_devices()[0].platform != "cpu",
     devices=jax.device_count(),
-    cores=os.cpu_count() or 1,
+    cores=machine.cores(),
     memory=parallel.device_memory(),
   )
 

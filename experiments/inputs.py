@@ -1,6 +1,5 @@
 """The images of a config's data set, as an experiment needs them."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from byol_jax import features, parallel
+from byol_jax import features, machine, parallel
 from byol_jax.data import batches, colour, decoded, device_crops, sources, views
 from byol_jax.data.batches import Batch
 from byol_jax.data.folder import FolderDataset, FolderSource
@@ -83,11 +82,11 @@ class Inputs:
     images = max(self._config.train.batch_size, min(self._config.eval.batch_size, most))
     size, _, channels = self.image_shape
     wanted = _COPIES * images * size * size * channels // jax.process_count()
-    if wanted > (there := _host_memory()):
+    if wanted > (there := machine.memory()):
       raise UserError(
         f"batches of {images} images of data.size = {size} take {wanted / 2**30:.0f}"
-        f" GiB, and this host has {there / 2**30:.0f}: make data.size, train.batch_size"
-        " or eval.batch_size smaller"
+        f" GiB, and there are {there / 2**30:.0f} here: make data.size,"
+        " train.batch_size or eval.batch_size smaller"
       )
 
   def _warn_of_small_images(self) -> None:
@@ -105,7 +104,7 @@ class Inputs:
   def _decode(self) -> decoded.Decoded:
     """All images to train on, for `data.on_device`; see `decoded.decode`."""
     # CPUs share the host's memory, which alone is known of them.
-    of_cpu = _host_memory() // jax.local_device_count()
+    of_cpu = machine.memory() // jax.local_device_count()
     return decoded.decode(self.train, parallel.device_memory() or of_cpu)
 
   def source(self, split: str) -> sources.Source:
@@ -277,11 +276,6 @@ class Inputs:
     return features.pixels(
       self.source(split), self._data.size, self._data.eval_fraction
     )
-
-
-def _host_memory() -> int:
-  """Bytes of this host's memory."""
-  return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_folder(

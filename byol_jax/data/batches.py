@@ -20,6 +20,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from byol_jax import machine
 from byol_jax.data import crops, reduce
 from byol_jax.data.reduce import Read
 from byol_jax.data.sources import NO_LABEL, Source, Unreadable
@@ -151,7 +152,7 @@ def _iterate(
     positions = np.arange(chunk) + offset + part * chunk
     return load(steps[step], positions)
 
-  threads = max((os.cpu_count() or 1) // max(workers, 1), 1)
+  threads = max(machine.cores() // max(workers, 1), 1)
   ahead = threads + per_batch // max(workers, 1)
   dataset = (
     grain.MapDataset.range(len(steps) * per_batch)

@@ -6,13 +6,12 @@ the same crops of the same images. `device_crops` carries them out.
 """
 
 import concurrent.futures
-import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from byol_jax import progress
+from byol_jax import machine, progress
 from byol_jax.data import batches, crops
 from byol_jax.data.batches import Batch
 from byol_jax.data.sources import ArraySource, Source, Unreadable
@@ -79,7 +78,7 @@ def decode(source: Source, memory: int) -> Decoded:
 
   with (
     progress.shown("decoding", len(source)) as bar,
-    concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads,
+    concurrent.futures.ThreadPoolExecutor(machine.cores()) as threads,
   ):
     for count in threads.map(decode_block, range(0, len(source), _BLOCK)):
       bar.add(count)

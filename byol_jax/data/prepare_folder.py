@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from byol_jax import progress
+from byol_jax import machine, progress
 from byol_jax.data import crops, datasets, folder, images, record_files
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
@@ -246,7 +246,7 @@ def _write_file(
       yield record
 
   path = job.path / file
-  threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+  threads = concurrent.futures.ThreadPoolExecutor(machine.cores())
   try:
     found = threads.map(functools.partial(_record, source, job.side), indices)
     record_files.write_shard(path, records(found))

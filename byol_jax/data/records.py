@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from byol_jax import machine
 from byol_jax.data import images
 from byol_jax.data.sources import NO_LABEL, ArraySource, Unreadable
 from byol_jax.errors import UserError
@@ -147,5 +148,5 @@ def decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
 def _in_threads(read: Callable[[range], None], count: int) -> None:
   """Calls it for blocks of 0..count - 1."""
   blocks = [range(i, min(i + BLOCK, count)) for i in range(0, count, BLOCK)]
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+  with concurrent.futures.ThreadPoolExecutor(machine.cores()) as threads:
     list(threads.map(read, blocks))

@@ -428,7 +428,7 @@ def test_the_folder_may_begin_with_the_users_home(cifar10, monkeypatch):
 
 
 def test_a_folder_that_does_not_exist(tmp_path):
-  with pytest.raises(UserError, match="nowhere does not exist"):
+  with pytest.raises(UserError, match=r"in .*nowhere, which does not exist: run "):
     _open(tmp_path / "nowhere")
 
 

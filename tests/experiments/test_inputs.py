@@ -1,19 +1,17 @@
 """Images that cannot be read, and folders that changed, in training runs."""
 
-import os
-
 import chex
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from byol_jax import load_encoder, parallel
+from byol_jax import load_encoder, machine, parallel
 from byol_jax.data import datasets
 from byol_jax.errors import UserError
 from byol_jax.run import image_list
 from byol_jax.run.folder import RunDir
-from experiments import dial, inputs, pretrain
+from experiments import dial, pretrain
 from experiments.inputs import Inputs, check_folder
 from tests import tiny
 
@@ -140,7 +138,7 @@ def test_a_whole_config_is_made_of_the_preset_and_kept(photos, tmp_path, monkeyp
   assert found.data.size is None
 
   RunDir(tmp_path / "run").claim(made)
-  monkeypatch.setattr(os, "cpu_count", lambda: 4)  # another machine
+  monkeypatch.setattr(machine, "cores", lambda: 4)  # another machine
   again = pretrain.Pretrain(found, RunDir(tmp_path / "run")).config
   assert again.to_dict() == made.to_dict()
   assert pretrain.Pretrain(found).config.train.epochs == made.train.epochs == 1000
@@ -211,7 +209,7 @@ def test_images_of_other_channels_than_the_encoders(photos):
 
 def test_batches_that_fill_the_memory_are_refused(photos, tmp_path, monkeypatch):
   """Of 16 images to train on, or of the 32 of the largest split to evaluate."""
-  monkeypatch.setattr(inputs, "_host_memory", lambda: 2 * 32 * 16 * 16 * 3)
+  monkeypatch.setattr(machine, "memory", lambda: 2 * 32 * 16 * 16 * 3)
   given = config(photos)
   given.eval.batch_size = 64
   pretrain.Pretrain(given)
