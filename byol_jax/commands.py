@@ -40,6 +40,8 @@ _OF_THE_SYSTEM = {
 def define_flags() -> None:
   """Those of every command."""
   flags.DEFINE_bool("quiet", False, "Say results and warnings only.")
+  # Or --help would leave it out, as another module's.
+  flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS["quiet"])
 
 
 def set_up(quiet: bool = False) -> None:
@@ -175,6 +177,10 @@ def run(
   interrupts.imported()
   try:
     app.run(lambda _: main(), argv, flags_parser=flags_parser)
+  except SystemExit:
+    if "--help" in argv:  # which absl ends as if it were a mistake
+      sys.exit(0)
+    raise
   except (Exception, KeyboardInterrupt) as error:
     interrupts.importing()  # a second Ctrl-C waits for nothing any more
     line, status = _last_word(error, folder)

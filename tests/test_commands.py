@@ -17,6 +17,7 @@ from absl import flags
 from byol_jax import commands
 from byol_jax.errors import UserError
 
+ROOT = Path(__file__).parents[1]
 INFINITE = resource.RLIM_INFINITY
 
 
@@ -319,3 +320,10 @@ def test_what_a_killed_process_has_started_saves_and_ends():
     assert parent.stdout.readline() == "begun\n"
     parent.kill()
     assert parent.stdout.read() == "saved\n"  # and then it is closed
+
+
+@pytest.mark.parametrize("name", ["main", "embed", "data.prepare"])
+def test_help_is_no_mistake_and_names_all_flags(name):
+  command = [sys.executable, "-m", f"byol_jax.{name}", "--help"]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+  assert "--[no]quiet: Say results and warnings only." in done.stdout
