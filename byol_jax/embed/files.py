@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from byol_jax import disk
+from byol_jax import disk, machine
 from byol_jax.data.sources import NO_LABEL
 from byol_jax.disk import absolute
 from byol_jax.errors import UserError
@@ -123,13 +123,14 @@ def read_features(path: str | os.PathLike[str]) -> Features:
   (N, D)
 
   Raises:
-    UserError: it is not there, damaged, or something else.
+    UserError: it is not there, damaged, or something else; or it is more than memory
+      holds.
   """
   found = absolute(path)
   if found.suffix not in _READERS:
     raise UserError(f"{path} holds no features: name a file .npz or .parquet")
   try:
-    disk.check_regular(found)
+    _check_memory(found, disk.check_regular(found))
     features = _READERS[found.suffix](found)
     _check_form(features)
     return features
@@ -153,6 +154,15 @@ def read_provenance(path: Path) -> dict[str, Any]:
     return found if fits(found, _PROVENANCE) else {}
   except (UserError, *_DAMAGE):
     return {}
+
+
+def _check_memory(path: Path, size: int) -> None:
+  """Raises UserError for more bytes than there can be: the system would kill us."""
+  if size > (there := machine.memory()):
+    raise UserError(
+      f"{path} takes {size / 2**30:.1f} GiB of memory, and there are"
+      f" {there / 2**30:.1f} here: read it where there is more"
+    )
 
 
 def _check_form(features: Features) -> None:
@@ -276,6 +286,7 @@ def _read_parquet(path: Path) -> Features:
   with pq.ParquetFile(path) as file:
     about = file.schema_arrow.metadata or {}
     size = file.schema_arrow.field("embedding").type.list_size
+    _check_memory(path, file.metadata.num_rows * size * np.float32().nbytes)
     embedding = np.empty((file.metadata.num_rows, size), np.float32)
     rows = 0
     for table in _row_groups(file, "embedding"):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import byol_jax
+from byol_jax import machine
 from byol_jax.embed import files
 from byol_jax.errors import UserError
 
@@ -169,3 +170,27 @@ def test_what_could_fill_the_memory_is_not_unpacked(tmp_path):
     np.savez_compressed(path, **arrays)
   with pytest.raises(UserError, match=r"no features \(it is compressed, as no file of"):
     byol_jax.read_features(path)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+def test_what_is_more_than_memory_is_not_read(tmp_path, monkeypatch, ending):
+  path, *_ = written(tmp_path, ending)
+  monkeypatch.setattr(machine, "memory", lambda: 59)  # five of three take 60
+  with pytest.raises(UserError, match=r"takes 0.0 GiB of memory, and there are 0.0 here"):
+    byol_jax.read_features(path)
+
+
+def test_a_small_file_of_many_rows_is_not_read(tmp_path):
+  path = tmp_path / "bomb.parquet"
+  size = 1000
+  one = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(size, np.float32)), size)
+  table = pa.table({"embedding": one, "path": pa.array(["a"]), "label": pa.array([0])})
+  rows = table.take(pa.array(np.zeros(1000, np.int64)))
+  with pq.ParquetWriter(path, table.schema) as writer:
+    for _ in range(100):
+      writer.write_table(rows)
+  assert path.stat().st_size < 2**20
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(machine, "memory", lambda: 2**28)  # of 381 MiB
+    with pytest.raises(UserError, match=r"takes 0.4 GiB of memory, and there are 0.2 here"):
+      byol_jax.read_features(path)
