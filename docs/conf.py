@@ -52,8 +52,6 @@ PAGES = {
   "Records": [
     "reproduction/report",
     "reproduction/accelerator",
-    "reproduction/first/README",
-    "reproduction/first/report",
   ],
 }
 
