@@ -59,7 +59,7 @@ def main(
   Raises:
     UserError: something is not as it must be, or a run failed.
   """
-  from reproduce import report
+  from reproduce import claims, report
 
   logging.set_verbosity(logging.INFO)
   root = Path(workdir).absolute()
@@ -72,7 +72,7 @@ def main(
     wanted = only or (TRIALS if trials else [*arms.ARMS, *arms.STUDIES])
     _prepare(data_dir)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    runs = [each for each in arms.runs(table) if each.name in wanted]
+    runs = [each for each in claims.runs(table) if each.name in wanted]
     failed = work.train(runs, root, folder, data_dir, jobs=jobs)
     for name in arms.STUDIES:
       if name in wanted:

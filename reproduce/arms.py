@@ -146,7 +146,7 @@ _SGD_PREDICTORS: dict[str, Changes] = {
   "sgd-orthogonal": ORTHOGONAL,
 }
 
-# In the order of their importance: what the papers claim comes first.
+# In the order of the report; what the claims need is made first: `claims.runs`.
 ARMS = {
   **NORMS,
   **{f"{name}-tau-1": arm.changed(FIXED_TARGET) for name, arm in NORMS.items()},
@@ -236,7 +236,7 @@ def first(name: str) -> Run:
 
 def runs(arms: Mapping[str, Arm]) -> Iterator[Run]:
   """All of them: every arm once, then with the other seeds."""
-  for more in range(max(len(arm.seeds) for arm in arms.values())):
+  for more in range(max((len(arm.seeds) for arm in arms.values()), default=0)):
     for name, arm in arms.items():
       if more < len(arm.seeds):
         yield Run(name, arm, arm.seeds[more])

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from reproduce import rules
-from reproduce.arms import ARMS
+from reproduce import arms, rules
+from reproduce.arms import ARMS, Arm, Run
 from reproduce.results import Results
 
 
@@ -145,6 +145,15 @@ CLAIMS = (
     "16.9, untrained 42.7",
   ),
 )
+
+
+def runs(table: Mapping[str, Arm]) -> list[Run]:
+  """The runs of some arms, first of those that the papers' claims are decided by."""
+  decide = {name for each in (GATE, *CLAIMS) for name in (*each.arms, *each.beside)}
+  first = {name: arm for name, arm in table.items() if name in decide}
+  others = {name: arm for name, arm in table.items() if name not in decide}
+  return [*arms.runs(first), *arms.runs(others)]
+
 
 _GN_WS = "group norm and weight standardisation"
 

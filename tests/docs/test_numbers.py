@@ -100,6 +100,8 @@ def test_verdicts_are_those_of_the_records():
   ) in readme
   runs = sum(len(arm.seeds) for arm in arms.ARMS.values())
   assert f"All of it is {runs} runs" in readme
+  decide = {name for each in claims.CLAIMS for name in (*each.arms, *each.beside)}
+  assert f"the first {3 * len(decide)} decide" in readme
   for row, claim in zip(table, claims.CLAIMS, strict=True):
     if any(len(found.get(a, ())) < len(arms.ARMS[a].seeds) for a in claim.arms):
       assert not row[1]

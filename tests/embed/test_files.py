@@ -176,7 +176,9 @@ def test_what_could_fill_the_memory_is_not_unpacked(tmp_path):
 def test_what_is_more_than_memory_is_not_read(tmp_path, monkeypatch, ending):
   path, *_ = written(tmp_path, ending)
   monkeypatch.setattr(machine, "memory", lambda: 59)  # five of three take 60
-  with pytest.raises(UserError, match=r"takes 0.0 GiB of memory, and there are 0.0 here"):
+  with pytest.raises(
+    UserError, match=r"takes 0.0 GiB of memory, and there are 0.0 here"
+  ):
     byol_jax.read_features(path)
 
 
@@ -192,5 +194,7 @@ def test_a_small_file_of_many_rows_is_not_read(tmp_path):
   assert path.stat().st_size < 2**20
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(machine, "memory", lambda: 2**28)  # of 381 MiB
-    with pytest.raises(UserError, match=r"takes 0.4 GiB of memory, and there are 0.2 here"):
+    with pytest.raises(
+      UserError, match=r"takes 0.4 GiB of memory, and there are 0.2 here"
+    ):
       byol_jax.read_features(path)

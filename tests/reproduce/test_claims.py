@@ -22,3 +22,18 @@ def test_what_is_compared_has_the_same_seeds():
 def test_claims_have_a_source_and_questions_have_none():
   assert all(claim.source and claim.paper for claim in claims.CLAIMS)
   assert not any(question.source for question in claims.QUESTIONS)
+
+
+def test_what_the_claims_need_is_run_first():
+  runs = claims.runs(arms.ARMS)
+  assert {run.id for run in runs} == {run.id for run in arms.runs(arms.ARMS)}
+  assert len(runs) == 3 * len(arms.ARMS)
+  named = {name for each in claims.CLAIMS for name in (*each.arms, *each.beside)}
+  first, others = runs[: 3 * len(named)], runs[3 * len(named) :]
+  assert {run.name for run in first} == named
+  assert not {run.name for run in others} & named
+  assert [run.id for run in claims.runs({"bn-ws": arms.BN})] == [
+    "bn-ws-seed1",
+    "bn-ws-seed2",
+    "bn-ws-seed3",
+  ]
