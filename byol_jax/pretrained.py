@@ -120,6 +120,12 @@ class Encoder:
       total.update(array.tobytes())
     return total.hexdigest()
 
+  def untrained(self) -> tuple[hk.Params, hk.State]:
+    """Parameters and statistics of the same network, drawn anew: what it began like."""
+    form = self.description.image
+    images = jnp.zeros((1, form.size, form.size, form.channels))
+    return self.network.init(jax.random.key(0), images)
+
   def embed(self, params: hk.Params, stats: hk.State, crop: jax.Array) -> jax.Array:
     """Features [N, D] of crops uint8 [N, size, size, C]; a pure function, for a step.
 

@@ -133,7 +133,11 @@ def _of_encoder(
     split = run.setting("data.test")
   try:
     sample = pictures.sample(pictures.encoder_of(run), dataset, split or "test")
-    return [pictures.embedding_map(sample), pictures.neighbour_rows(sample)]
+    return [
+      pictures.embedding_map(sample),
+      pictures.neighbour_rows(sample),
+      pictures.untrained_rows(sample),
+    ]
   except (UserError, OSError) as error:
     return _not_drawn(f"{error}.")
 

@@ -21,6 +21,7 @@ MOST = 2000  # images of the sample
 SECONDS = 30.0  # after which no more are looked at
 SEED = 0
 MAP, NEIGHBOURS = "A map of the embeddings", "Nearest neighbours"
+UNTRAINED = "Nearest neighbours before training"
 
 _BATCH = 100
 _SIZE, _CELLS = 48, 20  # pixels of a thumbnail, thumbnails in a row of the map
@@ -55,6 +56,7 @@ class Sample(NamedTuple):
     class_names: by label; () where they have none.
     thumbnails: uint8 [n, size, size, C] of what the encoder sees.
     embedding: float32 [n, D].
+    untrained: the same of a network of the same form, as training finds it.
     step: that the encoder was trained to.
   """
 
@@ -64,6 +66,7 @@ class Sample(NamedTuple):
   class_names: Sequence[str]
   thumbnails: np.ndarray
   embedding: np.ndarray
+  untrained: np.ndarray
   step: int
 
 
@@ -107,14 +110,15 @@ def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:
   order = np.random.default_rng(SEED).permutation(len(source))[:MOST]
   chosen = Part(source, order)
   embed = jax.jit(encoder.embed)
+  networks = (encoder.params, encoder.stats), encoder.untrained()
   end = time.monotonic() + SECONDS
-  names, labels, thumbnails, embedding = [], [], [], []
+  names, labels, thumbnails, embeddings = [], [], [], []
   for batch in batches.eval_batches(
     chosen, size=form.size, crop=form.crop, batch_size=_BATCH
   ):
     real = batch["mask"]
-    features = embed(encoder.params, encoder.stats, batch["image"])
-    embedding.append(np.asarray(features, np.float32)[real])
+    features = [embed(*network, batch["image"]) for network in networks]
+    embeddings.append([np.asarray(each, np.float32)[real] for each in features])
     labels.append(batch["label"][real])
     names += [chosen.name(index) for index in batch["index"][real].tolist()]
     thumbnails += [atlas.thumbnail(image, _SIZE) for image in batch["image"][real]]
@@ -122,7 +126,8 @@ def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:
       break
   if not names:
     raise UserError(f"no image of the split {split} can be read")
-  if not np.isfinite(np.concatenate(embedding)).all():
+  embedding, untrained = map(np.concatenate, zip(*embeddings, strict=True))
+  if not np.isfinite(embedding).all():
     raise UserError("the encoder's embeddings are not finite")
   return Sample(
     split,
@@ -130,7 +135,8 @@ def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:
     np.concatenate(labels),
     getattr(source, "class_names", ()),
     np.stack(thumbnails),
-    np.concatenate(embedding),
+    embedding,
+    untrained,
     encoder.step,
   )
 
@@ -157,12 +163,22 @@ def embedding_map(found: Sample) -> Picture:
 
 def neighbour_rows(found: Sample) -> Picture:
   """Images, and beside each those that the encoder finds most similar to it."""
+  return _rows(found, found.embedding, NEIGHBOURS, "embeddings")
+
+
+def untrained_rows(found: Sample) -> Picture:
+  """The same of the network before training: what is alike in both is not learned."""
+  whose = "embeddings by a network of the same form that nothing has trained"
+  return _rows(found, found.untrained, UNTRAINED, whose)
+
+
+def _rows(found: Sample, embedding: np.ndarray, title: str, whose: str) -> Picture:
   count = len(found.names)
   rows, k = min(_ROWS, count), min(_NEAREST, count - 1)
   if k < 1:
-    return Picture(NEIGHBOURS, "One image alone has no neighbours.")
+    return Picture(title, "One image alone has no neighbours.")
   near, similarities = nearest.neighbours(
-    found.embedding, found.embedding[:rows], k, leave_out=np.arange(rows)
+    embedding, embedding[:rows], k, leave_out=np.arange(rows)
   )
   images = found.thumbnails
   figure = atlas.draw_neighbours(
@@ -170,11 +186,11 @@ def neighbour_rows(found: Sample) -> Picture:
   )
   caption = (
     f"{rows} images of {found.split} that chance chose, and beside each the {k} of"
-    f" {count - 1} others whose embeddings are nearest to its own, with their cosines."
+    f" {count - 1} others whose {whose} are nearest to its own, with their cosines."
     f"{_agreement(found.labels, near)}"
   )
   alt = f"Rows of small images. {caption}"
-  return Picture(NEIGHBOURS, caption, alt, _jpeg(figure), "jpeg")
+  return Picture(title, caption, alt, _jpeg(figure), "jpeg")
 
 
 def _agreement(labels: np.ndarray, near: np.ndarray) -> str:

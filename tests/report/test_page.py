@@ -79,6 +79,7 @@ def test_the_report_of_an_old_run_is_whole(golden):
     "What it was shown",
     "A map of the embeddings",
     "Nearest neighbours",
+    "Nearest neighbours before training",
     "Skipped files",
     "How it was made",
   ]
@@ -111,7 +112,7 @@ def test_it_is_for_all_readers(golden):
   page = Page(golden[0])
   assert page.all("html") == [{"lang": "en"}]
   assert len(page.all("h1")) == 1
-  assert len(page.all("img")) == 2
+  assert len(page.all("img")) == 3
   assert all(len(image["alt"]) > 40 for image in page.all("img"))
   assert all(cell["scope"] in ("col", "row") for cell in page.all("th"))
   assert len(page.all("caption")) == len(page.all("table")) == 3

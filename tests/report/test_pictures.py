@@ -20,10 +20,11 @@ FORM = ImageForm(8, 3, (0.0,), (1.0,), 1.0)
 def an_encoder(embed):
   return types.SimpleNamespace(
     description=Description({}, "float32", FORM),
-    params={},
+    params={"trained": 1.0},
     stats={},
     step=7,
-    embed=lambda params, stats, crop: embed(crop),
+    embed=lambda params, stats, crop: params["trained"] * embed(crop),
+    untrained=lambda: ({"trained": 0.0}, {}),
   )
 
 
@@ -51,6 +52,8 @@ def test_a_sample_is_what_the_encoder_makes_of_its_images():
   np.testing.assert_allclose(found.embedding, images[order].mean((1, 2)), rtol=1e-6)
   np.testing.assert_array_equal(found.labels, labels[order])
   np.testing.assert_array_equal(found.thumbnails[:, 0, 0], images[order][:, 0, 0])
+  assert found.untrained.shape == found.embedding.shape
+  assert not found.untrained.any()
   again = pictures.sample(MEANS, dataset, "test")
   assert again.names == found.names
 
@@ -75,12 +78,16 @@ def test_what_cannot_be_sampled_is_one_line():
 
 def test_map_and_neighbours_are_pictures_and_words():
   found = pictures.sample(MEANS, a_dataset(), "test")
-  for picture in (pictures.embedding_map(found), pictures.neighbour_rows(found)):
+  drawn = (pictures.embedding_map, pictures.neighbour_rows, pictures.untrained_rows)
+  for picture in (draw(found) for draw in drawn):
     image = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR)
     assert min(image.shape[:2]) > 100
     assert picture.caption in picture.alt
   # Nine of a colour's ten: all neighbours are of its class.
   assert "54 of these 54 have its class" in pictures.neighbour_rows(found).caption
+  before = pictures.untrained_rows(found)  # all alike: those of any class
+  assert "54 of these 54" not in before.caption
+  assert " of these 54 have its class" in before.caption
   assert "A border says the class" in pictures.embedding_map(found).caption
 
 
