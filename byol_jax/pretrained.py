@@ -120,11 +120,19 @@ class Encoder:
       total.update(array.tobytes())
     return total.hexdigest()
 
-  def untrained(self) -> tuple[hk.Params, hk.State]:
-    """Parameters and statistics of the same network, drawn anew: what it began like."""
-    form = self.description.image
-    images = jnp.zeros((1, form.size, form.size, form.channels))
-    return self.network.init(jax.random.key(0), images)
+  def untrained(self, crop: np.ndarray) -> tuple[hk.Params, hk.State]:
+    """Parameters and statistics of a network of the same form before any training.
+
+    Args:
+      crop: uint8 [N, size, size, C], of which batch norm takes its statistics.
+    """
+
+    def begun(crop: jax.Array) -> tuple[hk.Params, hk.State]:
+      images = self._standardised(crop)
+      params, stats = self.network.init(jax.random.key(0), images)
+      return params, self.network.train(params, stats, images)[1]
+
+    return jax.jit(begun)(crop)
 
   def embed(self, params: hk.Params, stats: hk.State, crop: jax.Array) -> jax.Array:
     """Features [N, D] of crops uint8 [N, size, size, C]; a pure function, for a step.
@@ -134,9 +142,11 @@ class Encoder:
       stats: `self.stats`, likewise.
       crop: of the size that the encoder sees.
     """
+    return self.network.embed(params, stats, self._standardised(crop))
+
+  def _standardised(self, crop: jax.Array) -> jax.Array:
     form = self.description.image
-    images = colour.standardise(colour.to_unit(crop), form.mean, form.std)
-    return self.network.embed(params, stats, images)
+    return colour.standardise(colour.to_unit(crop), form.mean, form.std)
 
   @functools.cached_property
   def _compiled(self) -> Callable[[hk.Params, hk.State, np.ndarray], jax.Array]:

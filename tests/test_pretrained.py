@@ -5,6 +5,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from byol_jax.run import loop, stored
 from byol_jax.run.folder import RunDir
 from experiments import evaluation, pretrain
 from tests import tiny
+from tests.formats import encoders
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -281,3 +283,20 @@ def test_a_run_goes_on_where_version_0_1_left_it(tmp_path):
     loop.run(experiment, config, run_dir)
     assert [r["step"] for r in run_dir.records()][-3:] == [4, 5, 6]
   assert parallel.is_first_host()
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "affine", "none"])
+def test_before_training_images_differ_too(norm):
+  encoder = encoders.make(norm)
+  crops = encoders.images(encoder, 8)
+  params, stats = encoder.untrained(crops)
+  chex.assert_trees_all_equal_shapes_and_dtypes(
+    (params, stats), (encoder.params, encoder.stats)
+  )
+  found = np.asarray(encoder.embed(params, stats, encoders.images(encoder, 4, seed=2)))
+  assert np.isfinite(found).all()
+  apart = np.linalg.norm(found[:, None] - found, axis=-1)[np.triu_indices(4, 1)]
+  assert apart.min() > 1e-3 * np.linalg.norm(found)
+  if norm == "batch":  # with statistics of its own the batch is as in training
+    trained, _ = encoder.network.train(params, stats, encoder._standardised(crops))
+    np.testing.assert_allclose(encoder.embed(params, stats, crops), trained, atol=1e-4)

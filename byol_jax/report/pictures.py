@@ -110,13 +110,16 @@ def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:
   order = np.random.default_rng(SEED).permutation(len(source))[:MOST]
   chosen = Part(source, order)
   embed = jax.jit(encoder.embed)
-  networks = (encoder.params, encoder.stats), encoder.untrained()
+  networks = [(encoder.params, encoder.stats)]
   end = time.monotonic() + SECONDS
-  names, labels, thumbnails, embeddings = [], [], [], []
+  names: list[str] = []
+  labels, thumbnails, embeddings = [], [], []
   for batch in batches.eval_batches(
     chosen, size=form.size, crop=form.crop, batch_size=_BATCH
   ):
     real = batch["mask"]
+    if not names:
+      networks.append(encoder.untrained(batch["image"][real]))
     features = [embed(*network, batch["image"]) for network in networks]
     embeddings.append([np.asarray(each, np.float32)[real] for each in features])
     labels.append(batch["label"][real])

@@ -24,7 +24,7 @@ def an_encoder(embed):
     stats={},
     step=7,
     embed=lambda params, stats, crop: params["trained"] * embed(crop),
-    untrained=lambda: ({"trained": 0.0}, {}),
+    untrained=lambda crop: ({"trained": 0.0}, {}),
   )
 
 
