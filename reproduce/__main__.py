@@ -158,7 +158,7 @@ if __name__ == "__main__":
     "only", [], "Arm, study or trial, or stage, to run; all if not given."
   )
   JOBS = flags.DEFINE_integer(
-    "jobs", 1, "Runs at a time, each on its share of the CPU cores."
+    "jobs", 1, "Runs at a time, each on its share of CPU cores and GPU memory."
   )
   RUN = flags.DEFINE_bool("run", True, "Whether to run what is not complete.")
   ONLY_TRIALS = flags.DEFINE_bool(

@@ -20,6 +20,10 @@ from byol_jax.errors import UserError
 from byol_jax.run.settings import differences, resolved
 from reproduce import arms, results
 
+# By which JAX takes memory of GPUs, and how much of it all runs together may have.
+_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+_MOST_OF_GPUS = 0.9
+
 
 def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
   """Finds out whether the records that are there are of these configs.
@@ -76,7 +80,7 @@ def train(
   def train_one(run: arms.Run) -> bool:
     share = shares.get()
     try:
-      child = _start(run, root, data_dir, share)
+      child = _start(run, root, data_dir, share, jobs)
       children.append(child)
       if interrupted.is_set():  # while it began: too late for the loop below
         child.terminate()
@@ -111,14 +115,16 @@ def train(
 
 
 def _start(
-  run: arms.Run, root: Path, data_dir: str | None, share: list[int]
+  run: arms.Run, root: Path, data_dir: str | None, share: list[int], jobs: int
 ) -> subprocess.Popen:
-  """Begins an arm, or goes on with it, on some cores."""
+  """Begins an arm, or goes on with it, on some cores and a share of the GPUs."""
   command = [sys.executable, "-m", "byol_jax.main", *run.flags()]
   command += [f"--workdir={run.folder(root)}"]
   if data_dir:
     command += [f"--config.data.data_dir={data_dir}"]
   environment = os.environ | {commands.PARENT: str(os.getpid())}
+  if jobs > 1:  # one alone takes three quarters
+    environment.setdefault(_MEMORY, f"{_MOST_OF_GPUS / jobs:.3f}")
   logging.info("%s", " ".join(command[1:]))
   log = _log(root, run)
   log.parent.mkdir(parents=True, exist_ok=True)

@@ -111,6 +111,24 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
   assert shares == {str(core) for core in cores[:2]}
 
 
+@pytest.mark.parametrize(
+  ("jobs", "given", "expected"),
+  [(1, None, ""), (2, None, "0.450"), (2, "0.2", "0.2")],
+)
+def test_runs_share_the_memory_of_a_gpu(
+  tmp_path, program, monkeypatch, jobs, given, expected
+):
+  name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+  monkeypatch.delenv(name, raising=False)
+  if given:
+    monkeypatch.setenv(name, given)
+  monkeypatch.setattr(work, "_cores", lambda: {0, 1})
+  monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+  program(f'echo "has $${name}"; exit 1'.replace("$$", "$"))
+  work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None, jobs=jobs)
+  assert (tmp_path / "logs" / "bn-seed1.txt").read_text() == f"has {expected}\n"
+
+
 def test_interrupted_runs_save_and_no_other_begins(tmp_path, program, caplog):
   program('trap "echo saved; exit 143" TERM; echo begun; while :; do sleep 0.1; done')
   log = tmp_path / "logs" / "bn-seed1.txt"
