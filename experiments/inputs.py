@@ -10,7 +10,15 @@ import numpy as np
 from absl import logging
 
 from byol_jax import features, machine, parallel
-from byol_jax.data import batches, colour, decoded, device_crops, sources, views
+from byol_jax.data import (
+  batches,
+  colour,
+  decoded,
+  device_crops,
+  processes,
+  sources,
+  views,
+)
 from byol_jax.data.batches import Batch
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.description import ImageForm
@@ -88,6 +96,10 @@ class Inputs:
         f" GiB, and there are {there / 2**30:.0f} here: make data.size,"
         " train.batch_size or eval.batch_size smaller"
       )
+    if not self._data.on_device:
+      share = self._config.train.batch_size // jax.process_count()
+      chunk = batches.images_together(share) * 2 * size * size * channels  # two views
+      processes.check_memory(self._data.workers, chunk)
 
   def _warn_of_small_images(self) -> None:
     if isinstance(self.train, FolderSource):

@@ -10,18 +10,13 @@ hosts, workers and restarts change nothing, and resuming is arithmetic.
 """
 
 import functools
-import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 
-import cv2
 import grain
 import numpy as np
-from absl import flags
 
 from byol_jax import machine
-from byol_jax.data import crops, reduce
+from byol_jax.data import crops, processes, reduce
 from byol_jax.data.reduce import Read
 from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 from byol_jax.data.views import View
@@ -29,7 +24,7 @@ from byol_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
 
-_MAX_CHUNK = 64  # images that one thread loads in one go
+_MAX_CHUNK = 64
 _BLOCKS = 2  # Philox counter values of 4 numbers each that one crop consumes
 _PERMUTATION, _FIRST_VIEW = 0, 1  # streams of random numbers, second half of key
 
@@ -131,6 +126,11 @@ def share_of_host(batch_size: int, hosts: int) -> int:
   return batch_size // hosts
 
 
+def images_together(share: int) -> int:
+  """Images that are loaded in one go, of a host's share of a batch."""
+  return max(n for n in range(1, min(share, _MAX_CHUNK) + 1) if share % n == 0)
+
+
 def _iterate(
   load: Callable[[int, np.ndarray], Batch],
   steps: range,
@@ -144,7 +144,7 @@ def _iterate(
   The work is dealt out in chunks, since a thread's round takes longer than a
   small crop. About one batch is loaded ahead of the one that is asked for.
   """
-  chunk = max(n for n in range(1, min(share, _MAX_CHUNK) + 1) if share % n == 0)
+  chunk = images_together(share)
   per_batch = share // chunk
 
   def load_chunk(index: int) -> Batch:
@@ -159,48 +159,8 @@ def _iterate(
     .map(load_chunk)
     .to_iter_dataset(grain.ReadOptions(threads, ahead))
   )
-  if workers:
-    _default_grain_flags()
-    options = grain.MultiprocessingOptions(workers)
-    dataset = dataset.mp_prefetch(options, _begin_worker)
-  return _closing(dataset.batch(per_batch, batch_fn=_concatenate))
-
-
-def _default_grain_flags() -> None:
-  """Lets Grain read its own flags where no command has parsed any, as in a notebook.
-
-  All other flags stay unparsed.
-  """
-  if not flags.FLAGS.is_parsed():
-    for name in flags.FLAGS:
-      if name.startswith("grain_"):
-        flags.FLAGS[name].present = 1
-
-
-def _begin_worker(index: int, count: int) -> None:
-  """As in the launcher's own process: OpenCV's threads would only compete.
-
-  And it ends with the launcher, also where that is killed and can stop nobody.
-  """
-  del index, count
-  cv2.setNumThreads(0)
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-  parent = os.getppid()
-  while os.getppid() == parent:
-    time.sleep(1)
-  os._exit(1)
-
-
-def _closing(dataset: grain.IterDataset) -> Iterator[Batch]:
-  """Iterates, and stops threads and workers as soon as nobody listens."""
-  iterator = iter(dataset)
-  try:
-    yield from iterator
-  finally:
-    iterator.close()
+  dataset = processes.ahead(dataset, workers)
+  return processes.iterate(dataset.batch(per_batch, batch_fn=_concatenate))
 
 
 def _concatenate(chunks: Sequence[Batch]) -> Batch:

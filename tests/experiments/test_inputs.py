@@ -1,5 +1,8 @@
 """Images that cannot be read, and folders that changed, in training runs."""
 
+import shutil
+import types
+
 import chex
 import jax
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 from PIL import Image
 
 from byol_jax import load_encoder, machine, parallel
-from byol_jax.data import datasets
+from byol_jax.data import datasets, processes
 from byol_jax.errors import UserError
 from byol_jax.run import image_list
 from byol_jax.run.folder import RunDir
@@ -218,3 +221,11 @@ def test_batches_that_fill_the_memory_are_refused(photos, tmp_path, monkeypatch)
     UserError, match=r"batches of 32 images of data\.size = 17 take .*:"
   ):
     pretrain.Pretrain(given)
+
+
+def test_workers_without_shared_memory_are_refused(photos, monkeypatch):
+  monkeypatch.setattr(processes, "_SHARED", photos)
+  monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=0))
+  pretrain.Pretrain(config(photos))
+  with pytest.raises(UserError, match=r"data\.workers = 2 take 0 MiB of shared memory"):
+    pretrain.Pretrain(config(photos, workers=2))
