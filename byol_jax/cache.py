@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import tempfile
 from pathlib import Path
 
 from absl import logging
@@ -13,11 +14,15 @@ _DAMAGED = re.compile(r"Error reading persistent compilation cache entry for '([
 def folder() -> Path:
   """`~/.cache/byol_jax`, or what XDG_CACHE_HOME says; it need not be there yet.
 
-  A relative path is none there, by the XDG Base Directory Specification.
+  A relative path is none there, by the XDG Base Directory Specification. A user without
+  a home, as in some containers, has it among temporary files.
   """
-  base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", ""))
-  base = base if os.path.isabs(base) else os.path.join("~", ".cache")
-  return Path(os.path.expanduser(base)) / "byol_jax"
+  bases = (
+    os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "")),
+    os.path.join(os.path.expanduser("~"), ".cache"),
+    os.path.join(tempfile.gettempdir(), f"cache-{os.getuid()}"),
+  )
+  return Path(next(filter(os.path.isabs, bases)), "byol_jax")
 
 
 def heal(warning: str, programs: Path) -> bool:

@@ -1,8 +1,10 @@
 """What can be made again is made again where it is damaged."""
 
 import os
+import pwd
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from byol_jax import cache
@@ -63,3 +65,11 @@ def test_a_relative_folder_is_none(monkeypatch):
   assert cache.folder() == Path("/home/someone/.cache/byol_jax")
   monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
   assert cache.folder() == Path("/somewhere/byol_jax")
+
+
+def test_a_user_without_a_home_has_it_among_temporary_files(monkeypatch, tmp_path):
+  monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+  monkeypatch.delenv("HOME", raising=False)
+  monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # not in /etc/passwd
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+  assert cache.folder() == tmp_path / f"cache-{os.getuid()}" / "byol_jax"
