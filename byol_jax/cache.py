@@ -17,12 +17,11 @@ def folder() -> Path:
   A relative path is none there, by the XDG Base Directory Specification. A user without
   a home, as in some containers, has it among temporary files.
   """
-  bases = (
-    os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "")),
-    os.path.join(os.path.expanduser("~"), ".cache"),
-    os.path.join(tempfile.gettempdir(), f"cache-{os.getuid()}"),
-  )
-  return Path(next(filter(os.path.isabs, bases)), "byol_jax")
+  home = os.path.join(os.path.expanduser("~"), ".cache")
+  for base in (os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "")), home):
+    if os.path.isabs(base):
+      return Path(base, "byol_jax")
+  return Path(tempfile.gettempdir(), f"cache-{os.getuid()}", "byol_jax")
 
 
 def heal(warning: str, programs: Path) -> bool:
