@@ -12,8 +12,8 @@ from byol_jax.run import provenance
 from byol_jax.run.folder import RunDir
 from byol_jax.run.settings import flat, resolved
 
-# Where a host finds things is its own affair.
-_OWN = ("data.data_dir", "results")
+# Where a host finds things, and how many of its cores fetch them, is its own affair.
+_OWN = ("data.data_dir", "data.workers", "results")
 
 
 def check(facts: Mapping[str, Any]) -> None:

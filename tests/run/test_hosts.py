@@ -41,7 +41,7 @@ found = [
   said(lambda: parallel.check_agreement(json.loads(case)[me])) for case in sys.argv[2:]
 ]
 config = tiny.config()
-config.data.data_dir = f"host{me}"  # its own affair
+config.data.update(data_dir=f"host{me}", workers=me)  # its own affair
 found.append(said(lambda: hosts.claim(run_dir(), config, ["a", "b"][:: 1 - 2 * me])))
 config.optimiser.learning_rate = 0.1 + me
 found.append(said(lambda: hosts.claim(run_dir(), config, ["a"])))
