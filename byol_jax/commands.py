@@ -70,8 +70,14 @@ def set_up_logging(quiet: bool = False) -> None:
   handler = logging.get_absl_handler()
   handler.setFormatter(line)
   handler.python_handler.setStream(progress.AboveBar())
-  handler.addFilter(lambda record: "tensorflow_datasets" not in record.pathname)
-  python_logging.getLogger("jax").setLevel(python_logging.ERROR)
+  handler.addFilter(_is_for_users)
+
+
+def _is_for_users(record: python_logging.LogRecord) -> bool:
+  """Of JAX warnings are, such as that there is a GPU which it cannot use."""
+  if record.name.partition(".")[0] in ("jax", "jaxlib"):
+    return record.levelno >= python_logging.WARNING
+  return "tensorflow_datasets" not in record.pathname
 
 
 def _set_up_files() -> None:

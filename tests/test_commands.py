@@ -1,6 +1,7 @@
 """What commands set for their process."""
 
 import errno
+import importlib.util
 import os
 import resource
 import shlex
@@ -327,3 +328,32 @@ def test_help_is_no_mistake_and_names_all_flags(name):
   command = [sys.executable, "-m", f"byol_jax.{name}", "--help"]
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
   assert "--[no]quiet: Say results and warnings only." in done.stdout
+
+
+UNUSED_GPU = """
+import sys
+from byol_jax import commands
+
+def main():
+  commands.set_up()
+  from jax._src import hardware_utils
+  hardware_utils.has_visible_nvidia_gpu = lambda: True
+  import jax
+  jax._src.xla_bridge.logger.info("of no use to anyone")
+  jax.devices()
+
+commands.run(main, sys.argv)
+"""
+
+
+@pytest.mark.skipif(
+  importlib.util.find_spec("jax_plugins") is not None, reason="JAX can use one here"
+)
+def test_a_gpu_that_jax_cannot_use_is_said():
+  command = [sys.executable, "-c", UNUSED_GPU]
+  environment = os.environ | {"JAX_PLATFORMS": ""}
+  done = subprocess.run(
+    command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+  )
+  (line,) = done.stderr.splitlines()
+  assert "An NVIDIA GPU may be present on this machine, but a CUDA-enabled" in line
