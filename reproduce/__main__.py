@@ -65,6 +65,7 @@ def main(
   root = Path(workdir).absolute()
   folder = Path(report_dir or root / "report")
   failed = []
+  _check_folders(root, folder)
   table = {**arms.ARMS, **TRIALS}
   _check_names("arm, study or trial", only, [*table, *arms.STUDIES])
   work.check(arms.runs(table), folder, data_dir)
@@ -104,6 +105,7 @@ def in_slices(
   logging.set_verbosity(logging.INFO)
   plan, root = accelerator.PLAN, Path(workdir)
   folder = Path(report_dir or root / "report")
+  _check_folders(root, folder)
   _check_names("stage", only, [stage.name for stage in plan.stages])
   if run and slices.todo(plan, folder, only):
     left = slices.clock(plan, minutes)
@@ -120,6 +122,13 @@ def in_slices(
     raise UserError(
       f"{', '.join(failed)} failed, as the report says; the next call tries again"
     )
+
+
+def _check_folders(*folders: Path) -> None:
+  """Raises UserError for a file where a folder is to be."""
+  for folder in folders:
+    if folder.exists() and not folder.is_dir():
+      raise UserError(f"{folder} is a file: name a folder")
 
 
 def _check_names(what: str, only: Sequence[str], there: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ A record is a small file in the report's folder, so that it is there when the fo
 of the runs, with their checkpoints, are gone.
 """
 
+import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from ml_collections import ConfigDict
 
 from byol_jax import optim
 from byol_jax.disk import read_json, write_json
+from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
+from byol_jax.valid import fits
 from experiments import systems
 from reproduce import arms, provenance
 
@@ -38,6 +41,20 @@ CURVES = (
   "valid_target_rank",
 )
 
+
+_NUMBER = (int, float)
+_OF_NETWORKS = {"encoder": _NUMBER, "untrained": _NUMBER}
+# What is read of a record.
+_FORM: dict[str, Any] = {
+  "made": list,
+  "config": {"seed": int, "target": dict, "train": {"batch_size": int, "steps": int}},
+  "summary": {
+    **dict.fromkeys((*PROBES, "linear_raw"), _OF_NETWORKS),
+    "health": {"encoder": dict, "untrained": dict},
+  },
+  "curves": {"spread": list, "valid_knn": list},
+}
+_STUDY: dict[str, Any] = {"made": list, "found": dict}
 
 # Name -> steps, and the values there.
 Curves = dict[str, tuple[Sequence[int], Sequence[float]]]
@@ -180,14 +197,57 @@ def read(folder: Path, table: Mapping[str, arms.Arm]) -> Results:
   for run in arms.runs(table):
     path = run_path(folder, run)
     if path.exists():
-      found.setdefault(run.name, Seeds()).append(Result(**read_json(path)))
+      found.setdefault(run.name, Seeds()).append(read_run(path))
   return {name: found[name] for name in table if name in found}
+
+
+def read_run(path: Path) -> Result:
+  """The record of a run.
+
+  Raises:
+    UserError: it is damaged, or something else.
+  """
+  found = read_record(path, Result._fields, _FORM)
+  if not all(map(_is_curve, found["curves"].values())):
+    raise no_record(path)
+  return Result(**found)
+
+
+def read_record(path: Path, fields: Sequence[str], form: Mapping[str, Any]) -> Any:
+  """A record: an object of these fields alone, of a form, whose numbers are finite.
+
+  Raises:
+    UserError: it is damaged, or something else.
+  """
+  found = read_json(path)
+  if found.keys() != set(fields) or not fits(found, form):
+    raise no_record(path)
+  try:
+    json.dumps(found, allow_nan=False)
+  except ValueError as error:
+    raise no_record(path) from error
+  return found
+
+
+def no_record(path: Path) -> UserError:
+  """What is raised for a file that is no record of ours."""
+  return UserError(f"{path} is no record, or a damaged one: delete it or restore it")
+
+
+def _is_curve(points: Any) -> bool:
+  """Whether it is steps, and as many values."""
+  return (
+    isinstance(points, list)
+    and len(points) == 2
+    and all(isinstance(each, list) and each for each in points)
+    and len(points[0]) == len(points[1])
+  )
 
 
 def read_study(folder: Path, name: str) -> dict[str, Any] | None:
   """What a study "found" and how it was "made", None if it was not."""
   path = study_path(folder, name)
-  return read_json(path) if path.exists() else None
+  return read_record(path, tuple(_STUDY), _STUDY) if path.exists() else None
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -13,12 +13,26 @@ from ml_collections import ConfigDict
 
 from byol_jax.disk import read_json, write_json
 from byol_jax.run.folder import RunDir
+from byol_jax.valid import fits
 from reproduce import arms, results, work
 
 COMPLETE, INCOMPLETE, FAILED = "complete", "incomplete", "failed"
 
 # What is kept of a run's metrics.jsonl.
 _CURVES = ("loss", "spread", "valid_knn", "valid_effective_rank", "images_per_second")
+
+
+# What is read of a record, and of a choice.
+_FORM: dict[str, Any] = {
+  "state": str,
+  "why": str,
+  "starts": list,
+  "config": (dict, type(None)),
+  "steps": int,
+  "found": dict,
+  "curves": dict,
+}
+_CHOICE: dict[str, Any] = {"settings": dict, "why": str}
 
 
 class Stage(NamedTuple):
@@ -134,16 +148,22 @@ def record_path(folder: Path, name: str) -> Path:
 def read(plan: Plan, folder: Path) -> dict[str, Record]:
   """The records that there are."""
   paths = {stage.name: record_path(folder, stage.name) for stage in plan.stages}
-  return {
-    name: Record(**read_json(path)) for name, path in paths.items() if path.exists()
-  }
+  return {name: _read(path) for name, path in paths.items() if path.exists()}
+
+
+def _read(path: Path) -> Record:
+  """A record; a loss in it may be no number, where a stage has diverged."""
+  found = read_json(path)
+  if found.keys() != set(Record._fields) or not fits(found, _FORM):
+    raise results.no_record(path)
+  return Record(**found)
 
 
 def keep(folder: Path, name: str, record: Record) -> None:
   """Writes a record, unless the one that is there is of a run that came further."""
   path = record_path(folder, name)
   if record.state != COMPLETE and path.exists():
-    before = Record(**read_json(path))
+    before = _read(path)
     if before.steps > record.steps:
       record = before._replace(state=record.state, why=record.why)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +189,9 @@ def read_choices(folder: Path) -> dict[str, Choice]:
   """The choices that were made."""
   path = _choices_path(folder)
   made = read_json(path) if path.exists() else {}
-  return {name: Choice(**choice) for name, choice in made.items()}
+  if not all(fits(choice, _CHOICE) for choice in made.values()):
+    raise results.no_record(path)
+  return {name: Choice(each["settings"], each["why"]) for name, each in made.items()}
 
 
 def keep_choices(folder: Path, choices: Mapping[str, Choice]) -> None:

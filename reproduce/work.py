@@ -15,7 +15,6 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from byol_jax import commands
-from byol_jax.disk import read_json
 from byol_jax.errors import UserError
 from byol_jax.run.settings import differences, resolved
 from reproduce import arms, results
@@ -33,7 +32,7 @@ def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
   """
   for run in runs:
     if (path := results.run_path(folder, run)).exists():
-      check_record(path, read_json(path)["config"], run.config(data_dir))
+      check_record(path, results.read_run(path).config, run.config(data_dir))
 
 
 def check_record(path: Path, there: dict[str, Any], config: ConfigDict) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from byol_jax.disk import write_json
+from byol_jax.disk import read_json, write_json
 from byol_jax.errors import UserError
-from byol_jax.run.settings import resolved
 from reproduce import __main__ as command
 from reproduce import arms, results, work
 from reproduce.trials import TRIALS
@@ -41,14 +40,12 @@ def test_the_command_line_says_what_the_config_is(run):
 
 
 def test_records_of_another_config_are_refused(tmp_path):
-  run = made_up.find("bn-tau-1", 1)
-  path = results.run_path(tmp_path, run)
-  config = resolved(run.config("here"))
-  path.parent.mkdir()
-  write_json(path, {"config": config})
+  made_up.keep_run(tmp_path, "bn-tau-1", 1, 50)
+  path = results.run_path(tmp_path, made_up.find("bn-tau-1", 1))
   work.check(arms.runs(arms.ARMS), tmp_path, "there")
-  config["target"]["tau"] = 0.5
-  write_json(path, {"config": config})
+  record = read_json(path)
+  record["config"]["target"]["tau"] = 0.5
+  write_json(path, record)
   message = r"bn-tau-1-seed1\.json is the record of another config .* target\.tau"
   with pytest.raises(UserError, match=message):
     work.check(arms.runs(arms.ARMS), tmp_path, "there")
