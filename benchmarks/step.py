@@ -17,7 +17,7 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -233,6 +233,18 @@ def why_no_twin(device: str) -> str | None:
   return None
 
 
+def _check(there: Iterable[Any], only: Sequence[str], out: str | None) -> None:
+  """Refuses what would come to nothing, before minutes are spent on it."""
+  names = [row.name for row in there]
+  for prefix in only:
+    if not any(name.startswith(prefix) for name in names):
+      raise SystemExit(
+        f"--only={prefix}: no row begins so; they are {', '.join(names)}"
+      )
+  if out and not Path(out).absolute().parent.is_dir():
+    raise SystemExit(f"--out={out}: its folder is not there")
+
+
 def main(
   device: str,
   batch: int,
@@ -250,7 +262,11 @@ def main(
     rounds: how many times each contestant is timed.
     with_torch: whether PyTorch is among them.
     out: a file that gets each row as a line of JSON.
+
+  Raises:
+    SystemExit: there is no such row, or no folder for `out`.
   """
+  _check(gpu.rows(batch) if device == "gpu" else rows(), only, out)
   if with_torch and (reason := why_no_twin(device)):
     print(f"{reason}: byol_jax is timed alone\n")
     with_torch = False
@@ -271,7 +287,9 @@ def main(
 
 if __name__ == "__main__":
   DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "What to time on.")
-  BATCH = flags.DEFINE_integer("batch", 64, "Images of a step, with --device=gpu.")
+  BATCH = flags.DEFINE_integer(
+    "batch", 64, "Images of a step, with --device=gpu.", lower_bound=2
+  )
   ONLY = flags.DEFINE_multi_string("only", [], "What rows begin with; all if none.")
   ROUNDS = flags.DEFINE_integer(
     "rounds", 10, "Times that each is timed.", lower_bound=2

@@ -139,6 +139,16 @@ def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):
   assert "finds no GPU: byol_jax is timed alone" in capsys.readouterr().out
 
 
+def test_rows_and_folders_that_are_not_there_are_said(tmp_path):
+  line = r"^--only=resnet51: no row begins so; they are resnet50-b64-bn-byol-bfloat16, "
+  with pytest.raises(SystemExit, match=line):
+    step.main("gpu", 64, ["resnet50", "resnet51"], 2, True, None)
+  with pytest.raises(SystemExit, match=r"^--only=nope: no row begins so; they are res"):
+    step.main("cpu", 64, ["nope"], 2, True, None)
+  with pytest.raises(SystemExit, match=r"its folder is not there$"):
+    step.main("cpu", 64, [], 2, True, str(tmp_path / "no" / "out"))
+
+
 def test_without_torch_there_is_one_line_and_a_table(monkeypatch, capsys, tmp_path):
   monkeypatch.setattr(step.importlib.util, "find_spec", lambda name: None)
   asked = []
