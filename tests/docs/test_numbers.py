@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import arms, claims, results
+from reproduce import arms, claims, results, rules
 from tests.docs import tables
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -129,6 +129,31 @@ def test_the_papers_and_the_larger_runs_numbers():
     stage = _LARGER.get(claim.arms[0]) if len(claim.arms) <= 2 else None
     knn, linear = accuracies(stage) if stage else ("", "")
     assert row[2] == (f"{linear} / {knn}" if stage else "")
+
+
+def test_what_sgd_does():
+  found = results.read(_REPORT, arms.ARMS)
+  names = {"no norm": "none", "GN + WS": "gn-ws", "batch norm": "bn"}
+  _, _, *table = rows("docs/reproduction.md", "**Under SGD").items()
+  assert [name for name, _ in table] == list(names)
+  for name, row in table:
+    arm = found[f"{names[name]}-sgd"]
+    assert len(arm) == 3
+
+    def both(of, arm=arm):
+      return " / ".join(
+        f"{arm.mean(lambda r, p=p: of(r, p)):.1f}" for p in results.PROBES
+      )
+
+    collapsed = rules.projections_collapse("").decide(arm, pixels={})
+    assert row == [
+      both(results.Result.accuracy),
+      both(results.Result.untrained),
+      f"{arm.mean(lambda r: r.projection_common):.2f}",
+      f"{arm.mean(lambda r: r.feature_common):.2f}",
+      {True: "yes", False: "no"}[collapsed],
+    ]
+    assert rules.collapses("").decide(arm, pixels={}) is False
 
 
 def trial(name):
