@@ -98,7 +98,9 @@ def test_nearest_neighbours(tmp_path):
   assert not (tmp_path / "two" / "1").exists()  # the second writes nothing
 
 
-@pytest.mark.parametrize("setting", ["start_from", "continue_from"])
+@pytest.mark.parametrize(
+  "setting", ["start_from", pytest.param("continue_from", marks=pytest.mark.slow)]
+)
 def test_a_run_that_begins_with_another(tmp_path, monkeypatch, setting):
   monkeypatch.setitem(resnet.SHAPES, 4, resnet.SHAPES[10]._replace(blocks=(1,)))
   before, one, two = (tmp_path / name for name in ("before", "one", "two"))
