@@ -207,23 +207,30 @@ def read_run(path: Path) -> Result:
   Raises:
     UserError: it is damaged, or something else.
   """
-  found = read_record(path, Result._fields, _FORM)
+  found = read_record(path, _FORM)
   if not all(map(_is_curve, found["curves"].values())):
     raise no_record(path)
   return Result(**found)
 
 
-def read_record(path: Path, fields: Sequence[str], form: Mapping[str, Any]) -> Any:
-  """A record: an object of these fields alone, of a form, whose numbers are finite.
+def read_record(
+  path: Path, form: Mapping[str, Any], *, finite: bool = True
+) -> dict[str, Any]:
+  """A record: an object of a form, with the form's fields alone.
+
+  Args:
+    path: of the record.
+    form: see `valid.fits`.
+    finite: whether its numbers have to be.
 
   Raises:
     UserError: it is damaged, or something else.
   """
   found = read_json(path)
-  if found.keys() != set(fields) or not fits(found, form):
+  if found.keys() != form.keys() or not fits(found, form):
     raise no_record(path)
   try:
-    json.dumps(found, allow_nan=False)
+    json.dumps(found, allow_nan=not finite)
   except ValueError as error:
     raise no_record(path) from error
   return found
@@ -247,7 +254,7 @@ def _is_curve(points: Any) -> bool:
 def read_study(folder: Path, name: str) -> dict[str, Any] | None:
   """What a study "found" and how it was "made", None if it was not."""
   path = study_path(folder, name)
-  return read_record(path, tuple(_STUDY), _STUDY) if path.exists() else None
+  return read_record(path, _STUDY) if path.exists() else None
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

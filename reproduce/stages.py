@@ -153,10 +153,7 @@ def read(plan: Plan, folder: Path) -> dict[str, Record]:
 
 def _read(path: Path) -> Record:
   """A record; a loss in it may be no number, where a stage has diverged."""
-  found = read_json(path)
-  if found.keys() != set(Record._fields) or not fits(found, _FORM):
-    raise results.no_record(path)
-  return Record(**found)
+  return Record(**results.read_record(path, _FORM, finite=False))
 
 
 def keep(folder: Path, name: str, record: Record) -> None:

@@ -65,10 +65,10 @@ def config(**changes):
       "valid_test": "train[10:20]",
     },
   }
-  return _changed(found, changes)
+  return changed(found, changes)
 
 
-def _changed(found, changes):
+def changed(found, changes):
   """With other values, "encoder__norm" being one of `found["encoder"]`."""
   for name, value in changes.items():
     *sections, key = name.split("__")
@@ -138,7 +138,7 @@ def result(value=0.5, seed=0, run=None, settings=None, **changes):
     "commit": "abcdef0",
     "time": "2026-01-02T03:04:05+00:00",
   }
-  return _changed(found, changes)
+  return changed(found, changes)
 
 
 def write_results(path, lines):

@@ -1,5 +1,6 @@
 """Records of runs and studies that are damaged, or something else."""
 
+import functools
 import json
 import math
 
@@ -8,23 +9,15 @@ import pytest
 from byol_jax.errors import UserError
 from reproduce import arms, report, results, stages
 from reproduce.__main__ import main
+from tests.report import made_up as of_reports
 from tests.reproduce import made_up
 
 LINE = r"seed1\.json is no record, or a damaged one: delete it or restore it$"
 
 
 def changed(**values):
-  """Sets values of a record by their names, with "__" for each step inwards."""
-
-  def change(record):
-    for name, value in values.items():
-      *folders, last = name.split("__")
-      place = record
-      for folder in folders:
-        place = place[folder]
-      place[last] = value
-
-  return change
+  """Sets values of a record; see `made_up.changed`."""
+  return functools.partial(of_reports.changed, changes=values)
 
 
 @pytest.mark.parametrize(
