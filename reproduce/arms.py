@@ -82,6 +82,7 @@ def closed_form(name: str, epsilon: float = 0.01) -> Changes:
 WAITS: Changes = {"target.frozen": 0.3333333}  # for a third of the run
 _HALF = of_steps(_TRAIN.steps // 2)
 NO_PREDICTOR: Changes = {"predictor.depth": 0, "predictor.norm": "none"}
+LINEAR_PREDICTOR: Changes = {"predictor.depth": 1, "predictor.norm": "none"}
 FIXED_TARGET: Changes = {"target.tau": 1.0}
 NO_AVERAGE: Changes = {"target.tau": 0.0, "target.schedule": "constant"}
 NO_COLOUR: Changes = {"augmentations": "no_colour"}
@@ -157,6 +158,9 @@ ARMS = {
   "bn-init": Arm("byol_bn_init"),
   "raft": Arm("raft"),
   "byol-prime": Arm("byol_prime"),
+  "bn-adam": Arm("raft", {"objective.name": "byol"}),  # with RAFT's optimiser and tau
+  "raft-linear": Arm("raft", LINEAR_PREDICTOR),
+  "byol-prime-linear": Arm("byol_prime", LINEAR_PREDICTOR),
   "gn-ws-at-once": GN_WS_AT_ONCE,
   "bn-waits": BN.changed(WAITS),
   "bn-np": BN.changed(NO_PREDICTOR),
@@ -164,6 +168,7 @@ ARMS = {
   "byol-prime-np": Arm("byol_prime", NO_PREDICTOR),
   "bn-tau-0": BN.changed(NO_AVERAGE),
   "bn-tau-996": BN.changed({"target.tau": 0.996}),
+  "bn-of-4": BN.changed({"train.accumulate": _TRAIN.batch_size // 4}),
   "bn-no-colour": BN.changed(NO_COLOUR),
   "simclr-no-colour": Arm("simclr", NO_COLOUR),
   **{

@@ -1,11 +1,21 @@
 """The papers' claims, and our own questions, with the rules that decide on them."""
 
+import enum
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from reproduce import arms, rules
 from reproduce.arms import ARMS, Arm, Run
 from reproduce.results import Results
+
+
+class Answer(enum.Enum):
+  """What runs say of a claim; MISSING as long as some of its runs are to come."""
+
+  YES = True
+  NO = False
+  OPEN = None
+  MISSING = "missing"
 
 
 class Claim(NamedTuple):
@@ -30,13 +40,13 @@ class Claim(NamedTuple):
     """Those whose numbers decide, in the order in which they are shown."""
     return self.rule.arms
 
-  def answer(self, found: Results, pixels: Mapping[str, float] | None) -> bool | None:
-    """Whether it holds; None where that is open, or runs are missing."""
+  def answer(self, found: Results, pixels: Mapping[str, float] | None) -> Answer:
+    """Whether it holds, by all seeds of its arms and by raw pixels."""
     if pixels is None:
-      return None
+      return Answer.MISSING
     if any(len(found.get(name, ())) < len(ARMS[name].seeds) for name in self.arms):
-      return None
-    return self.rule.answer(found, pixels)
+      return Answer.MISSING
+    return Answer(self.rule.answer(found, pixels))
 
 
 _A, _B, _C = "BYOL", "BYOL without batch statistics", "RAFT"
@@ -128,9 +138,33 @@ CLAIMS = (
     f"{_A}, table 17",
     "72.5 to 63.4, 67.9 to 45.7 (300 epochs)",
   ),
+  Claim(
+    "batch norm over few images is behind",
+    rules.behind("bn-of-4", "bn"),
+    f"{_A}, table 16",
+    "59.7 with 64 images, 72.5 with 4096 (300 epochs)",
+  ),
   Claim("RAFT learns", rules.learns("raft"), f"{_C}, table 1", "71.3, untrained 42.7"),
   Claim(
     "BYOL' learns", rules.learns("byol-prime"), f"{_C}, table 1", "69.2, untrained 42.7"
+  ),
+  Claim(
+    "RAFT is ahead of BYOL, both with RAFT's Adam",
+    rules.ahead("raft", "bn-adam"),
+    f"{_C}, table 1",
+    "71.3 and 64.3",
+  ),
+  Claim(
+    "RAFT learns with a linear predictor",
+    rules.learns("raft-linear"),
+    f"{_C}, table 1",
+    "67.6, untrained 42.7",
+  ),
+  Claim(
+    "BYOL' learns with a linear predictor",
+    rules.learns("byol-prime-linear"),
+    f"{_C}, table 1",
+    "68.6, untrained 42.7",
   ),
   Claim(
     "RAFT without a predictor learns nothing",

@@ -6,6 +6,7 @@ from typing import Any
 
 from configs import presets
 from reproduce import arms, claims, figures, report_tables, results, rules
+from reproduce.claims import Answer
 from reproduce.results import Results
 from reproduce.trials import TRIALS
 
@@ -22,7 +23,8 @@ def write(folder: Path) -> Path:
   folder.mkdir(parents=True, exist_ok=True)
   figures.collapse(found, folder / "collapse.png")
   figures.bootstrap(found, folder / "bootstrap.png")
-  figures.batch_sizes(found, folder / "batch-size.png")
+  if _compares_batches(found):
+    figures.batch_sizes(found, folder / "batch-size.png")
   if "mirror" in studies:
     figures.mirror(studies["mirror"]["found"], folder / "mirror.png")
   path = folder / "report.md"
@@ -62,12 +64,13 @@ def _lines(found: Results, trials: Results, studies: dict[str, Any]) -> Iterator
     yield "\n## RAFT is BYOL' in a mirror\n"
     yield "![losses of three runs, and how far they come apart](mirror.png)\n"
     yield from report_tables.mirror(studies["mirror"]["found"])
-  yield "\n## Batches\n"
-  yield "![linear accuracy against batch size](batch-size.png)\n"
-  yield (
-    "The number of images seen is the same: small batches make more steps, at rates"
-    " that go down with the batch. Bars: standard deviation over the seeds."
-  )
+  if _compares_batches(found):
+    yield "\n## Batches\n"
+    yield "![linear accuracy against batch size](batch-size.png)\n"
+    yield (
+      "The number of images seen is the same: small batches make more steps, at rates"
+      " that go down with the batch. Bars: standard deviation over the seeds."
+    )
   if "costs" in studies:
     yield "\n## What a step costs\n"
     yield from report_tables.costs(studies["costs"]["found"])
@@ -80,6 +83,11 @@ def _lines(found: Results, trials: Results, studies: dict[str, Any]) -> Iterator
   yield from report_tables.trials(trials)
   yield "\n## How it was made\n"
   yield from report_tables.made([*found.values(), *trials.values()], studies)
+
+
+def _compares_batches(found: Results) -> bool:
+  """Whether any arm of another batch size has run."""
+  return any("-batch-" in name for name in found)
 
 
 def _setting() -> str:
@@ -97,23 +105,27 @@ def _setting() -> str:
   )
 
 
+_OPEN = {Answer.OPEN: "not decided", Answer.MISSING: "runs missing"}
+_OF_CLAIMS = {Answer.YES: "agrees", Answer.NO: "disagrees", **_OPEN}
+_OF_QUESTIONS = {Answer.YES: "yes", Answer.NO: "no", **_OPEN}
+
+
 def _verdicts(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
-  words = {True: "agrees", False: "disagrees", None: "not decided"}
   answers = [claim.answer(found, pixels) for claim in claims.CLAIMS]
-  counts = {answer: answers.count(answer) for answer in words}
-  passed = claims.GATE.answer(found, pixels)
+  counts = {answer: answers.count(answer) for answer in Answer}
   yield "## What is decided, and what is not\n"
   yield (
-    f"Of {len(answers)} claims {counts[None]} are not decided at this scale. With"
-    f" {counts[True]} the runs agree, with {counts[False]} they disagree. The papers'"
-    " numbers are of ResNet-50 on ImageNet, RAFT's of ResNet-18 on CIFAR-10 for 300"
-    " epochs.\n"
+    f"Of {len(answers)} claims the runs agree with {counts[Answer.YES]} and disagree"
+    f" with {counts[Answer.NO]}. Not decided at this scale: {counts[Answer.OPEN]}; runs"
+    f" missing: {counts[Answer.MISSING]}. The papers' numbers are of ResNet-50 on"
+    " ImageNet, RAFT's of ResNet-18 on CIFAR-10 for 300 epochs.\n"
   )
-  open_ = [
-    claim.says for claim, a in zip(claims.CLAIMS, answers, strict=True) if a is None
-  ]
-  yield from (f"- Not decided: {says}." for says in open_)
-  gate = {True: "passed", False: "**not passed**", None: "not decided yet"}[passed]
+  for word, answer in (("Not decided", Answer.OPEN), ("Runs missing", Answer.MISSING)):
+    for claim, its in zip(claims.CLAIMS, answers, strict=True):
+      if its is answer:
+        yield f"- {word}: {claim.says}."
+  gates = {Answer.YES: "passed", Answer.NO: "**not passed**", **_OPEN}
+  gate = gates[claims.GATE.answer(found, pixels)]
   raw = "not measured"
   if pixels is not None:
     raw = report_tables.pair(lambda probe: f"{pixels[probe]:.1f}")
@@ -125,17 +137,26 @@ def _verdicts(found: Results, pixels: Mapping[str, float] | None) -> Iterator[st
   yield from report_tables.table(
     ("claim", "source", "the paper's numbers", "here", "verdict"),
     (
-      (claim.says, claim.source, claim.paper, _here(claim, found), f"**{words[a]}**")
-      for claim, a in zip(claims.CLAIMS, answers, strict=True)
+      (
+        claim.says,
+        claim.source,
+        claim.paper,
+        _here(claim, found),
+        f"**{_OF_CLAIMS[answer]}**",
+      )
+      for claim, answer in zip(claims.CLAIMS, answers, strict=True)
     ),
   )
   yield "\n## Further questions\n"
   yield "They are ours.\n"
-  words = {True: "yes", False: "no", None: "not decided"}
   yield from report_tables.table(
     ("question", "here", "answer"),
     (
-      (each.says, _here(each, found), f"**{words[each.answer(found, pixels)]}**")
+      (
+        each.says,
+        _here(each, found),
+        f"**{_OF_QUESTIONS[each.answer(found, pixels)]}**",
+      )
       for each in claims.QUESTIONS
     ),
   )

@@ -120,9 +120,10 @@ def runs(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
   yield (
     "Raw: a linear classifier on features that are not standardised. Common: squared"
     " length of the mean direction, of features / projections. Lowest: the spread that"
-    " was lowest on the way, of training images. RankMe and LiDAR are of features,"
-    " ranks are RankMe of predictions / of targets. Renewals: the sum of 1 - tau over"
-    " the run.\n"
+    " was lowest on the way, of training images, of the steps that were logged: each"
+    " 30th, with half the steps each 15th, in trials each 100th. RankMe and LiDAR are"
+    " of features, ranks are RankMe of predictions / of targets. Renewals: the sum of"
+    " 1 - tau over the run.\n"
   )
   yield from table(
     ("arm", "seeds", "linear", "untrained", "raw", "kNN", "untrained", *_MEASURES),

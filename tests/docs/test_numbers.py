@@ -84,19 +84,28 @@ def test_the_table_of_the_readme(name, stage, fixed):
     assert not re.search(r"\d", " ".join(table[name][2:]))
 
 
+def linear(run):
+  return run.accuracy("linear")
+
+
 def test_verdicts_are_those_of_the_records():
   found = results.read(_REPORT, arms.ARMS)
   pixels = results.read_study(_REPORT, "pixels")["found"]
   pixels = {probe: 100 * accuracy for probe, accuracy in pixels.items()}
   _, _, *table = rows("docs/reproduction.md", "# The papers").values()
-  words = {True: "agrees", False: "disagrees", None: "not decided"}
+  words = {
+    claims.Answer.YES: "agrees",
+    claims.Answer.NO: "disagrees",
+    claims.Answer.OPEN: "not decided",
+    claims.Answer.MISSING: "runs missing",
+  }
   answers = [claim.answer(found, pixels) for claim in claims.CLAIMS]
   assert [row[3] for row in table] == [words[answer] for answer in answers]
-  agree, disagree, open_ = map(answers.count, words)
+  agree, disagree, open_, missing = map(answers.count, words)
   readme = " ".join((_ROOT / "README.md").read_text().split())
   assert (
-    f"of {len(answers)} claims of the papers, {agree} agree, {disagree} disagree, and"
-    f" {open_} are not decided"
+    f"of {len(answers)} claims of the papers, {agree} agree, {disagree} disagree,"
+    f" {open_} are not decided, and {missing} miss runs"
   ) in readme
   runs = sum(len(arm.seeds) for arm in arms.ARMS.values())
   assert f"All of it is {runs} runs" in readme
@@ -105,6 +114,9 @@ def test_verdicts_are_those_of_the_records():
   for row, claim in zip(table, claims.CLAIMS, strict=True):
     if any(len(found.get(a, ())) < len(arms.ARMS[a].seeds) for a in claim.arms):
       assert not row[1]
+    elif len(claim.arms) == 4:
+      a, b, c, d = (found[name].mean(linear) for name in claim.arms)
+      assert row[1] == f"{a:.1f} to {b:.1f}, {c:.1f} to {d:.1f}"
     else:
       arm = found[claim.arms[0]]
       means = (arm.mean(lambda run, p=p: run.accuracy(p)) for p in results.PROBES)
@@ -119,6 +131,49 @@ _LARGER = {
   "gn-ws": "gn-ws",
   "simclr-bn": "simclr",
 }
+
+
+def apart(one, other):
+  """By how much one arm is ahead of another, as the pages write it."""
+  found = results.read(_REPORT, arms.ARMS)
+  means = (
+    found[one].mean(lambda run, p=p: run.accuracy(p))
+    - found[other].mean(lambda run, p=p: run.accuracy(p))
+    for p in results.PROBES
+  )
+  return " / ".join(f"{mean:.1f}" for mean in means)
+
+
+def apart_larger(one, other):
+  """The same of stages on the accelerator."""
+  stages = (
+    json.loads((_RECORDS / f"{s}.json").read_text())["found"] for s in (one, other)
+  )
+  one, other = stages
+  means = (100 * (one[p]["encoder"] - other[p]["encoder"]) for p in results.PROBES)
+  return " / ".join(f"{mean:.1f}" for mean in means)
+
+
+def test_differences_are_those_of_the_records_not_of_rounded_means():
+  page = " ".join((_ROOT / "docs" / "reproduction.md").read_text().split())
+  own = apart("gn-ws", "gn-ws-tau-1"), apart_larger("gn-ws", "gn-ws-tau-1")
+  bn = apart("bn", "bn-tau-1"), apart_larger("bn", "bn-tau-1")
+  simclr, byol = apart("simclr-bn", "simclr-none"), apart("bn", "none")
+  ahead = apart("simclr-bn", "bn"), apart_larger("simclr", "bn")
+  behind = apart("bn", "gn-ws"), apart_larger("bn", "gn-ws")
+  for sentence in (
+    "(GN + WS) {} points in small runs and {} in a larger one".format(*own),
+    "its target brings more: {} and {}".format(*bn),
+    "| {} behind, {} in the larger runs |".format(*behind),
+    f"Without norms BYOL loses {byol} points, SimCLR {simclr}.",
+    "Measured: by {} points small, by {} larger.".format(*ahead),
+    f"BYOL loses {apart('bn', 'bn-no-colour')}, SimCLR"
+    f" {apart('simclr-bn', 'simclr-no-colour')} and its lead",
+    f"| {apart('bn', 'raft')} behind BYOL with LARS",
+    f"| {apart('bn', 'bn-init')} behind, in a setting",
+    f"the wait brought {apart_larger('gn-ws', 'gn-ws-at-once')} (one seed)",
+  ):
+    assert sentence in page
 
 
 def test_the_papers_and_the_larger_runs_numbers():
