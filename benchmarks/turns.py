@@ -148,7 +148,7 @@ def _answer(name: str, end: Any) -> Any:
 
 def _serve(end: Any, contestant: Contestant) -> None:
   os.environ.update(contestant.environment)
-  with contextlib.suppress(EOFError):  # nobody asks any more
+  with contextlib.suppress(EOFError, BrokenPipeError):  # nobody asks any more
     end.recv()
     facts, run = contestant.prepare(**contestant.settings)
     end.send(facts)

@@ -31,7 +31,7 @@ _FILES = 2**16
 _OF_THE_SYSTEM = {
   getattr(errno, name)
   for name in (
-    *("EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "EMFILE", "ENFILE"),
+    *("EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "EMFILE", "ENFILE", "EEXIST"),
     *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EFBIG", "EOPNOTSUPP"),
   )
 }

@@ -130,8 +130,9 @@ def replace(path: Path, content: str | bytes, *, alone: bool = True) -> None:
   temporary = cleared(path.with_name(f"{path.name}{ending}"))
   try:
     with temporary.open("xb") as file:
-      # Names of files in a text have any bytes.
-      file.write(os.fsencode(content))
+      if isinstance(content, str):  # in which names of files have any bytes
+        content = content.encode(errors="surrogateescape")
+      file.write(content)
       file.flush()
       os.fsync(file.fileno())  # or the name could survive a power failure without it
     temporary.replace(path)

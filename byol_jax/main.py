@@ -14,6 +14,7 @@ import difflib
 import functools
 import importlib
 import json
+import os
 import re
 import sys
 import traceback
@@ -90,7 +91,7 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
     raise UserError(text or commands.of_flags(error)) from error
   except Exception as error:
     if isinstance(error, OSError) and not _is_of_config_file(error):
-      raise UserError(_no_config(_config_name())) from error
+      raise UserError(_no_config(_named(argv))) from error
     raise _failed_config(error) from error
   if rest[1:]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
@@ -99,6 +100,12 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
   if given.workdir.value == "":
     raise UserError("--workdir is empty: name a folder, or leave it out")
   return rest
+
+
+def _named(argv: list[str]) -> str:
+  """The config as the command line names it: the flag may not have been parsed."""
+  both = re.search(r"(?:^|\0)--?config[=\0]([^\0]*)", "\0".join(argv))
+  return both[1] if both else ""
 
 
 def _is_of_config_file(error: Exception) -> bool:
@@ -198,7 +205,7 @@ def _no_config(name: str) -> str:
     why = str(error.strerror)
   close = difflib.get_close_matches(file.stem, there, n=1)
   advice = (
-    f"did you mean {there[close[0]].relative_to(ROOT)}?"
+    f"did you mean {os.path.relpath(there[close[0]])}?"
     if close
     else ("name a file, such as configs/byol_gn_ws.py")
   )

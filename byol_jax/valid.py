@@ -67,10 +67,30 @@ def each(valid: Valid) -> Valid:
   return Valid(holds, f"{valid.words}, each if several")
 
 
+def _is_number(value: Any) -> bool:
+  return type(value) in (int, float) and abs(value) < 1e15
+
+
+NUMBER = Valid(_is_number, "a number")  # neither infinite nor True
+PART = Valid(lambda value: _is_number(value) and 0 <= value <= 1, "a number in [0, 1]")
+COUNT = Valid(lambda value: type(value) is int and 0 <= value < 10**15, "0, 1, 2, ...")
+
+
 def fits(value: Any, form: Any) -> bool:
-  """Whether what JSON says is of a type, or an object with the fields of a form."""
-  if not isinstance(form, Mapping):
-    return isinstance(value, form)
-  return isinstance(value, Mapping) and all(
-    name in value and fits(value[name], each) for name, each in form.items()
-  )
+  """Whether what JSON says is of a form.
+
+  Args:
+    value: anything.
+    form: a type, or several; a `Valid`; a list of one form, which each item of a list
+      has; or an object with the forms of fields that an object has among others.
+  """
+  match form:
+    case Valid():
+      return value in form
+    case [each]:
+      return isinstance(value, list) and all(fits(item, each) for item in value)
+    case Mapping():
+      return isinstance(value, Mapping) and all(
+        name in value and fits(value[name], each) for name, each in form.items()
+      )
+  return isinstance(value, form)

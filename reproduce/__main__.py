@@ -19,19 +19,22 @@ from byol_jax import interrupts
 if __name__ == "__main__":
   interrupts.importing()
 
+import contextlib
 import functools
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from absl import flags, logging
 from ml_collections import ConfigDict
 
-from byol_jax import commands
+from byol_jax import commands, disk
 from byol_jax.errors import UserError, no_such
+from byol_jax.run import folder as run_folder
 from configs import presets
-from reproduce import accelerator, accelerator_tables, arms, slices, work
+from reproduce import accelerator, accelerator_tables, arms, slices, stages, work
 from reproduce.trials import TRIALS
 
 
@@ -59,26 +62,30 @@ def main(
   Raises:
     UserError: something is not as it must be, or a run failed.
   """
-  from reproduce import claims, report
+  from reproduce import report
 
   logging.set_verbosity(logging.INFO)
-  root = Path(workdir).absolute()
-  folder = Path(report_dir or root / "report")
+  root, folder = _folders(workdir, report_dir)
   failed = []
-  _check_folders(root, folder)
   table = {**arms.ARMS, **TRIALS}
   _check_names("arm, study or trial", only, [*table, *arms.STUDIES])
-  work.check(arms.runs(table), folder, data_dir)
+  work.check(list(arms.runs(table)), folder, data_dir)
   if run:
-    wanted = only or (TRIALS if trials else [*arms.ARMS, *arms.STUDIES])
+    names = only or (TRIALS if trials else [*arms.ARMS, *arms.STUDIES])
+    work.check_jobs(jobs)
     _prepare(data_dir)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    runs = [each for each in claims.runs(table) if each.name in wanted]
-    failed = work.train(runs, root, folder, data_dir, jobs=jobs)
-    for name in arms.STUDIES:
-      if name in wanted:
-        work.study(name, root, folder, data_dir)
-  print(report.write(folder))
+    runs = work.needed(names, root, folder, data_dir)
+    with _claimed(root):
+      report.write(folder)  # what it cannot read or write is known before any run
+      signal.signal(signal.SIGTERM, signal.default_int_handler)
+      failed = work.train(runs, root, folder, data_dir, jobs=jobs)
+      for name in arms.STUDIES:
+        if name in names:
+          work.study(name, root, folder, data_dir)
+  else:
+    _check_records(folder, "runs")
+  path = report.write(folder)
+  commands.say(path, path)
   if failed:
     raise UserError(f"{', '.join(failed)} failed: see {root / 'logs'}")
 
@@ -103,38 +110,71 @@ def in_slices(
     UserError: something is not as it must be, or a stage failed.
   """
   logging.set_verbosity(logging.INFO)
-  plan, root = accelerator.PLAN, Path(workdir)
-  folder = Path(report_dir or root / "report")
-  _check_folders(root, folder)
+  plan = accelerator.PLAN
+  root, folder = _folders(workdir, report_dir)
   _check_names("stage", only, [stage.name for stage in plan.stages])
-  if run and slices.todo(plan, folder, only):
+  stages.check(plan, folder, data_dir)
+  if not run:
+    _check_records(folder, "accelerator")
+  elif slices.todo(plan, folder, only):
     left = slices.clock(plan, minutes)
     configs = slices.configs(plan, folder, data_dir, only)
     for config in {(c.data.name, c.data.train): c for c in configs}.values():
-      _check_images(config, data_dir)
+      _check_images(config)
     accelerator.check_device()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     noted = functools.partial(accelerator_tables.write, plan, folder)
+    noted()  # what it cannot read or write is known before any stage
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     slices.run(plan, root, folder, data_dir, left, only=only, noted=noted)
-  print(accelerator_tables.write(plan, folder))
-  print(slices.outcome(plan, root, folder))
+  path = accelerator_tables.write(plan, folder)
+  commands.say(path, path)
+  commands.say(slices.outcome(plan, root, folder), path)
   if failed := slices.failed(plan, folder):
     raise UserError(
       f"{', '.join(failed)} failed, as the report says; the next call tries again"
     )
 
 
-def _check_folders(*folders: Path) -> None:
-  """Raises UserError for a file where a folder is to be."""
-  for folder in folders:
-    if folder.exists() and not folder.is_dir():
-      raise UserError(f"{folder} is a file: name a folder")
+def _folders(workdir: str, report_dir: str | None) -> tuple[Path, Path]:
+  """Those of the runs and of the report.
+
+  Raises:
+    UserError: there cannot be such folders.
+  """
+  if not workdir or report_dir == "":
+    raise UserError("--workdir or --report is empty: name a folder, or leave it out")
+  root = disk.absolute(workdir)
+  folder = disk.absolute(report_dir) if report_dir else root / "report"
+  for path in (root, folder):
+    if os.path.lexists(path) and not path.is_dir():
+      raise UserError(f"{path} is a file: name a folder")
+  run_folder.check_name(root)
+  return root, folder
 
 
 def _check_names(what: str, only: Sequence[str], there: Sequence[str]) -> None:
   for name in only:
+    if "," in name:
+      raise UserError(f"--only={name}: give --only once for each name")
     if name not in there:
       raise no_such(what, name, there)
+
+
+def _check_records(folder: Path, kind: str) -> None:
+  """Raises UserError where there are no records to write a report from."""
+  if not any((folder / kind).glob("*.json")):
+    raise UserError(f"{folder} has no records in {kind}/: name the folder of a report")
+
+
+@contextlib.contextmanager
+def _claimed(root: Path) -> Iterator[None]:
+  """Keeps others of its kind out of a folder of runs, which is made."""
+  root.mkdir(parents=True, exist_ok=True)
+  descriptor = disk.lock(root, "wait until it has ended, or choose another --workdir")
+  try:
+    yield
+  finally:
+    os.close(descriptor)
 
 
 def _prepare(data_dir: str | None) -> None:
@@ -146,15 +186,17 @@ def _prepare(data_dir: str | None) -> None:
   from byol_jax.run import host
 
   host.tune()
-  _check_images(presets.get(arms.PRESET), data_dir)
+  config = presets.get(arms.PRESET)
+  config.data.data_dir = data_dir
+  _check_images(config)
 
 
-def _check_images(config: ConfigDict, data_dir: str | None) -> None:
+def _check_images(config: ConfigDict) -> None:
   """Opens what is trained on; raises UserError if it is not there."""
   from byol_jax.data import datasets
 
   data = config.data
-  datasets.open_dataset(data.name, data_dir).check(data.train)
+  datasets.open_dataset(data.name, data.data_dir).check(data.train)
 
 
 if __name__ == "__main__":
@@ -183,14 +225,21 @@ if __name__ == "__main__":
     "minutes", None, "With --scale=accelerator: how long this command may take."
   )
 
+  def _refuse(beside: str, others: list[flags.FlagHolder]) -> None:
+    for flag in others:
+      if flag.present:
+        raise UserError(f"--{flag.name} is not for {beside}: leave it out")
+
   def _main() -> None:
     commands.set_up_logging()
     where = WORKDIR.value, REPORT.value, DATA_DIR.value
     others: dict[str, list[flags.FlagHolder]]
     others = {"cpu": [MINUTES], "accelerator": [JOBS, ONLY_TRIALS]}
-    for flag in others[SCALE.value]:
-      if flag.present:
-        raise UserError(f"--{flag.name} is not for --scale={SCALE.value}")
+    _refuse(f"--scale={SCALE.value}", others[SCALE.value])
+    if not RUN.value:
+      _refuse("--norun", [JOBS, MINUTES, ONLY, ONLY_TRIALS])
+    if ONLY.value:
+      _refuse("--only, which names trials too", [ONLY_TRIALS])
     if SCALE.value == "accelerator":
       in_slices(*where, only=ONLY.value, minutes=MINUTES.value, run=RUN.value)
     else:

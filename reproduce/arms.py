@@ -1,6 +1,7 @@
 """The runs that the argument needs, each the ordinary command with its flags."""
 
 import importlib
+import os
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -192,8 +193,15 @@ ARMS = {
   "bn-sgd": BN.changed(SGD, _HALF),
 }
 
-# What is measured beside the arms, each by the module of that name.
-STUDIES = ("pixels", "independence", "mirror", "costs")
+COMPARED = ("bn", "gn-ws", "none")  # by studies
+# What is measured beside the arms, each by the module of that name, and the arms whose
+# first networks it needs.
+STUDIES: dict[str, tuple[str, ...]] = {
+  "pixels": (),
+  "independence": COMPARED,
+  "mirror": (),
+  "costs": (),
+}
 
 
 class Run(NamedTuple):
@@ -212,16 +220,21 @@ class Run(NamedTuple):
     """Where it is trained, under the folder of them all."""
     return root / "runs" / self.id
 
-  def flags(self) -> list[str]:
-    """What `byol_jax.main` is given, but for --workdir."""
+  def flags(self, configs: str = "configs") -> list[str]:
+    """What `byol_jax.main` is given, but for --workdir; `configs` is their folder."""
     changes = {**self.arm.changes, "seed": self.seed}
     settings = (f"--config.{name}={value}" for name, value in changes.items())
-    return [f"--config=configs/{self.arm.file}.py:{self.arm.argument}", *settings]
+    return [f"--config={configs}/{self.arm.file}.py:{self.arm.argument}", *settings]
 
   def config(self, data_dir: str | None) -> ConfigDict:
     """The config that these flags come to."""
     settings = {**self.arm.changes, "seed": self.seed}
     return config_of(self.arm.file, self.arm.argument, settings, data_dir)
+
+
+def configs() -> str:
+  """The folder of configs, as seen from the current one."""
+  return os.path.relpath(Path(presets.__file__).parent)
 
 
 def config_of(

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import turns
+from reproduce import arms
 
-ARMS = ("bn", "gn-ws", "none")
 ROUNDS = 20
 DEVICES = 8
 
@@ -37,7 +37,6 @@ def prepare_on_devices(
 def _compiled(arm: str, data_dir: str | None) -> tuple[Any, dict[str, Any]]:
   from benchmarks import costs
   from experiments import pretrain
-  from reproduce import arms
 
   config = arms.first(arm).config(data_dir)
   experiment = pretrain.Pretrain(config)
@@ -48,9 +47,9 @@ def _compiled(arm: str, data_dir: str | None) -> tuple[Any, dict[str, Any]]:
 def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
   """For each arm, on one device and, compiled only, on several."""
   del root
-  settings = {arm: {"arm": arm, "data_dir": data_dir} for arm in ARMS}
+  settings = {arm: {"arm": arm, "data_dir": data_dir} for arm in arms.COMPARED}
   timed = turns.take_turns(
-    {arm: turns.Contestant(prepare, settings[arm]) for arm in ARMS}, ROUNDS
+    {arm: turns.Contestant(prepare, settings[arm]) for arm in arms.COMPARED}, ROUNDS
   )
   environment = turns.on_devices(DEVICES)
   found = {}

@@ -1,11 +1,13 @@
 """The report's figures."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
+from byol_jax import disk
 from reproduce.arms import BATCHES
 from reproduce.results import Results
 from reproduce.stages import Records
@@ -120,7 +122,7 @@ def course(records: Records, path: Path) -> None:
   figure = Figure(figsize=(7, 3.6), layout="constrained")
   axis = figure.subplots()
   for stage, (name, line) in COURSE.items():
-    if stage in records:
+    if stage in records and "valid_knn" in records[stage].curves:
       steps, accuracies = records[stage].curves["valid_knn"]
       axis.plot(steps, accuracies, f"{line}o", linewidth=1.5, markersize=3)
       place = (steps[-1], accuracies[-1])
@@ -164,4 +166,6 @@ def _label(axis: Any, x: str, y: str, title: str = "") -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-  figure.savefig(path, dpi=110)
+  picture = io.BytesIO()
+  figure.savefig(picture, dpi=110, format="png")
+  disk.replace(path, picture.getvalue())

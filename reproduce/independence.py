@@ -15,9 +15,7 @@ import optax
 from byol_jax import parallel
 from byol_jax.run import stored
 from experiments import pretrain
-from reproduce import arms
-
-ARMS = ("bn", "gn-ws", "none")
+from reproduce import arms, work
 
 
 def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
@@ -26,15 +24,20 @@ def measure(root: Path, data_dir: str | None) -> dict[str, Any]:
   Returns:
     "prediction": distance on the unit sphere, 2 at most; "gradient": that of the
     prediction's sum to the parameters, relative to its length.
+
+  Raises:
+    UserError: there is a run of another config.
   """
-  folders = {name: arms.first(name).folder(root) for name in ARMS}
-  if not all((folder / "summary.json").exists() for folder in folders.values()):
+  firsts = {name: arms.first(name) for name in arms.STUDIES["independence"]}
+  if not all((r.folder(root) / "summary.json").exists() for r in firsts.values()):
     return {}
-  return {name: _of(name, folder, data_dir) for name, folder in folders.items()}
+  return {name: _of(run, root, data_dir) for name, run in firsts.items()}
 
 
-def _of(name: str, folder: Path, data_dir: str | None) -> dict[str, float]:
-  experiment = pretrain.Pretrain(arms.first(name).config(data_dir))
+def _of(run: arms.Run, root: Path, data_dir: str | None) -> dict[str, float]:
+  work.check_folder(run, root, data_dir)
+  folder = run.folder(root)
+  experiment = pretrain.Pretrain(run.config(data_dir))
   start = jax.eval_shape(experiment.init)
   shapes = {"online": start.online, "online_stats": start.online_stats}
   _, state = stored.load(folder, shapes)

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from byol_jax import disk
 from configs import presets
-from reproduce import arms, claims, figures, report_tables, results, rules
+from reproduce import arms, claims, figures, records, report_tables, rules
 from reproduce.claims import Answer
 from reproduce.results import Results
 from reproduce.trials import TRIALS
@@ -13,12 +14,12 @@ from reproduce.trials import TRIALS
 
 def write(folder: Path) -> Path:
   """Writes report.md and its figures beside the records; the report's path."""
-  found = results.read(folder, arms.ARMS)
-  trials = results.read(folder, TRIALS)
+  found = records.read(folder, arms.ARMS)
+  trials = records.read(folder, TRIALS)
   studies = {
     name: study
     for name in arms.STUDIES
-    if (study := results.read_study(folder, name)) is not None
+    if (study := records.read_study(folder, name)) is not None
   }
   folder.mkdir(parents=True, exist_ok=True)
   figures.collapse(found, folder / "collapse.png")
@@ -28,7 +29,7 @@ def write(folder: Path) -> Path:
   if "mirror" in studies:
     figures.mirror(studies["mirror"]["found"], folder / "mirror.png")
   path = folder / "report.md"
-  path.write_text("\n".join(_lines(found, trials, studies)) + "\n")
+  disk.replace(path, "\n".join(_lines(found, trials, studies)) + "\n")
   return path
 
 
@@ -48,14 +49,15 @@ def _lines(found: Results, trials: Results, studies: dict[str, Any]) -> Iterator
   yield from report_tables.norms(found)
   yield "\n![accuracy against renewals of the target](bootstrap.png)\n"
   yield (
-    "The first seed, on held-out training images. Dotted: the last accuracy with a"
-    " target that never moves."
+    "The first seed that there is, on held-out training images. Dotted: the last"
+    " accuracy with a target that never moves."
   )
   yield "\n## What collapse looks like\n"
   yield "![loss, spread, rank and kNN over training](collapse.png)\n"
   yield (
-    "One seed each. The loss is that of the arm's own objective, the spread that of the"
-    " projections of the training batch; rank and kNN are of held-out training images."
+    "The first seed that there is. The loss is that of the arm's own objective, the"
+    " spread that of the projections of the training batch; rank and kNN are of"
+    " held-out training images."
   )
   if "independence" in studies:
     yield "\n## An image and its batch\n"

@@ -43,8 +43,8 @@ def norms(found: Results) -> Iterator[str]:
 
 
 def _difference(one: Seeds | None, other: Seeds | None) -> str:
-  """The mean difference by both probes, with its interval, of as many seeds."""
-  if one is None or other is None or len(one) != len(other):
+  """The mean difference by both probes, with its interval, of the same seeds."""
+  if one is None or other is None or one.numbers != other.numbers:
     return ""
 
   def of(probe: str) -> str:

@@ -8,10 +8,8 @@ goes on from its checkpoint there.
 import datetime
 import math
 import os
-import re
 import shlex
 import subprocess
-import textwrap
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +23,7 @@ from byol_jax import commands, disk
 from byol_jax.errors import UserError
 from byol_jax.run import provenance
 from byol_jax.run.folder import RunDir
-from reproduce import stages
+from reproduce import stages, work
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
 
 _POLL = 0.2  # seconds between two looks at a child
@@ -50,8 +48,9 @@ def clock(
   """
   least = math.ceil((plan.least + _UNKNOWN + _REST) / 60)
   if minutes is None or not minutes >= least:
+    was = "is missing" if minutes is None else f"is {minutes:g}"
     raise UserError(
-      f"--minutes is {minutes}: say how long this command may take, {least} or more"
+      f"--minutes {was}: say how long this command may take, {least} or more"
     )
   end = now() + 60 * minutes - _REST
   return lambda: end - now()
@@ -82,10 +81,9 @@ def run(
     noted: is called whenever a stage has ended and its record is written.
 
   Raises:
-    UserError: the records are of other configs, or another command is at work.
+    UserError: another command is at work.
     KeyboardInterrupt: once what was at work has saved and has a record.
   """
-  stages.check(plan, folder, data_dir)
   place = root / "accelerator"
   place.mkdir(parents=True, exist_ok=True)
   descriptor = disk.lock(place, "wait until it has ended, or choose another --workdir")
@@ -99,6 +97,8 @@ def run(
       before = stages.read_choices(folder)
       choices = stages.choose(plan, stage, records, before)
       if choices != before:
+        for name in sorted(choices.keys() - before.keys()):
+          logging.info("%s is chosen for good: %s", name, choices[name].why)
         stages.keep_choices(folder, choices)
       child = _Child(stage, place, folder, records.get(stage.name))
       try:
@@ -224,7 +224,7 @@ class _Child:
       return self._stopped("stopped, and saved")
     if code in _NOT_TRAINING:
       return self._stopped("stopped before its first step, or after its last")
-    return self._failed(f"{_reason(self._log)} (exit status {code})")
+    return self._failed(f"{work.last_word(self._log)} (exit status {code})")
 
   def _stopped(self, why: str) -> str:
     """It goes on in the next slice; if it comes no further there, others go before."""
@@ -261,19 +261,6 @@ def _asked(command: Sequence[str]) -> dict[str, Any]:
 def run_folder(root: Path, stage: Stage) -> Path:
   """Where a stage is run."""
   return root / "accelerator" / "runs" / stage.name
-
-
-_ERROR = re.compile(r"^(byol_jax: |[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b)")
-
-
-def _reason(log: Path) -> str:
-  """What a process that failed has said last of the reason, in one line."""
-  lines = [
-    line for line in log.read_text(errors="replace").splitlines() if line.strip()
-  ]
-  # JAX explains, after an error, how it shortens stack traces.
-  errors = [line for line in lines if _ERROR.match(line)]
-  return textwrap.shorten((errors or lines or ["it said nothing"])[-1], 300)
 
 
 def outcome(plan: Plan, root: Path, folder: Path) -> str:

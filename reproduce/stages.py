@@ -13,8 +13,9 @@ from ml_collections import ConfigDict
 
 from byol_jax.disk import read_json, write_json
 from byol_jax.run.folder import RunDir
-from byol_jax.valid import fits
-from reproduce import arms, results, work
+from byol_jax.valid import COUNT, NUMBER, PART, fits, one_of
+from reproduce import arms, records, work
+from reproduce.results import Curves
 
 COMPLETE, INCOMPLETE, FAILED = "complete", "incomplete", "failed"
 
@@ -23,14 +24,33 @@ _CURVES = ("loss", "spread", "valid_knn", "valid_effective_rank", "images_per_se
 
 
 # What is read of a record, and of a choice.
+_START = {
+  "started": str,
+  "commit": (str, type(None)),
+  "versions": dict,
+  "devices": (int, str),
+  "kind": str,
+}
 _FORM: dict[str, Any] = {
-  "state": str,
+  "state": one_of((COMPLETE, INCOMPLETE, FAILED)),
   "why": str,
-  "starts": list,
+  "starts": [_START],
   "config": (dict, type(None)),
-  "steps": int,
+  "steps": COUNT,
   "found": dict,
   "curves": dict,
+}
+# What is read of what was found, if it was.
+_FOUND = {
+  **dict.fromkeys(("images_per_second", "images_per_second_one_batch"), NUMBER),
+  **dict.fromkeys(("compile_seconds", "evaluation_seconds", "save_seconds"), NUMBER),
+  **dict.fromkeys(("mfu", "mfu_one_batch", "peak_bytes"), (int, float, type(None))),
+  **dict.fromkeys(("finite", "collapsed"), bool),
+  "knn": {"encoder": PART},
+  "linear": {"encoder": PART},
+  "seconds": NUMBER,
+  "packages": dict,
+  "platform": str,
 }
 _CHOICE: dict[str, Any] = {"settings": dict, "why": str}
 
@@ -73,7 +93,7 @@ class Record(NamedTuple):
   config: dict[str, Any] | None
   steps: int
   found: dict[str, Any]
-  curves: results.Curves
+  curves: Curves
 
 
 Records = Mapping[str, Record]  # by the names of stages
@@ -105,7 +125,8 @@ def config(
 ) -> ConfigDict:
   """The config of a stage, as `command` describes it for the command line."""
   file, _, argument = stage.config.partition(":")
-  return arms.config_of(file, argument or None, _settings(stage, choices), data_dir)
+  settings = _settings(stage, choices)
+  return arms.config_of(file, argument or None, settings, _data_dir(stage, data_dir))
 
 
 def command(
@@ -113,13 +134,18 @@ def command(
 ) -> list[str]:
   """What is started for a stage, with `run` for its folder."""
   file, _, argument = stage.config.partition(":")
-  name = ":".join(filter(None, (f"configs/{file}.py", argument)))
+  name = ":".join(filter(None, (f"{arms.configs()}/{file}.py", argument)))
   settings = _settings(stage, choices)
-  if data_dir:
-    settings["data.data_dir"] = data_dir
+  if place := _data_dir(stage, data_dir):
+    settings["data.data_dir"] = place
   flags = [f"--config.{key}={value}" for key, value in settings.items()]
   main = [sys.executable, "-m", "byol_jax.main"]
   return [*main, f"--config={name}", *flags, f"--workdir={run}"]
+
+
+def _data_dir(stage: Stage, data_dir: str | None) -> str | None:
+  """Where the images of a stage are; its embedded ones are in no folder."""
+  return None if stage.changes.get("data.name") == "photos" else data_dir
 
 
 def _settings(stage: Stage, choices: Mapping[str, Choice]) -> dict[str, Any]:
@@ -153,7 +179,14 @@ def read(plan: Plan, folder: Path) -> dict[str, Record]:
 
 def _read(path: Path) -> Record:
   """A record; a loss in it may be no number, where a stage has diverged."""
-  return Record(**results.read_record(path, _FORM, finite=False))
+  found = records.read_record(path, _FORM, finite=False)
+  known = {name: form for name, form in _FOUND.items() if name in found["found"]}
+  curves = found["curves"].values()
+  if not fits(found["found"], known) or not all(
+    records.is_curve(points, (int, float)) for points in curves
+  ):
+    raise records.no_record(path)
+  return Record(**found)
 
 
 def keep(folder: Path, name: str, record: Record) -> None:
@@ -178,7 +211,7 @@ def of_run(run: Path, state: str, why: str = "") -> Record:
     run_dir.read_config(),
     lines[-1]["step"] if lines else 0,
     run_dir.read_summary() or {},
-    results.curves(run_dir, _CURVES),
+    records.curves(run_dir, _CURVES),
   )
 
 
@@ -187,7 +220,7 @@ def read_choices(folder: Path) -> dict[str, Choice]:
   path = _choices_path(folder)
   made = read_json(path) if path.exists() else {}
   if not all(fits(choice, _CHOICE) for choice in made.values()):
-    raise results.no_record(path)
+    raise records.no_record(path)
   return {name: Choice(each["settings"], each["why"]) for name, each in made.items()}
 
 

@@ -3,10 +3,12 @@
 import importlib
 import os
 import queue
+import re
 import subprocess
 import sys
+import textwrap
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -14,25 +16,30 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import commands
+from byol_jax import commands, disk
 from byol_jax.errors import UserError
+from byol_jax.run.folder import RunDir
 from byol_jax.run.settings import differences, resolved
-from reproduce import arms, results
+from reproduce import arms, claims, records
+from reproduce.trials import TRIALS
 
 # By which JAX takes memory of GPUs, and how much of it all runs together may have.
 _MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 _MOST_OF_GPUS = 0.9
 
 
-def check(runs: Iterable[arms.Run], folder: Path, data_dir: str | None) -> None:
+def check(runs: Collection[arms.Run], folder: Path, data_dir: str | None) -> None:
   """Finds out whether the records that are there are of these configs.
 
   Raises:
     UserError: one of them is not.
   """
+  known = {records.run_path(folder, run) for run in runs}
+  for path in sorted(set((folder / "runs").glob("*.json")) - known):
+    logging.warning("%s is the record of no arm or trial: it is left out", path)
   for run in runs:
-    if (path := results.run_path(folder, run)).exists():
-      check_record(path, results.read_run(path).config, run.config(data_dir))
+    if (path := records.run_path(folder, run)).exists():
+      check_record(path, records.read_run(path).config, run.config(data_dir))
 
 
 def check_record(path: Path, there: dict[str, Any], config: ConfigDict) -> None:
@@ -44,6 +51,56 @@ def check_record(path: Path, there: dict[str, Any], config: ConfigDict) -> None:
     )
 
 
+def check_folder(run: arms.Run, root: Path, data_dir: str | None) -> None:
+  """Raises UserError if the folder of a run holds one of another config."""
+  run_dir = RunDir(run.folder(root), writes=False)
+  there = run_dir.read_config()
+  if there and (differing := differences(there, resolved(run.config(data_dir)))):
+    raise UserError(
+      f"{run_dir.path} holds the run of another config (it differs in"
+      f" {', '.join(differing)}): delete it, or choose another --workdir"
+    )
+
+
+def needed(
+  names: Collection[str], root: Path, folder: Path, data_dir: str | None
+) -> list[arms.Run]:
+  """What is to be trained, in the order in which it begins.
+
+  Args:
+    names: of arms, trials and studies.
+    root: under it, a folder for each run.
+    folder: that of the report.
+    data_dir: the images.
+
+  Returns:
+    The runs of these arms and trials that have no record; and, without their networks,
+    those that these studies need and whose folder is gone.
+
+  Raises:
+    UserError: a folder holds the run of another config.
+  """
+  runs = [run for run in claims.runs({**arms.ARMS, **TRIALS}) if run.name in names]
+  wanted = [run for run in runs if not records.run_path(folder, run).exists()]
+  for study, compared in arms.STUDIES.items():
+    if study in names and not records.study_path(folder, study).exists():
+      firsts = [arms.first(name) for name in compared]
+      gone = [r for r in firsts if not (r.folder(root) / "summary.json").exists()]
+      wanted += [run for run in gone if run not in wanted]
+  for run in wanted:
+    check_folder(run, root, data_dir)
+  on_record = sum(records.run_path(folder, run).exists() for run in runs)
+  logging.info("%d runs to make, %d on record in %s", len(wanted), on_record, folder)
+  return wanted
+
+
+def check_jobs(jobs: int) -> None:
+  """Raises UserError if there are fewer cores than jobs."""
+  cores = len(_cores())
+  if not 1 <= jobs <= cores:
+    raise UserError(f"--jobs={jobs}: this machine has cores for 1 to {cores} jobs")
+
+
 def train(
   runs: Sequence[arms.Run],
   root: Path,
@@ -52,12 +109,12 @@ def train(
   *,
   jobs: int = 1,
 ) -> list[str]:
-  """Trains what has no record yet; a run that fails stops no other.
+  """Trains runs and keeps their records; a run that fails stops no other.
 
   Args:
     runs: in the order in which they begin.
     root: under it, a folder for each.
-    folder: that of the report, for their records.
+    folder: that of the report.
     data_dir: the images.
     jobs: how many at a time, each on its share of the cores.
 
@@ -65,11 +122,10 @@ def train(
     The names of those that failed.
 
   Raises:
-    UserError: there are fewer cores than jobs.
+    KeyboardInterrupt: once those at work have saved.
+    OSError: a record cannot be written.
   """
   cores = sorted(_cores())
-  if not 1 <= jobs <= len(cores):
-    raise UserError(f"--jobs={jobs}: this machine has cores for 1 to {len(cores)} jobs")
   shares: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
   for job in range(jobs):
     shares.put(cores[job::jobs])
@@ -88,22 +144,23 @@ def train(
     finally:
       shares.put(share)
     if code:
-      *_, last = _log(root, run).read_text().splitlines() or [""]
-      if interrupted.is_set():
-        logging.warning("%s stopped: %s", run.id, last)
-      else:
-        logging.warning("%s ended with %d: %s", run.id, code, last)
+      how = "stopped" if interrupted.is_set() else f"ended with {code}"
+      logging.warning("%s %s: %s", run.id, how, last_word(_log(root, run)))
       return False
-    results.keep(run, root, folder)
+    if records.run_path(folder, run).exists():  # it was the network that was missing
+      return True
+    try:
+      check_folder(run, root, data_dir)
+      records.keep(run, root, folder)
+    except UserError as error:
+      logging.warning("%s has no record: %s", run.id, error)
+      return False
     return True
 
-  wanted = [run for run in runs if not results.run_path(folder, run).exists()]
-  on_record = len(runs) - len(wanted)
-  logging.info("%d runs to make, %d on record in %s", len(wanted), on_record, folder)
   pool = futures.ThreadPoolExecutor(jobs)
   try:
-    done = [pool.submit(train_one, run) for run in wanted]
-    return [run.id for run, one in zip(wanted, done, strict=True) if not one.result()]
+    done = [pool.submit(train_one, run) for run in runs]
+    return [run.id for run, one in zip(runs, done, strict=True) if not one.result()]
   finally:
     # When interrupted, no other begins, and those at work save.
     pool.shutdown(wait=False, cancel_futures=True)
@@ -117,7 +174,7 @@ def _start(
   run: arms.Run, root: Path, data_dir: str | None, share: list[int], jobs: int
 ) -> subprocess.Popen:
   """Begins an arm, or goes on with it, on some cores and a share of the GPUs."""
-  command = [sys.executable, "-m", "byol_jax.main", *run.flags()]
+  command = [sys.executable, "-m", "byol_jax.main", *run.flags(arms.configs())]
   command += [f"--workdir={run.folder(root)}"]
   if data_dir:
     command += [f"--config.data.data_dir={data_dir}"]
@@ -128,7 +185,13 @@ def _start(
   log = _log(root, run)
   log.parent.mkdir(parents=True, exist_ok=True)
   with log.open("a") as file:
-    child = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    child = subprocess.Popen(
+      command,
+      stdout=file,
+      stderr=file,
+      env=environment,
+      process_group=0,  # a signal is for us; a second one would end it unsaved
+    )
   if hasattr(os, "sched_setaffinity"):  # before it has started any thread
     os.sched_setaffinity(child.pid, share)
   return child
@@ -136,6 +199,21 @@ def _start(
 
 def _log(root: Path, run: arms.Run) -> Path:
   return root / "logs" / f"{run.id}.txt"
+
+
+_ERROR = re.compile(r"^(byol_jax: |[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b)")
+
+
+def last_word(log: Path) -> str:
+  """What a process that has ended has said last of the reason, in one line."""
+  try:
+    text = disk.read(log).decode(errors="replace")
+  except OSError as error:
+    return f"its log cannot be read: {error.strerror}"
+  lines = [line for line in text.splitlines() if line.strip()]
+  # JAX explains, after an error, how it shortens stack traces.
+  errors = [line for line in lines if _ERROR.match(line)]
+  return textwrap.shorten((errors or lines or ["it said nothing"])[-1], 300)
 
 
 def _cores() -> set[int]:
@@ -146,10 +224,10 @@ def _cores() -> set[int]:
 
 def study(name: str, root: Path, folder: Path, data_dir: str | None) -> None:
   """Makes a study that has no record yet."""
-  if not results.study_path(folder, name).exists():
+  if not records.study_path(folder, name).exists():
     logging.info("%s", name)
     found = importlib.import_module(f"reproduce.{name}").measure(root, data_dir)
     if found:
-      results.keep_study(name, folder, found)
+      records.keep_study(name, folder, found)
     else:
       logging.warning("%s waits for runs that are not in %s", name, root)

@@ -102,3 +102,14 @@ def test_a_folder_in_place_of_a_file_stays(tmp_path):
   with pytest.raises(UserError, match=r"encoder\.json is a folder, where a file is"):
     disk.write_json(tmp_path / "encoder.json", {})
   assert [path.name for path in tmp_path.iterdir()] == ["encoder.json"]
+
+
+def test_a_text_is_utf_8_whatever_the_locale(tmp_path):
+  code = (
+    "import pathlib, sys; from byol_jax import disk;"
+    "disk.replace(pathlib.Path(sys.argv[1]), chr(177) + chr(0xdcff))"
+  )
+  ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+  command = [sys.executable, "-c", code, str(tmp_path / "file")]
+  subprocess.run(command, env={**os.environ, **ascii_only}, check=True)
+  assert (tmp_path / "file").read_bytes() == "\xb1".encode() + b"\xff"

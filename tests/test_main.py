@@ -146,6 +146,17 @@ MISTAKES = {
 }
 
 
+def test_from_another_folder_the_path_of_the_config_is_told(tmp_path):
+  flags = ("--config=configs/byol.py:cifar10", "--config.seed=1", "--workdir=run")
+  result = subprocess.run(
+    command(*flags), cwd=tmp_path, capture_output=True, text=True, check=False
+  )
+  last = result.stderr.strip().splitlines()[-1]
+  assert last.startswith("byol_jax: cannot read the config 'configs/byol.py")
+  advised = re.search(r"did you mean (.*)\?$", last)[1]
+  assert (tmp_path / advised).samefile(ROOT / "configs" / "byol.py")
+
+
 def test_mistakes_are_one_line_and_write_nothing(tmp_path):
   # Each start takes seconds of imports, so they run side by side.
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:

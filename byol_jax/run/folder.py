@@ -37,6 +37,17 @@ _RELIED_ON = ("seconds", "images_per_second", "mfu")  # of records
 _RESTORE = "restore it, or choose another folder"
 
 
+def check_name(path: Path) -> None:
+  """Raises UserError for a folder in which Orbax or TensorStore find no checkpoints."""
+  disk.check_utf8(path)
+  # Orbax takes it for a pattern, finds nothing, and leaves parameters out.
+  if odd := [sign for sign in "*?[" if sign in str(path)]:
+    raise UserError(
+      f"{path} has {odd[0]!r} in it, and checkpoints cannot lie there: choose another"
+      " --workdir"
+    )
+
+
 class RunDir:
   """Writes a run's folder; on all hosts but the first it writes nothing.
 
@@ -158,7 +169,7 @@ class RunDir:
         f" {', '.join(differing)}); {way_out}"
       )
     if new:
-      self._check_name()
+      check_name(self.path)
       self._check_empty()
     elif not self._summary.exists():
       self._check_jax()
@@ -174,14 +185,6 @@ class RunDir:
     if listing and not self._images.exists():
       image_list.write(self._images, listing)
     return new
-
-  def _check_name(self) -> None:
-    # Orbax takes it for a pattern, finds nothing, and leaves parameters out.
-    if odd := [sign for sign in "*?[" if sign in str(self.path)]:
-      raise UserError(
-        f"{self.path} has {odd[0]!r} in it, and checkpoints cannot lie there: choose"
-        " another --workdir"
-      )
 
   def _check_jax(self) -> None:
     """Looks whether JAX computes as it did when the run was last started."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import arms, claims, results, rules
+from reproduce import arms, claims, records, results, rules
 from tests.docs import tables
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -89,8 +89,8 @@ def linear(run):
 
 
 def test_verdicts_are_those_of_the_records():
-  found = results.read(_REPORT, arms.ARMS)
-  pixels = results.read_study(_REPORT, "pixels")["found"]
+  found = records.read(_REPORT, arms.ARMS)
+  pixels = records.read_study(_REPORT, "pixels")["found"]
   pixels = {probe: 100 * accuracy for probe, accuracy in pixels.items()}
   _, _, *table = rows("docs/reproduction.md", "# The papers").values()
   words = {
@@ -135,7 +135,7 @@ _LARGER = {
 
 def apart(one, other):
   """By how much one arm is ahead of another, as the pages write it."""
-  found = results.read(_REPORT, arms.ARMS)
+  found = records.read(_REPORT, arms.ARMS)
   means = (
     found[one].mean(lambda run, p=p: run.accuracy(p))
     - found[other].mean(lambda run, p=p: run.accuracy(p))
@@ -187,7 +187,7 @@ def test_the_papers_and_the_larger_runs_numbers():
 
 
 def test_what_sgd_does():
-  found = results.read(_REPORT, arms.ARMS)
+  found = records.read(_REPORT, arms.ARMS)
   names = {"no norm": "none", "GN + WS": "gn-ws", "batch norm": "bn"}
   _, _, *table = rows("docs/reproduction.md", "**Under SGD").items()
   assert [name for name, _ in table] == list(names)

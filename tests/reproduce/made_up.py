@@ -10,7 +10,7 @@ import time
 from byol_jax.disk import write_json
 from byol_jax.run import provenance
 from byol_jax.run.settings import resolved
-from reproduce import arms, results
+from reproduce import arms, records
 from reproduce.results import Result, Seeds
 from reproduce.trials import TRIALS
 
@@ -79,7 +79,7 @@ def write_run(root, name, seed, *args, **kwargs):
 def keep_run(folder, name, *args, **kwargs):
   """Its record."""
   run = write_run(folder / "runs-of-it", name, *args, **kwargs)
-  results.keep(run, folder / "runs-of-it", folder)
+  records.keep(run, folder / "runs-of-it", folder)
 
 
 @contextlib.contextmanager

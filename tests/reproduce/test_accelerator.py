@@ -127,6 +127,18 @@ def test_images_are_asked_for_where_they_are_trained_on(tmp_path):
   assert names() == {"photos", "cifar10"}
 
 
+def test_the_embedded_photographs_are_looked_for_in_no_folder(tmp_path):
+  places = {}
+  for config in slices.configs(accelerator.PLAN, tmp_path, "there", ()):
+    places.setdefault(config.data.name, set()).add(config.data.data_dir)
+    if config.data.name == "photos":
+      command._check_images(config)
+  assert places == {"photos": {None}, "cifar10": {"there"}}
+  for name, place in (("speed-resnet50-bn", False), ("speed-bn", True)):
+    asked = stages.command(STAGES[name], {}, "there", tmp_path)
+    assert ("--config.data.data_dir=there" in asked) is place
+
+
 def record(state=COMPLETE, knn=0.5, **found):
   curves = {"valid_knn": ([0, 970], [0.9, knn])}
   return Record(state, "", [], None, 970, {"collapsed": False, **found}, curves)
@@ -295,7 +307,7 @@ def plan(monkeypatch, quick):
   """Two runs that are the same, and before them their speed."""
   monkeypatch.setattr(slices, "subprocess", types.SimpleNamespace(Popen=Here))
   monkeypatch.setattr(accelerator, "check_device", lambda: None)
-  monkeypatch.setattr(command, "_check_images", lambda preset, data_dir: None)
+  monkeypatch.setattr(command, "_check_images", lambda config: None)
   settings = {**changes(tiny.config()), "target.tau": 0.9}
 
   def rule(records):

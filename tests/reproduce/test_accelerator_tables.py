@@ -2,6 +2,8 @@
 
 import pytest
 
+from byol_jax.disk import write_json
+from byol_jax.errors import UserError
 from reproduce import accelerator_tables, stages
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
 
@@ -104,3 +106,33 @@ def test_of_nothing_there_is_nothing_to_show(tmp_path):
   text = path.read_text()
   assert "0 of 6 stages are complete" in text
   assert "#" not in text[1:]
+
+
+def test_a_stage_that_never_was_evaluated_has_no_line_in_the_figure(tmp_path):
+  plan = Plan([Stage("bn", "train", "byol"), Stage("gn-ws", "train", "byol")], {}, 0)
+  keep(tmp_path, "bn", FAILED, why="RESOURCE_EXHAUSTED")
+  keep(tmp_path, "gn-ws", INCOMPLETE, curves=CURVES, steps=100)
+  text = accelerator_tables.write(plan, tmp_path).read_text()
+  assert "failed: RESOURCE_EXHAUSTED" in text
+  assert (tmp_path / "accelerator.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"state": "foo"},
+    {"steps": -1},
+    {"starts": [{"started": "now"}]},
+    {"found": {"images_per_second": "many"}},
+    {"found": {"knn": {"encoder": 5}}},
+    {"curves": {"loss": ([2, 1], [0.5, 0.5])}},
+    {"curves": {"loss": ([1, 2], [0.5])}},
+  ],
+)
+def test_what_is_no_record_of_a_stage_is_named(tmp_path, change):
+  record = Record(COMPLETE, "", [START], CONFIG, 100, SPEED, CURVES)
+  stages.keep(tmp_path, "fast", record)
+  assert stages.read(PLAN, tmp_path)["fast"].found == SPEED
+  write_json(stages.record_path(tmp_path, "fast"), record._asdict() | change)
+  with pytest.raises(UserError, match=r"fast\.json is no record, or a damaged one"):
+    stages.read(PLAN, tmp_path)

@@ -2,21 +2,21 @@
 
 import pytest
 
-from reproduce import arms, claims, provenance, report, results
+from reproduce import arms, claims, provenance, records, report
 from tests.reproduce import made_up
 
 
 def keep_studies(folder):
-  independence = {"bn": {"prediction": 0.5, "gradient": 0.25}}
-  costs = {
-    "bn": {
-      "images_per_second": 1000.4,
-      "spread": 0.04,
-      "temp_mib": 99.6,
-      "devices": 8,
-      "collectives": {"all-reduce": {"ops": 3, "arrays": 77}},
-    }
+  companions = {"prediction": 0.5, "gradient": 0.25}
+  independence = dict.fromkeys(arms.COMPARED, companions)
+  cost = {
+    "images_per_second": 1000.4,
+    "spread": 0.04,
+    "temp_mib": 99.6,
+    "devices": 8,
+    "collectives": {"all-reduce": {"ops": 3, "arrays": 77}},
   }
+  costs = dict.fromkeys(arms.COMPARED, cost)
   followed = {
     "losses": {name: [1.0, 0.5] for name in ("byol-prime", "mirrored", "as it is")},
     "distances": {"mirrored": [1e-15, 2e-14], "as it is": [0.5, 0.75]},
@@ -29,13 +29,13 @@ def keep_studies(folder):
     ("mirror", mirror),
     ("pixels", pixels),
   ):
-    results.keep_study(name, folder, found)
+    records.keep_study(name, folder, found)
 
 
 def test_a_record_is_what_a_run_left(tmp_path):
   run = made_up.write_run(tmp_path / "runs", "bn-batch-64", 1, 60)
-  results.keep(run, tmp_path / "runs", tmp_path)
-  (result,) = results.read(tmp_path, arms.ARMS)["bn-batch-64"]
+  records.keep(run, tmp_path / "runs", tmp_path)
+  (result,) = records.read(tmp_path, arms.ARMS)["bn-batch-64"]
   assert result.config["seed"] == 1
   assert result.config["data"]["data_dir"] is None
   assert result.batch_size == 64
@@ -46,14 +46,14 @@ def test_a_record_is_what_a_run_left(tmp_path):
   assert result.curves["spread"] == [[2, 5], [0.2, 0.12346]]
   assert result.curves["valid_knn"] == [[0, 4], [0.25, 0.33333]]
   assert result.curves["valid_lidar"] == [[0, 4], [40.0, 40.0]]
-  assert result.curves.keys() == set(results.CURVES)
+  assert result.curves.keys() == set(records.CURVES)
   assert result.lowest_spread == 0.12346
 
 
 def test_renewals_are_those_of_the_schedule(tmp_path):
   for name in ("bn", "bn-tau-1", "bn-tau-0", "simclr-bn"):
     made_up.keep_run(tmp_path, name, 1, 60)
-  found = results.read(tmp_path, arms.ARMS)
+  found = records.read(tmp_path, arms.ARMS)
   config = arms.first("bn").config(None)
   steps, tau = config.train.steps, config.target.tau
   # The cosine has a mean of a half, and its first step is a whole one.
@@ -119,6 +119,20 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   names = ("bootstrap", "collapse", "batch-size", "mirror")
   assert pictures == {f"{name}.png" for name in names}
   assert all(f"]({name})" in text for name in pictures)
+
+
+def test_only_the_same_seeds_are_paired(tmp_path):
+  for seed in (1, 2):
+    made_up.keep_run(tmp_path, "gn-ws", seed, 50 + seed)
+    made_up.keep_run(tmp_path, "bn", seed, 50 + seed)
+  for seed in (2, 3):
+    made_up.keep_run(tmp_path, "bn-tau-1", seed, 40 + seed)
+  for seed in (1, 2):
+    made_up.keep_run(tmp_path, "gn-ws-tau-1", seed, 40 + seed)
+  rows = report.write(tmp_path).read_text().splitlines()
+  of = {row.split(" |")[0]: row for row in rows if "not run |" in row}
+  assert of["| gn-ws"].endswith("| +10.0 (+10.0 to +10.0) / +10.0 (+10.0 to +10.0) |")
+  assert of["| bn"].endswith("| not run |  |")
 
 
 def test_a_gate_that_is_not_passed_is_said(tmp_path):

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from byol_jax.errors import UserError
-from reproduce import arms, report, results, stages
+from reproduce import arms, records, report, stages
 from reproduce.__main__ import main
 from tests.report import made_up as of_reports
 from tests.reproduce import made_up
@@ -38,12 +38,27 @@ def changed(**values):
     changed(curves__spread=[[1, 2], [0.5]]),
     changed(curves__valid_knn=[[], []]),
     changed(curves__loss=0.5),
+    changed(made=[1]),
+    changed(made=[{}]),
+    changed(summary__linear__encoder=5),
+    changed(summary__knn__encoder=-0.1),
+    changed(summary__knn__encoder=True),
+    changed(summary__linear__encoder=1e308),
+    changed(summary__linear__encoder=10**400),
+    changed(summary__health__encoder__lidar=None),
+    changed(curves__loss=[[1, 2], [0.5, "1"]]),
+    changed(curves__loss=[[2, 1], [0.5, 0.5]]),
+    changed(curves__loss=[[-1, 2], [0.5, 0.5]]),
+    changed(curves__loss=[[1, 10**6], [0.5, 0.5]]),
+    changed(curves__valid_knn=[[0], [0.25]]),
+    changed(curves__valid_lidar=[[0, 2, 4], [1, 2, 3]]),
+    changed(config__target__tau="0.9"),
   ],
 )
 def test_what_is_no_record_is_named(tmp_path, change):
   made_up.keep_run(tmp_path, "bn", 1, 50)
-  assert results.read(tmp_path, arms.ARMS)["bn"][0].accuracy("linear") == 50
-  path = results.run_path(tmp_path, made_up.find("bn", 1))
+  assert records.read(tmp_path, arms.ARMS)["bn"][0].accuracy("linear") == 50
+  path = records.run_path(tmp_path, made_up.find("bn", 1))
   record = json.loads(path.read_text())
   change(record)
   path.write_text(json.dumps(record))
@@ -51,12 +66,24 @@ def test_what_is_no_record_is_named(tmp_path, change):
     report.write(tmp_path)
 
 
-@pytest.mark.parametrize("found", [{}, {"made": []}, {"made": [], "found": [1]}])
-def test_a_study_of_another_form_is_named(tmp_path, found):
-  path = results.study_path(tmp_path, "pixels")
+@pytest.mark.parametrize(
+  ("name", "found"),
+  [
+    ("pixels", {}),
+    ("pixels", {"made": []}),
+    ("pixels", {"made": [], "found": [1]}),
+    ("pixels", {"made": [], "found": {"knn": 0.5}}),
+    ("pixels", {"made": [], "found": {"knn": 0.5, "linear": 5}}),
+    ("costs", {"made": [], "found": {}}),
+    ("mirror", {"made": [], "found": {"steps": 1}}),
+    ("independence", {"made": [], "found": {"bn": {}}}),
+  ],
+)
+def test_a_study_of_another_form_is_named(tmp_path, name, found):
+  path = records.study_path(tmp_path, name)
   path.parent.mkdir()
   path.write_text(json.dumps(found))
-  with pytest.raises(UserError, match=r"pixels\.json is no record, or a damaged one"):
+  with pytest.raises(UserError, match=rf"{name}\.json is no record, or a damaged one"):
     report.write(tmp_path)
 
 

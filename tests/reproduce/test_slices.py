@@ -28,6 +28,7 @@ if rate == "3":
 os.makedirs(f"{run}/checkpoints", exist_ok=True)
 state = f"{run}/checkpoints/state"
 first = int(open(state).read()) if os.path.exists(state) else 0
+open(f"{run}/metrics.jsonl", "a" if first else "w").close()
 for step in range(first + 1, 6):
   with open(f"{run}/metrics.jsonl", "a") as file:
     file.write(json.dumps({"step": step, "loss": 1 / step}) + "\\n")
@@ -38,7 +39,8 @@ for step in range(first + 1, 6):
   if asked:
     open(state, "w").write(str(step))
     sys.exit(143)
-open(f"{run}/starts.jsonl", "w").write(json.dumps({"started": sys.argv}) + "\\n")
+start = {"started": "now", "commit": None, "versions": {}, "devices": 1, "kind": "a"}
+open(f"{run}/starts.jsonl", "w").write(json.dumps(start) + "\\n")
 open(f"{run}/summary.json", "w").write(json.dumps({"given": given}))
 """
 
@@ -161,7 +163,7 @@ def test_what_comes_no_further_lets_others_go_before_it(work, monkeypatch):
   until = work.until("one", 2)
   work.slice(plan, lambda: until() - 50)
   assert work.record("one").state == INCOMPLETE
-  began = time.monotonic()  # from the start again, with the metrics of before
+  began = time.monotonic()  # from the start again
   work.slice(plan, lambda: 110.0 if time.monotonic() < began + 0.5 else 0.0)
   again = work.record("one")
   assert (again.state, again.steps) == (FAILED, 2)
@@ -301,11 +303,14 @@ def test_the_clock_ends_before_the_minutes_do():
   assert left() == 300 - slices._REST
 
 
-@pytest.mark.parametrize("minutes", [None, 0.0, 1.9, math.nan])
-def test_too_few_minutes_are_refused(minutes):
+@pytest.mark.parametrize(
+  ("minutes", "was"),
+  [(None, "is missing"), (0.0, "is 0"), (1.9, "is 1.9"), (math.nan, "is nan")],
+)
+def test_too_few_minutes_are_refused(minutes, was):
   plan = Plan([], {}, least=120 - slices._UNKNOWN - slices._REST)
   slices.clock(plan, 2.0)
-  with pytest.raises(UserError, match=rf"--minutes is {minutes}: .* take, 2 or more"):
+  with pytest.raises(UserError, match=rf"--minutes {was}: .* take, 2 or more"):
     slices.clock(plan, minutes)
 
 

@@ -41,7 +41,7 @@ def test_raft_stays_in_the_mirror_that_it_starts_in(tmp_path, monkeypatch):
 
 
 def test_only_batch_norm_sees_an_image_through_its_batch(tmp_path):
-  for name in independence.ARMS:
+  for name in arms.STUDIES["independence"]:
     assert independence.measure(tmp_path, None) == {}
     experiment = pretrain.Pretrain(tiny.config(SYSTEMS[name]))
     folder = arms.first(name).folder(tmp_path)

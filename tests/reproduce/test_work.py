@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from byol_jax import disk
 from byol_jax.disk import read_json, write_json
 from byol_jax.errors import UserError
 from reproduce import __main__ as command
-from reproduce import arms, results, work
+from reproduce import arms, records, work
 from reproduce.trials import TRIALS
 from tests.reproduce import made_up
 
@@ -41,14 +42,14 @@ def test_the_command_line_says_what_the_config_is(run):
 
 def test_records_of_another_config_are_refused(tmp_path):
   made_up.keep_run(tmp_path, "bn-tau-1", 1, 50)
-  path = results.run_path(tmp_path, made_up.find("bn-tau-1", 1))
-  work.check(arms.runs(arms.ARMS), tmp_path, "there")
+  path = records.run_path(tmp_path, made_up.find("bn-tau-1", 1))
+  work.check(list(arms.runs(arms.ARMS)), tmp_path, "there")
   record = read_json(path)
   record["config"]["target"]["tau"] = 0.5
   write_json(path, record)
   message = r"bn-tau-1-seed1\.json is the record of another config .* target\.tau"
   with pytest.raises(UserError, match=message):
-    work.check(arms.runs(arms.ARMS), tmp_path, "there")
+    work.check(list(arms.runs(arms.ARMS)), tmp_path, "there")
 
 
 @pytest.fixture
@@ -70,12 +71,8 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   program('echo "$@"\necho what went wrong\nexit 1')
   caplog.set_level("INFO")
   made_up.keep_run(tmp_path, "bn", 1, 50)
-  assert work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None) == []
-  assert not (tmp_path / "logs").exists()
-  assert f"0 runs to make, 1 on record in {tmp_path}" in caplog.messages
-  # A folder of another config has a summary, and is refused.
-  made_up.write_run(tmp_path, "bn", 2, 50)
-  failing = [made_up.find("bn", 2), made_up.find("bn", 3)]
+  failing = work.needed(["bn"], tmp_path, tmp_path, None)
+  assert f"2 runs to make, 1 on record in {tmp_path}" in caplog.messages
   names = ["bn-seed2", "bn-seed3"]
   assert work.train(failing, tmp_path, tmp_path, "images") == names
   asked = (tmp_path / "logs" / "bn-seed2.txt").read_text()
@@ -85,7 +82,7 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   assert "bn-seed2 ended with 1: what went wrong" in caplog.text
   assert "bn-seed3 ended with 1: what went wrong" in caplog.text
   assert [
-    result.config["seed"] for result in results.read(tmp_path, arms.ARMS)["bn"]
+    result.config["seed"] for result in records.read(tmp_path, arms.ARMS)["bn"]
   ] == [1]
 
 
@@ -103,7 +100,7 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
   monkeypatch.setattr(work, "_cores", lambda: set(cores[:2]))
   runs = [made_up.write_run(tmp_path, "bn", seed, 50) for seed in (1, 2)]
   work.train(runs, tmp_path, tmp_path, None, jobs=2)
-  assert len(results.read(tmp_path, arms.ARMS)["bn"]) == 2
+  assert len(records.read(tmp_path, arms.ARMS)["bn"]) == 2
   shares = {path.read_text().split()[-1] for path in meeting.iterdir()}
   assert shares == {str(core) for core in cores[:2]}
 
@@ -144,27 +141,17 @@ def test_what_cannot_be_kept_ends_all(tmp_path, program, monkeypatch):
     raise OSError("no space left")
 
   program("exit 0")
-  monkeypatch.setattr(results, "keep", full)
+  monkeypatch.setattr(records, "keep", full)
   with pytest.raises(OSError, match="no space left"):
     work.train([made_up.find("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
 
 
 def test_more_jobs_than_cores_are_refused(tmp_path):
-  with pytest.raises(UserError, match=r"--jobs=10000: this machine has cores for 1 to"):
-    work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None, jobs=10_000)
+  work.check_jobs(1)
+  for jobs in (0, 10_000):
+    last = reproduce(f"--jobs={jobs}", f"--workdir={tmp_path}/runs")
+    assert f"--jobs={jobs}: this machine has cores for 1 to" in last
   assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", ["trial-bn-tau-1", "bn-tau-1"])
-def test_a_trial_can_be_asked_for_by_its_name_as_an_arm_can(
-  name, tmp_path, monkeypatch
-):
-  asked = []
-  monkeypatch.setattr(command, "_prepare", lambda data_dir: None)
-  monkeypatch.setattr(signal, "signal", lambda *args: None)
-  monkeypatch.setattr(work, "train", lambda runs, *a, **k: asked.extend(runs) or [])
-  command.main(str(tmp_path), None, None, only=[name], jobs=1, run=True)
-  assert {run.name for run in asked} == {name}
 
 
 def reproduce(*flags):
@@ -182,8 +169,185 @@ def test_without_the_images_it_says_so_in_one_line(tmp_path):
   assert not (tmp_path / "runs").exists()
 
 
-def test_a_report_that_cannot_be_written_is_told_in_one_line(tmp_path):
+def test_a_report_without_records_is_refused(tmp_path):
+  for scale, kind in (("cpu", "runs"), ("accelerator", "accelerator")):
+    last = reproduce("--norun", f"--scale={scale}", f"--report={tmp_path}/new")
+    assert last.endswith(f"/new has no records in {kind}/: name the folder of a report")
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  ("flags", "line"),
+  [
+    (["--workdir="], "--workdir or --report is empty: name a folder, or leave it out"),
+    (["--workdir=a[1]"], "has '[' in it, and checkpoints cannot lie there"),
+    (["--only=bn,gn-ws"], "--only=bn,gn-ws: give --only once for each name"),
+    (["--only=bn", "--trials"], "--trials is not for --only, which names trials too"),
+    (["--norun", "--jobs=2"], "--jobs is not for --norun: leave it out"),
+    (["--minutes=5"], "--minutes is not for --scale=cpu: leave it out"),
+  ],
+)
+def test_flags_that_say_nothing_are_refused(flags, line):
+  assert line in reproduce(*flags)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+  """What would be trained, by a command that trains nothing."""
+  found = []
+  monkeypatch.setattr(command, "_prepare", lambda data_dir: None)
+  monkeypatch.setattr(signal, "signal", lambda *args: None)
+  monkeypatch.setattr(work, "train", lambda runs, *a, **k: found.extend(runs) or [])
+  return found
+
+
+def run(tmp_path, *only, report=None):
+  place = str(tmp_path / "runs of it")
+  command.main(place, report, None, only=only, jobs=1, run=True)
+
+
+@pytest.mark.parametrize("name", ["trial-bn-tau-1", "bn-tau-1"])
+def test_a_trial_can_be_asked_for_by_its_name_as_an_arm_can(name, tmp_path, asked):
+  run(tmp_path, name)
+  assert {run.name for run in asked} == {name}
+
+
+def test_a_report_that_cannot_be_written_is_known_before_any_run(tmp_path, asked):
   (tmp_path / "file").touch()
-  last = reproduce("--norun", f"--report={tmp_path}/file/report")
-  assert last.startswith(f"byol_jax: cannot use {tmp_path}/file/report")
-  assert last.endswith(": Not a directory; once it can be, the same command goes on")
+  (tmp_path / "report" / "report.md").mkdir(parents=True)
+  with pytest.raises(NotADirectoryError):
+    run(tmp_path, "bn", report=str(tmp_path / "file" / "report"))
+  with pytest.raises(UserError, match=r"report\.md is a folder, where a file is to be"):
+    run(tmp_path, "bn", report=str(tmp_path / "report"))
+  assert not asked
+
+
+def test_two_commands_do_not_share_a_folder(tmp_path, asked):
+  (tmp_path / "runs of it").mkdir()
+  held = disk.lock(tmp_path / "runs of it", "")
+  with pytest.raises(UserError, match=r"another run is at work in .* choose another"):
+    run(tmp_path, "bn")
+  os.close(held)
+  run(tmp_path, "bn")
+  assert len(asked) == 3
+
+
+def test_the_folder_of_another_config_is_known_before_any_run(tmp_path, asked):
+  folder = tmp_path / "runs of it"
+  other = made_up.write_run(folder, "bn-tau-1", 1, 50)
+  os.rename(other.folder(folder), folder / "runs" / "bn-seed2")
+  with pytest.raises(
+    UserError, match=r"bn-seed2 holds the run of another .* \(.*target\.tau\): delete"
+  ):
+    run(tmp_path, "bn")
+  run(tmp_path, "bn-tau-1")
+  assert {run.name for run in asked} == {"bn-tau-1"}
+
+
+def test_a_study_has_the_networks_trained_that_it_lacks(tmp_path):
+  report = tmp_path / "report"
+  for name in arms.COMPARED:
+    made_up.keep_run(report, name, 1, 50)
+
+  def needed(*names):
+    return [run.id for run in work.needed(names, tmp_path, report, None)]
+
+  assert needed("pixels", "mirror", "costs") == []
+  assert needed("independence") == ["bn-seed1", "gn-ws-seed1", "none-seed1"]
+  assert needed("bn", "independence") == [
+    "bn-seed2",
+    "bn-seed3",
+    "bn-seed1",
+    "gn-ws-seed1",
+    "none-seed1",
+  ]
+  made_up.write_run(tmp_path, "gn-ws", 1, 50)
+  assert needed("independence") == ["bn-seed1", "none-seed1"]
+
+
+def test_the_record_of_a_network_that_is_trained_again_stays(tmp_path, program):
+  program("exit 0")
+  made_up.keep_run(tmp_path, "bn", 1, 50)
+  again = made_up.write_run(tmp_path, "bn", 1, 90)
+  assert work.train([again], tmp_path, tmp_path, None) == []
+  assert records.read(tmp_path, arms.ARMS)["bn"].accuracies("linear") == [50]
+
+
+def leave(root, what):
+  """Has a run left something else than it should."""
+  run = made_up.write_run(root, "bn", 1, 50)
+  folder = run.folder(root)
+  if what == "another config":
+    config = read_json(folder / "config.json")
+    config["target"]["tau"] = 0.5
+    write_json(folder / "config.json", config)
+  elif what == "no number":
+    lines = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(lines.replace('"loss": 1.0', '"loss": NaN'))
+  elif what == "no curves":
+    (folder / "metrics.jsonl").unlink()
+  elif what == "half a summary":
+    write_json(folder / "summary.json", {"linear": 0.5})
+  else:
+    (folder / "summary.json").write_text("{")
+  return run
+
+
+@pytest.mark.parametrize(
+  ("what", "line"),
+  [
+    ("another config", "holds the run of another config (it differs in target.tau)"),
+    ("no number", "has what is no number: delete it, and it is trained again"),
+    ("no curves", "delete it, and it is trained again"),
+    ("half a summary", "delete it, and it is trained again"),
+    ("a damaged summary", "summary.json is damaged"),
+  ],
+)
+def test_what_is_no_result_has_no_record_and_stops_no_other(
+  tmp_path, program, caplog, what, line
+):
+  program("exit 0")
+  runs = [leave(tmp_path, what), made_up.write_run(tmp_path, "bn", 2, 50)]
+  assert work.train(runs, tmp_path, tmp_path, None) == ["bn-seed1"]
+  assert "bn-seed1 has no record: " in caplog.text
+  assert line in caplog.text
+  assert [p.name for p in (tmp_path / "runs").glob("*.json")] == ["bn-seed2.json"]
+
+
+def test_a_log_of_any_bytes_or_none_stops_no_other(tmp_path, program, caplog):
+  run = made_up.find("bn", 1)
+  program(r"printf 'a\377b\n'; exit 1")
+  assert work.train([run], tmp_path, tmp_path, None) == ["bn-seed1"]
+  assert "bn-seed1 ended with 1: a\ufffdb" in caplog.messages
+  program(f"rm -r {tmp_path}/logs; exit 1")
+  assert work.train([run], tmp_path, tmp_path, None) == ["bn-seed1"]
+  line = "bn-seed1 ended with 1: its log cannot be read: No such file or directory"
+  assert line in caplog.messages
+
+
+def test_a_signal_to_the_group_reaches_a_run_once(tmp_path, program):
+  program("ps -o pgid= -p $$; exit 1")
+  work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None)
+  group = int((tmp_path / "logs" / "bn-seed1.txt").read_text())
+  assert group != os.getpgid(0)
+
+
+def test_configs_are_found_from_any_folder(tmp_path, program, monkeypatch):
+  program('echo "$@"; exit 1')
+  monkeypatch.chdir(tmp_path)
+  work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None)
+  flags = (tmp_path / "logs" / "bn-seed1.txt").read_text().split()
+  (path,) = (f.removeprefix("--config=") for f in flags if f.startswith("--config="))
+  assert (tmp_path / path.removesuffix(":evidence")).samefile(ROOT / "configs/byol.py")
+  (line,) = (f for f in made_up.find("bn", 1).flags() if f.startswith("--config="))
+  assert line == "--config=configs/byol.py:evidence"  # as the report has it
+
+
+def test_a_record_of_no_arm_is_told_of(tmp_path, caplog):
+  made_up.keep_run(tmp_path, "bn", 1, 50)
+  path = tmp_path / "runs" / "bn-seed1.json"
+  os.rename(path, path.with_name("bn-seed-1.json"))
+  work.check(list(arms.runs(arms.ARMS)), tmp_path, None)
+  assert (
+    "bn-seed-1.json is the record of no arm or trial: it is left out" in caplog.text
+  )
