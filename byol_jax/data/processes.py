@@ -94,9 +94,12 @@ def _default_grain_flags() -> None:
 def _begin(index: int, count: int) -> None:
   """As in the launcher's own process: OpenCV's threads would only compete.
 
-  And it ends with the launcher, also where that is killed and can stop nobody.
+  And it ends with the launcher, also where that is killed and can stop nobody. Ctrl-C
+  and the like, which reach all processes, ask the launcher to save: it loads on.
   """
   del index, count
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
   cv2.setNumThreads(0)
   threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -45,12 +45,13 @@ def test_other_systems_keep_it_elsewhere(shared, monkeypatch):
 
 
 class _Deadly(ArraySource):
-  """Kills the process that reads it."""
+  """Sends a signal to the process that reads it."""
 
   number = 0
 
   def __getitem__(self, index):
     os.kill(os.getpid(), self.number)
+    return super().__getitem__(index)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,13 @@ def test_a_process_that_was_killed_is_one_line(number, says):
   )
   with pytest.raises(UserError, match=rf"\(data\.workers\) {says}"):
     next(found)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_asks_the_launcher_to_save_stops_no_process(number):
+  source = _Deadly(np.zeros((64, 8, 8, 3), np.uint8), np.zeros(64, np.int32), 2)
+  source.number = number
+  found = batches.train_batches(
+    source, [View()], size=8, batch_size=8, seed=0, steps=range(3), workers=1
+  )
+  assert len(list(found)) == 3

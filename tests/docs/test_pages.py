@@ -156,6 +156,9 @@ def folder(tmp_path, monkeypatch, weights, published):
   prepared.write_cifar10(Path("DIR"))
   Path("WEIGHTS.pth").symlink_to(weights)
   Path("WEIGHTS.pkl").symlink_to(published)
+  records = shell.ROOT / "docs" / "reproduction"
+  for kind in ("runs", "accelerator"):
+    shutil.copytree(records / kind, Path("runs", "reproduce", "report", kind))
   return tmp_path
 
 

@@ -183,7 +183,6 @@ def test_a_report_without_records_is_refused(tmp_path):
     (["--workdir=a[1]"], "has '[' in it, and checkpoints cannot lie there"),
     (["--only=bn,gn-ws"], "--only=bn,gn-ws: give --only once for each name"),
     (["--only=bn", "--trials"], "--trials is not for --only, which names trials too"),
-    (["--norun", "--jobs=2"], "--jobs is not for --norun: leave it out"),
     (["--minutes=5"], "--minutes is not for --scale=cpu: leave it out"),
   ],
 )
