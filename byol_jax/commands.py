@@ -251,7 +251,9 @@ def _last_word(
     case Stopped():
       return str(error), 128 + error.signal_number
     case KeyboardInterrupt():
-      return "interrupted; the same command goes on", 128 + signal.SIGINT
+      asked = isinstance(error, interrupts.Terminated)
+      number = signal.SIGTERM if asked else signal.SIGINT
+      return "interrupted; the same command goes on", 128 + number
     case OSError(errno=errno.ENOSPC | errno.EDQUOT):
       return f"{error.strerror}; free some space, and the same command goes on", 1
     case OSError(errno=number, filename=str() | bytes()) if number in _OF_THE_SYSTEM:

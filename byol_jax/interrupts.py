@@ -9,6 +9,19 @@ comes before all others.
 import signal
 
 
+class Terminated(KeyboardInterrupt):
+  """SIGTERM, where it is to do what Ctrl-C does."""
+
+
+def as_interrupt(number: int, frame: object) -> None:
+  """A handler of SIGTERM.
+
+  Raises:
+    Terminated: always.
+  """
+  raise Terminated
+
+
 def importing() -> None:
   """From now on Ctrl-C ends this process at once and without a word."""
   _change(signal.default_int_handler, signal.SIG_DFL)

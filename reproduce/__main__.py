@@ -77,7 +77,7 @@ def main(
     runs = work.needed(names, root, folder, data_dir)
     with _claimed(root):
       report.write(folder)  # what it cannot read or write is known before any run
-      signal.signal(signal.SIGTERM, signal.default_int_handler)
+      signal.signal(signal.SIGTERM, interrupts.as_interrupt)
       failed = work.train(runs, root, folder, data_dir, jobs=jobs)
       for name in arms.STUDIES:
         if name in names:
@@ -124,7 +124,7 @@ def in_slices(
     accelerator.check_device()
     noted = functools.partial(accelerator_tables.write, plan, folder)
     noted()  # what it cannot read or write is known before any stage
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupts.as_interrupt)
     slices.run(plan, root, folder, data_dir, left, only=only, noted=noted)
   path = accelerator_tables.write(plan, folder)
   commands.say(path, path)

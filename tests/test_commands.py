@@ -265,6 +265,30 @@ def test_one_that_python_drops_comes_again(where):
   assert done.returncode == 128 + signal.SIGINT
 
 
+ASKED = """
+import signal, time
+from byol_jax import commands, interrupts
+
+def main():
+  signal.signal(signal.SIGTERM, interrupts.as_interrupt)
+  signal.raise_signal(signal.NUMBER)
+  time.sleep(60)
+
+commands.run(main, ["a"])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_status_says_which_signal_it_was(number):
+  code = ASKED.replace("NUMBER", number.name)
+  command = [sys.executable, "-c", code]
+  done = subprocess.run(
+    command, capture_output=True, text=True, check=False, timeout=30
+  )
+  assert done.stderr == "byol_jax: interrupted; the same command goes on\n"
+  assert done.returncode == 128 + number
+
+
 # What is said.
 
 
