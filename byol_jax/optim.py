@@ -190,7 +190,10 @@ def make_optimiser(
 def accumulate(
   gradients: Callable, params: hk.Params, carry: chex.ArrayTree, batch: chex.ArrayTree
 ) -> tuple[hk.Params, tuple[chex.ArrayTree, chex.ArrayTree]]:
-  """Averages gradients over the microbatches of a batch, as if it were taken whole.
+  """Averages gradients over the microbatches of a batch.
+
+  That is as if it were taken whole, but for what looks at several images: batch norm,
+  negatives, centred targets.
 
   Args:
     gradients: (params, carry, microbatch) -> (gradients, (carry, scalars)).

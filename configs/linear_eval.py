@@ -30,7 +30,7 @@ _VIEWS = {
   "cifar10": "cifar10",
   "imagenette": "imagenette",
   "imagenet": "imagenet-1000",
-  "folder": "cifar10",
+  "folder": "folder",
 }
 
 

@@ -2,7 +2,8 @@
 
   python -m byol_jax.main --config=configs/simclr.py
 
-NT-Xent on the projections, with all other views of the whole batch as negatives:
+NT-Xent on the projections, with all other views of the batch as negatives, or of a
+microbatch where gradients are accumulated:
 no predictor, no target network. All else is BYOL's, as in the tables where the
 papers compare the two: 69.4 % in BYOL's table 19 (ResNet-50, 300 epochs), where
 the loss is multiplied by twice the temperature. BYOL's learning rates are used.

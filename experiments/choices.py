@@ -18,6 +18,7 @@ MOST_STEPS = 2**31 - 1  # of a state, which counts in int32
 SIZES = (32, 64, 128, 224)
 SAMPLE = 64  # images that are measured
 _TESTS = ("test", "val", "validation", "valid")
+_MOST = "train[:90%]"  # of what has labels, where nothing is for testing
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 # A CPU trains for so long by default, and takes of one core for each image so much:
@@ -61,8 +62,12 @@ class Facts(NamedTuple):
   memory: int | None
 
 
-def train_split(dataset: Dataset) -> Choice:
+def train_split(dataset: Dataset, *, labelled: bool = False) -> Choice:
   """What to train on: with labels and no split for testing, a tenth is held out.
+
+  Args:
+    dataset: the images.
+    labelled: whether a split without labels is of no use.
 
   Raises:
     UserError: there is no split train.
@@ -75,10 +80,12 @@ def train_split(dataset: Dataset) -> Choice:
       f"{dataset.name} has no split train, but {known}: set data.train to what is to"
       " be trained on"
     )
+  if labelled and "train" in names:
+    names = ["train"]
   has_test = any(split in dataset.sizes for split in _TESTS)
-  if has_test or not dataset.split("train").num_classes:
+  if has_test or "train" not in names or not dataset.split("train").num_classes:
     return "+".join(names), "all images that are not for testing"
-  return "train[:90%]", "a tenth is held out, to test with its labels"
+  return "+".join([_MOST, *names[1:]]), "a tenth is held out, to test with its labels"
 
 
 def _size(config: Config, facts: Facts) -> Choice:
@@ -253,7 +260,7 @@ def test_split(config: Config, sizes: Mapping[str, int]) -> Choice:
   for split in _TESTS:
     if split in sizes:
       return split, "the split that is there"
-  if config.data.train == "train[:90%]":
+  if config.data.train.split("+")[0] == _MOST:
     return "train[90%:]", "the tenth that was held out"
   split, count = _held_out(config, sizes)
   return f"{split}[:{count}]", "no split is for testing, so that these were trained on"

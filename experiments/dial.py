@@ -31,6 +31,7 @@ EVALUATION_CHOICES = (
   "data.mean",
   "data.std",
   "data.workers",
+  "view.crop_area",
   "train.batch_size",
   "train.steps",
   "train.epochs",
@@ -74,12 +75,13 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
   """
   config = config.copy_and_resolve_references()
   rules: dict[str, Callable[[], choices.Choice]] = {
-    "data.train": lambda: choices.train_split(dataset),
+    "data.train": lambda: choices.train_split(dataset, labelled=True),
     "data.test": lambda: choices.test_split(config, dataset.sizes),
     "data.size": lambda: (image.size, "the encoder's"),
     "data.eval_fraction": lambda: (image.crop, "the encoder's"),
     "data.mean": lambda: (image.mean, "the encoder's"),
     "data.std": lambda: (image.std, "the encoder's"),
+    "view.crop_area": lambda: choices.crop_area(config.data.size),
     "data.workers": lambda: (0, "as many threads as cores"),
     "train.batch_size": lambda: choices.evaluation_batch(
       dataset.check(config.data.train)

@@ -110,6 +110,7 @@ class Evaluation:
 
     "health" has all that `health` measures, of the encoder and of the untrained
     network; accuracies are left out where the set or a split has no labels.
+    "test_images" are those that accuracies are of, or else all.
     """
     measured: dict[str, dict[str, Any]] = {}
     accuracies: dict[str, dict[str, float]] = {probe: {} for probe in PROBES}
@@ -123,6 +124,7 @@ class Evaluation:
       if each.views:
         measured[name] = health(test, each.views(self._probe.test))
       if name == "encoder":
+        labelled = int(np.sum(test["label"] >= 0))
         images = len(test["embedding"])
         if measured[name]["collapsed"]:
           logging.warning(COLLAPSED)
@@ -138,7 +140,8 @@ class Evaluation:
           accuracies[probe][name] = accuracy(probe, train, test)
     encoder = measured["encoder"]
     summary = {key: encoder[key] for key in ("spread", "effective_rank", "collapsed")}
-    summary |= {"test_images": images, "health": measured}
+    summary |= {"test_images": labelled if has_accuracies else images}
+    summary |= {"health": measured}
     return summary | (accuracies if has_accuracies else {})
 
 

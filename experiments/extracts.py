@@ -39,9 +39,9 @@ class Extractor:
     )
 
   def first_view(self, state: State, batch: Batch) -> jax.Array:
-    """View 1 of a batch's first microbatch, as the networks want it."""
-    microbatch = jax.tree.map(lambda x: x[0], batch)
-    return self._inputs.standardise(self._augmented.of_step(state.step, microbatch)[0])
+    """View 1 of a batch, of all its microbatches, as the networks want it."""
+    whole = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+    return self._inputs.standardise(self._augmented.of_step(state.step, whole)[0])
 
   def first_batch(self) -> chex.ArrayTree:
     """The batch of step 0."""

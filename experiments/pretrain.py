@@ -203,6 +203,11 @@ class Pretrain:
       The state after it, and scalars; both the same on all devices.
     """
 
+    # Labelled images of a microbatch, over all of them and over devices, on average:
+    # sums over those divided by it have the mean over the batch's as their mean.
+    known = jnp.sum(batch["label"] >= 0) / batch["label"].shape[0]
+    known = jnp.maximum(jax.lax.pmean(known, parallel.AXIS), 1e-6)
+
     def gradients(
       params: hk.Params, carried: Carried, microbatch: Batch
     ) -> tuple[hk.Params, tuple[Carried, Scalars]]:
@@ -212,7 +217,12 @@ class Pretrain:
       ]
       differentiate = jax.grad(self._loss, has_aux=True)
       return differentiate(
-        params, state.target, carried, views=seen, labels=microbatch["label"]
+        params,
+        state.target,
+        carried,
+        views=seen,
+        labels=microbatch["label"],
+        known=known,
       )
 
     grads, (carried, scalars) = optim.accumulate(
@@ -253,6 +263,7 @@ class Pretrain:
     *,
     views: Sequence[jax.Array],
     labels: jax.Array,
+    known: jax.Array,
   ) -> tuple[jax.Array, tuple[Carried, Scalars]]:
     """(loss, (what is carried on, scalars)) of one microbatch.
 
@@ -286,14 +297,12 @@ class Pretrain:
       "uniformity": diagnostics.uniformity(first.projection),
     }
     if first.logits is not None:
-      known = labels >= 0
       losses = optax.softmax_cross_entropy_with_integer_labels(first.logits, labels)
       correct = first.logits.argmax(-1) == labels
-      count = jnp.maximum(known.sum(), 1)
-      classifier_loss = jnp.sum(losses * known) / count
+      classifier_loss = jnp.sum(losses * (labels >= 0)) / known
       loss += classifier_loss
       scalars["classifier_loss"] = classifier_loss
-      scalars["train_linear_online"] = jnp.sum(correct * known) / count
+      scalars["train_linear_online"] = jnp.sum(correct * (labels >= 0)) / known
     carried = Carried(online_stats, target_stats, moments)
     return loss, (carried, jax.lax.stop_gradient(scalars))
 

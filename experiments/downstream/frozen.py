@@ -245,7 +245,7 @@ def subject(
   config = config.copy_and_resolve_references()
   with config.unlocked(), config.ignore_type():
     if config.data.train is None:
-      config.data.train, _ = choices.train_split(dataset)
+      config.data.train, _ = choices.train_split(dataset, labelled=True)
     if config.data.test is None:
       config.data.test, _ = choices.test_split(config, dataset.sizes)
     config.encoder_checksum = encoder.checksum

@@ -181,6 +181,10 @@ def test_pixels_are_measured_where_they_are_not_the_colours_of_photographs(chann
       {"unlabelled": 50, "test": 9},
       ("train+unlabelled", "test", "train[20:180]", "train[:20]"),
     ),
+    (
+      {"unlabelled": 50, "labels": 1},
+      ("train[:90%]+unlabelled", "train[90%:]", "train[20:180]", "train[:20]"),
+    ),
   ],
 )
 def test_splits(given, wanted):
@@ -231,6 +235,8 @@ FORM = ImageForm(64, 3, (0.4,), (0.3,), 0.875)
   [
     ({"labels": 1}, ("train[:90%]", "train[90%:]")),
     ({"labels": 1, "val": 9}, ("train", "val")),
+    ({"labels": 1, "val": 9, "unlabelled": 50}, ("train", "val")),
+    ({"labels": 1, "unlabelled": 50}, ("train[:90%]", "train[90%:]")),
   ],
 )
 def test_a_linear_evaluation_sees_what_the_encoder_saw(given, splits):
@@ -240,6 +246,9 @@ def test_a_linear_evaluation_sees_what_the_encoder_saw(given, splits):
   assert (data.size, data.eval_fraction) == (64, 0.875)
   assert (data.mean, data.std) == ((0.4,), (0.3,))
   assert (data.train, data.test) == splits
+  pretraining = dial.fill(presets.folder(), dataset(200, **given))
+  pretraining.data.size = 64  # whose crops are those of 64 pixels
+  assert filled.view.to_dict() == pretraining.views.view1.to_dict()
   images = 180 if splits[0] == "train[:90%]" else 200
   assert filled.train.batch_size == 32
   assert filled.train.steps == 80 * images / 32

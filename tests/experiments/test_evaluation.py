@@ -132,6 +132,15 @@ def test_the_summary_has_the_untrained_networks_health(labelled):
     assert summary["linear_raw"].keys() == {"encoder", "untrained"}
 
 
+def test_accuracies_are_of_the_test_images_with_labels():
+  partly = arrays(5)[0]
+  partly["label"] = np.where(np.arange(40) < 30, partly["label"], -1)
+  network = evaluation.Extract(lambda split: partly, lambda split: arrays(5)[1])
+  for labelled, images in ((True, 30), (False, 40)):
+    judge = evaluation.Evaluation(tiny.config(), labelled=labelled, baselines=BASELINES)
+    assert judge.summarise(network)["test_images"] == images
+
+
 def test_views_are_those_of_training_of_held_out_images():
   """Crops alone, which the host makes, by the networks one after the other."""
   config = tiny.config()

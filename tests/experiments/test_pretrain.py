@@ -6,10 +6,12 @@ import json
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks import costs
 from byol_jax import parallel
+from byol_jax.data.sources import NO_LABEL
 from byol_jax.errors import UserError
 from byol_jax.run import loop
 from byol_jax.run.folder import RunDir
@@ -131,6 +133,24 @@ def test_accumulation_gives_the_whole_batchs_update():
   states = [three_steps(microbatches)[1] for microbatches in (1, 2)]
   chex.assert_trees_all_close(states[0].online, states[1].online, atol=1e-4)
   chex.assert_trees_all_close(states[0].target, states[1].target, atol=1e-4)
+
+
+def test_the_online_classifier_goes_by_labelled_images_however_they_are_spread():
+  found = []
+  for microbatches in (1, 2):
+    size = 4 * jax.device_count()
+    config = tiny.config(batch_size=size, accumulate=microbatches)
+    experiment = pretrain.Pretrain(config)
+    batch = dict(next(experiment.batches(0)))
+    # One image of the whole batch has a label, on the first device.
+    labels = np.full(batch["label"].size, NO_LABEL, np.int32)
+    labels[0] = batch["label"].reshape(-1)[0]
+    batch["label"] = labels.reshape(batch["label"].shape)
+    state = parallel.replicate(experiment.init())
+    after, scalars = parallel.pmap(experiment.step)(state, batch)
+    found.append((after.online["classifier"], scalars["classifier_loss"]))
+  chex.assert_trees_all_close(*found, rtol=1e-4)
+  assert float(found[0][1]) > 1  # of 16 classes, untrained: not a share of it
 
 
 def test_images_that_live_on_the_device_make_the_same_run():

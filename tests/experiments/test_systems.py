@@ -89,6 +89,16 @@ def test_bn_init_starts_healthy_and_uses_no_batch_statistics():
   assert experiment.evaluate(state)["valid_spread"] > 0.1
 
 
+def test_bn_init_is_that_of_the_whole_first_batch():
+  whole, parts = (
+    pretrain.Pretrain(tiny.config("byol_bn_init", accumulate=count)).init()
+    for count in (1, 4)
+  )
+  assert whole.online.keys() == parts.online.keys()
+  chex.assert_trees_all_close(whole.online, parts.online, rtol=1e-3, atol=1e-5)
+  chex.assert_trees_all_close(whole.target, parts.target, rtol=1e-3, atol=1e-5)
+
+
 def test_target_may_start_as_the_online_network():
   for same in (False, True):
     config = tiny.config("byol_gn_ws")
