@@ -38,6 +38,8 @@ from experiments.state import Carried, State
 
 Scalars = dict[str, jax.Array]
 
+_LABELLED = "labelled"  # the share of a batch that has labels
+
 
 class Pretrain:
   """The pretraining of a system as one config describes it."""
@@ -203,11 +205,6 @@ class Pretrain:
       The state after it, and scalars; both the same on all devices.
     """
 
-    # Labelled images of a microbatch, over all of them and over devices, on average:
-    # sums over those divided by it have the mean over the batch's as their mean.
-    known = jnp.sum(batch["label"] >= 0) / batch["label"].shape[0]
-    known = jnp.maximum(jax.lax.pmean(known, parallel.AXIS), 1e-6)
-
     def gradients(
       params: hk.Params, carried: Carried, microbatch: Batch
     ) -> tuple[hk.Params, tuple[Carried, Scalars]]:
@@ -217,12 +214,7 @@ class Pretrain:
       ]
       differentiate = jax.grad(self._loss, has_aux=True)
       return differentiate(
-        params,
-        state.target,
-        carried,
-        views=seen,
-        labels=microbatch["label"],
-        known=known,
+        params, state.target, carried, views=seen, labels=microbatch["label"]
       )
 
     grads, (carried, scalars) = optim.accumulate(
@@ -232,6 +224,8 @@ class Pretrain:
       self.inputs.cropped(batch),
     )
     grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
+    if _LABELLED in scalars:
+      grads, scalars = _of_labelled(grads, scalars)
     updates, optimiser = self.optimiser.update(grads, state.optimiser, state.online)
     online = optax.apply_updates(state.online, updates)
     if self.closed_form:
@@ -263,7 +257,6 @@ class Pretrain:
     *,
     views: Sequence[jax.Array],
     labels: jax.Array,
-    known: jax.Array,
   ) -> tuple[jax.Array, tuple[Carried, Scalars]]:
     """(loss, (what is carried on, scalars)) of one microbatch.
 
@@ -297,12 +290,15 @@ class Pretrain:
       "uniformity": diagnostics.uniformity(first.projection),
     }
     if first.logits is not None:
+      known = labels >= 0
       losses = optax.softmax_cross_entropy_with_integer_labels(first.logits, labels)
       correct = first.logits.argmax(-1) == labels
-      classifier_loss = jnp.sum(losses * (labels >= 0)) / known
+      # Means over all images, of which `_of_labelled` makes those over some.
+      classifier_loss = jnp.mean(losses * known)
       loss += classifier_loss
       scalars["classifier_loss"] = classifier_loss
-      scalars["train_linear_online"] = jnp.sum(correct * (labels >= 0)) / known
+      scalars["train_linear_online"] = jnp.mean(correct * known)
+      scalars[_LABELLED] = jnp.mean(known)
     carried = Carried(online_stats, target_stats, moments)
     return loss, (carried, jax.lax.stop_gradient(scalars))
 
@@ -335,6 +331,19 @@ class Pretrain:
     drawn = jax.jit(self.augmented.of_step)(jnp.zeros((), jnp.int32), batch)
     figures.contact_sheet([np.asarray(view) for view in drawn], path)
     return path
+
+
+def _of_labelled(grads: hk.Params, scalars: Scalars) -> tuple[hk.Params, Scalars]:
+  """What the online classifier has of labelled images alone, of all of a batch.
+
+  How many there are is known once all microbatches and devices have been seen.
+  """
+  scalars = dict(scalars)
+  share = jnp.maximum(scalars.pop(_LABELLED), jnp.finfo(jnp.float32).tiny)
+  for name in ("classifier_loss", "train_linear_online"):
+    scalars[name] /= share
+  classifier = jax.tree.map(lambda grad: grad / share, grads["classifier"])
+  return {**grads, "classifier": classifier}, scalars
 
 
 def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:

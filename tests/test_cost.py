@@ -23,7 +23,7 @@ from byol_jax.run.folder import RunDir
 from experiments import pretrain
 from tests import tiny
 
-SCALARS = 6  # that `Pretrain._loss` logs, of a set with labels
+SCALARS = 7  # of `Pretrain._loss`, of a set with labels
 
 
 @functools.cache
