@@ -9,6 +9,7 @@ all of its state, the step and the history too, and goes on by a longer schedule
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from byol_jax import parallel
@@ -188,4 +189,9 @@ def _check_starts(origin: Origin, config: ConfigDict) -> None:
       raise UserError(
         f"{origin.path} has another network: {name} is {origin.value(name)} there and"
         f" {now.get(name)} here; give --config.{name}={origin.value(name)}"
+      )
+  for name in (f"data.{key}" for key in _FORM):
+    if (before := origin.value(name)) != now[name]:
+      logging.warning(
+        "%s is %s, and the network has learned with %s", name, now[name], before
       )

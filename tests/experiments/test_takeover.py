@@ -166,6 +166,17 @@ def test_what_another_system_lacks_is_new(tmp_path, begun, caplog):
   )
 
 
+def test_images_of_another_form_are_told_of(tmp_path, begun, caplog):
+  made.run(tmp_path / "byol", config_of("byol"))
+  config = config_of("byol", start_from=str(tmp_path / "byol"))
+  pretrain.run(config, RunDir(tmp_path / "same"))
+  assert "the network has learned with" not in caplog.text
+  config.data.std = (0.5, 0.5, 0.5)
+  pretrain.run(config, RunDir(tmp_path / "other"))
+  assert "data.std is [0.5, 0.5, 0.5], and the network has learned with" in caplog.text
+  assert "data.mean is" not in caplog.text
+
+
 def test_what_this_system_lacks_is_left_behind(tmp_path, begun):
   state = made.run(tmp_path / "byol", config_of("byol"))
   config = config_of("simclr", start_from=str(tmp_path / "byol"))
