@@ -47,7 +47,7 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
         "train": or_open(train, str),
         "test": or_open(test, str),
         # To choose settings by, before all is fitted to both: a split, or else as many
-        # of the last images of train; a tenth if both are open.
+        # of the last images of train; a tenth if both are open. Epochs are of both.
         "valid": config_dict.placeholder(str),
         "held_out": or_open(held_out, int),
       },

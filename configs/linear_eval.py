@@ -6,7 +6,8 @@ The paper's protocol: a linear classifier on the frozen encoder, on crops and fl
 SGD with Nesterov momentum, 80 epochs of batch 1024 without weight decay. The learning
 rate is one of 0.4, 0.3, 0.2, 0.1 and 0.05, best on the last images of train. All of
 them are trained at once, on what one pass of the encoder makes of each batch; then the
-best one again, on all of train, and the test split is looked at once.
+best one again, on all of train, and of data.valid if that was given; and the test split
+is looked at once.
 
 What the paper does not say is our choice: a rate is per 256 images, as in the code
 released with it; of equally good rates the lowest is taken; the sweep makes as many

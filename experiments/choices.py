@@ -266,6 +266,12 @@ def test_split(config: Config, sizes: Mapping[str, int]) -> Choice:
   return f"{split}[:{count}]", "no split is for testing, so that these were trained on"
 
 
+def fitted_split(config: Config) -> str:
+  """What is fitted to in the end: `data.train`, and any split to choose settings by."""
+  train, valid = config.data.train, config.data.get("valid")
+  return train if valid is None else f"{train}+{valid}"
+
+
 def evaluation_batch(images: int) -> Choice:
   """Batch of a linear evaluation."""
   return 1 << int(math.log2(max(min(images // 4, 1024), 2))), f"for {images} images"

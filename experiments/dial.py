@@ -84,7 +84,7 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
     "view.crop_area": lambda: choices.crop_area(config.data.size),
     "data.workers": lambda: (0, "as many threads as cores"),
     "train.batch_size": lambda: choices.evaluation_batch(
-      dataset.check(config.data.train)
+      dataset.check(choices.fitted_split(config))
     ),
   }
   with config.unlocked(), config.ignore_type():
@@ -105,7 +105,7 @@ def with_steps(config: Config, dataset: Dataset) -> Config:
   if config.train.epochs is None:
     return config
   config = config.copy_and_resolve_references()
-  images = dataset.check(config.data.train)
+  images = dataset.check(choices.fitted_split(config))
   with config.unlocked():
     _set(config, "train.steps", choices.steps_of_epochs(config, images))
   return config

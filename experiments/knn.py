@@ -46,6 +46,8 @@ def _summary(subject: Subject) -> dict[str, Any]:
   train = frozen.together(fit, held_out)
   frozen.check_seen(config.data.test, test.label, train.label)
   grid = list(itertools.product(config.k, config.temperature))
+  if len(grid) > 1:
+    subject.check_classes({frozen.FIT: fit.label, frozen.HELD_OUT: held_out.label})
   found = _accuracies(fit, held_out, grid)
   k, temperature = chosen = _best(found)
   return {

@@ -38,7 +38,7 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
-  subject = with_steps(frozen.subject(config, run_dir))
+  subject = opened(config, run_dir)
   Classifiers(subject.config, [1.0])  # its settings are checked before anything runs
   with outcomes.begun(subject) as summary:
     summary = summary or outcomes.ended(subject, _summary(subject))
@@ -47,10 +47,19 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
     return summary
 
 
-def with_steps(subject: Subject) -> Subject:
-  """With `train.steps`, as `Classifiers` wants them, and a batch size."""
-  config = subject.config
-  images = subject.dataset.check(config.data.train)
+def opened(config: ConfigDict, run_dir: RunDir) -> Subject:
+  """What a config names, with `train.steps`, as `Classifiers` wants them.
+
+  Epochs are counted of all images that are fitted to in the end, those with labels.
+
+  Raises:
+    UserError: something is not there, or does not fit.
+  """
+  subject = frozen.subject(config, run_dir)
+  config, train = subject.config, choices.fitted_split(subject.config)
+  parts = (frozen.FIT, frozen.HELD_OUT)
+  subject = frozen.labelled_alone(subject, train, config.data.test, *parts)
+  images = subject.dataset.check(train)
   with config.unlocked():
     if config.train.batch_size is None:
       config.train.batch_size, _ = choices.evaluation_batch(images)
@@ -60,14 +69,18 @@ def with_steps(subject: Subject) -> Subject:
 
 def _summary(subject: Subject) -> dict[str, Any]:
   config = subject.config
-  splits = frozen.FIT, frozen.HELD_OUT, config.data.test
-  fit, held_out, test = found = [subject.features(split) for split in splits]
-  subject.check_classes({k: v.label for k, v in zip(splits, found, strict=True)})
-  rates = config.optimiser.learning_rate
+  fit, held_out, test = map(
+    subject.features, (frozen.FIT, frozen.HELD_OUT, config.data.test)
+  )
+  train, rates = frozen.together(fit, held_out), config.optimiser.learning_rate
+  parts = {frozen.FIT: fit, frozen.HELD_OUT: held_out}
+  used = parts if len(rates) > 1 else {choices.fitted_split(config): train}
+  used = {**used, config.data.test: test}
+  subject.check_classes({name: found.label for name, found in used.items()})
   accuracies = functools.partial(_accuracies, subject)
   swept = accuracies(rates, fit, held_out) if len(rates) > 1 else []
   rate = classifiers.best(swept) if swept else rates[0]
-  (reported,) = accuracies([rate], frozen.together(fit, held_out), test)
+  (reported,) = accuracies([rate], train, test)
   return classifiers.summary(_PROTOCOL, reported, len(test.label), swept)
 
 

@@ -15,13 +15,13 @@ from ml_collections import ConfigDict
 
 from byol_jax import features, optim, parallel
 from byol_jax.data import views
-from byol_jax.data.labelled import known_labels
+from byol_jax.data.labelled import labels_of
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError, no_such
 from byol_jax.run import figures, hosts, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
-from experiments import dial
+from experiments import choices, dial
 from experiments.augmented import Augmented
 from experiments.downstream import classifiers, encoders, frozen, outcomes
 from experiments.downstream.classifiers import Accuracies, Classifiers, Scalars, Weights
@@ -131,19 +131,11 @@ class LinearEval:
     return {**summary, "evaluated": self._evaluated}
 
   def accuracies(self, state: State) -> tuple[int, list[Accuracies]]:
-    """Top-1 and top-5 of each rate on the whole of `data.test`, and of how many images.
-
-    Images without a label are left out.
-    """
+    """Top-1 and top-5 of each rate on `data.test`, and of how many images."""
     encoder = parallel.replicate((self.encoder.params, self.encoder.stats))
     split = self.config.data.test
     found = self.inputs.features(self._extractor, (encoder, state.classifiers), split)
-    known = found["label"] >= 0
-    if not known.any():
-      raise UserError(f"{frozen.called(split)} has no labels to evaluate with")
-    if unknown := np.sum(~known):
-      logging.warning("%s: %d images without a label are left out", split, unknown)
-    rank = found["rank"][known]
+    rank = found["rank"]
     rows = zip(self.classifiers.rates, rank.T, strict=True)
     return len(rank), [
       {
@@ -174,6 +166,7 @@ class LinearEval:
     encoder, weights = state
     embedding = self.encoder.embed(*encoder, batch["image"]).astype(jnp.float32)
     scores = classifiers.logits(weights, embedding)
+    # What fills the last batch has no label.
     labels = jnp.maximum(batch["label"], 0)[None, :, None]
     right = jnp.take_along_axis(scores, labels, axis=2)
     # Ties count against the classifier, lest one that says nothing be right.
@@ -204,17 +197,22 @@ def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 def show_views(config: ConfigDict, folder: Path) -> Path:
   """Draws some images as the classifiers see them; returns the file."""
   _check(config)
-  subject = opened(config, RunDir(folder.parent, writes=False))
+  subject = _on_all(opened(config, RunDir(folder.parent, writes=False)))
   return LinearEval(subject, [1.0]).show_views(folder)
 
 
 def opened(config: ConfigDict, run_dir: RunDir) -> Subject:
-  """What a config names, with no setting left open.
+  """What a config names, of it the images with labels, with no setting left open.
+
+  Epochs are counted of all images that are fitted to in the end.
 
   Raises:
     UserError: something is not there, or does not fit.
   """
   subject = frozen.subject(config, run_dir)
+  train, test = choices.fitted_split(subject.config), subject.config.data.test
+  parts = (frozen.FIT, frozen.HELD_OUT) if _is_swept(config) else ()
+  subject = frozen.labelled_alone(subject, train, test, *parts)
   image = subject.encoder.description.image
   filled = dial.fill_evaluation(subject.config, subject.dataset, image)
   _check_same_images(image, filled.data)
@@ -224,7 +222,7 @@ def opened(config: ConfigDict, run_dir: RunDir) -> Subject:
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   subject = opened(config, run_dir)
   # What does not fit is found here, before anything is written.
-  LinearEval(subject, subject.config.optimiser.learning_rate)
+  LinearEval(_on_all(subject), subject.config.optimiser.learning_rate)
   with outcomes.begun(subject) as summary:
     summary = summary or _trained(subject)
     # Also of a complete run: it may have been killed between its summary and this.
@@ -233,25 +231,39 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 
 def _trained(subject: Subject) -> dict[str, Any]:
-  """The summary of a run on all of train, at the best rate."""
-  data, rates = subject.config.data, subject.config.optimiser.learning_rate
-  is_swept = len(rates) > 1
-  parts = (frozen.FIT, frozen.HELD_OUT) if is_swept else (data.train,)
-  _check_classes(subject, [*parts, data.test])
-  subject.look(data.train)
+  """The summary of a run on all images to fit to, at the best rate."""
+  rates, is_swept = subject.config.optimiser.learning_rate, _is_swept(subject.config)
+  on_all = _on_all(subject)
+  train, test = on_all.config.data.train, on_all.config.data.test
+  parts = (frozen.FIT, frozen.HELD_OUT) if is_swept else (train,)
+  subject.check_classes(
+    {name: labels_of(subject.dataset.split(name)) for name in (*parts, test)}
+  )
+  subject.look(train)
   held_out = _swept(subject, rates) if is_swept else []
   rate = classifiers.best(held_out) if is_swept else rates[0]
-  logging.info("the run itself: learning rate %g, on all of train", rate)
-  experiment = LinearEval(subject, [rate], held_out)
+  logging.info("the run itself: learning rate %g, on all of %s", rate, train)
+  experiment = LinearEval(on_all, [rate], held_out)
   if subject.run_dir.writes:
     experiment.show_views(subject.run_dir.figures)
   return _run(experiment, subject.run_dir)
 
 
-def _check_classes(subject: Subject, splits: Sequence[str]) -> None:
-  """Looks at the labels of splits and parts, where that takes reading no image."""
-  labels = {name: known_labels(subject.dataset.split(name)) for name in splits}
-  subject.check_classes({k: v for k, v in labels.items() if v is not None})
+def _is_swept(config: ConfigDict) -> bool:
+  return len(config.optimiser.learning_rate) > 1
+
+
+def _on(subject: Subject, train: str, test: str) -> Subject:
+  """With other splits or parts to train and to test on."""
+  config = subject.config.copy_and_resolve_references()
+  config.data.update(train=train, test=test)
+  return subject._replace(config=config)
+
+
+def _on_all(subject: Subject) -> Subject:
+  """With all images to fit to, also those that settings were chosen by."""
+  config = subject.config
+  return _on(subject, choices.fitted_split(config), config.data.test)
 
 
 def _swept(subject: Subject, rates: Sequence[float]) -> list[Accuracies]:
@@ -259,12 +271,11 @@ def _swept(subject: Subject, rates: Sequence[float]) -> list[Accuracies]:
 
   It makes as many steps as the run itself.
   """
-  config = subject.config.copy_and_resolve_references()
-  config.data.update(train=frozen.FIT, test=frozen.HELD_OUT)
-  logging.info("the sweep: %d learning rates at once, on part of train", len(rates))
+  part = _on(subject, frozen.FIT, frozen.HELD_OUT)
+  logging.info("the sweep: %d learning rates at once, on what is to fit", len(rates))
   with subject.run_dir.inside("sweep") as run_dir:
-    hosts.claim(run_dir, config, subject.dataset.listing())
-    part = subject._replace(config=config, run_dir=run_dir)
+    hosts.claim(run_dir, part.config, subject.dataset.listing())
+    part = part._replace(run_dir=run_dir)
     return _run(Sweep(part, rates), run_dir)["of_all"]
 
 

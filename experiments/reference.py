@@ -195,7 +195,9 @@ SETTINGS: dict[str, Setting] = {
   "data.data_dir": Setting("folder of the set; ~/tensorflow_datasets, if open", _OURS),
   "data.train": Setting("split to train on, as `train[:90%]`", _CODE),
   "data.test": Setting("split that is reported on", "BYOL, App. C.1"),
-  "data.valid": Setting("split to choose settings by", "BYOL, table 10"),
+  "data.valid": Setting(
+    "split to choose settings by, and to fit to in the end", "BYOL, table 10"
+  ),
   "data.held_out": Setting(
     "in place of `data.valid`: so many of the last of train",
     "BYOL, App. C.1",

@@ -102,7 +102,7 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   """
   subject = frozen.subject(config, run_dir)
   train = subject.config.data.train
-  subject = tuning.labelled_alone(subject, train, subject.config.data.test)
+  subject = frozen.labelled_alone(subject, train, subject.config.data.test)
   dataset = subject.dataset
   labels = labels_of(dataset.split(train))
   test = subject.config.data.test
@@ -120,6 +120,8 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
     )
   parts = {name: (train, of_part) for name, of_part in places.items()}
   subject = subject._replace(dataset=WithParts(dataset, parts))
+  if choose:
+    subject.check_classes({part: labels[places[part]] for part in (FIT, HELD_OUT)})
   return tuning.with_choices(subject, LABELLED)
 
 

@@ -64,6 +64,8 @@ def _summary(subject: Subject) -> dict[str, Any]:
   )
   train = frozen.together(fit, held_out)
   truth, test_truth = _truth(train.label, test.label, subject.dataset.name)
+  if len(config.strengths) > 1 and not metric.several:
+    subject.check_classes({frozen.FIT: fit.label, frozen.HELD_OUT: held_out.label})
   problem = probes.Problem(train.embedding, truth)
   tried, best, weights = _choose(problem, truth, len(fit.label), config)
   weights = problem.fit(best.strength, weights)

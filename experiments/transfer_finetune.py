@@ -9,6 +9,7 @@ from byol_jax import probes
 from byol_jax.data.labelled import labels_of
 from byol_jax.run.folder import RunDir
 from configs import transfer_finetune
+from experiments import choices
 from experiments.downstream import (
   encoders,
   frozen,
@@ -72,13 +73,13 @@ def _opened(config: ConfigDict, run_dir: RunDir) -> tuple[Subject, Splits]:
   """What is evaluated, and on which splits; of all of them the images with labels."""
   several = probes.METRICS[config.metric].several
   subject = frozen.subject(config, run_dir, several)
-  data = subject.config.data
-  train = data.train if data.valid is None else f"{data.train}+{data.valid}"
-  subject = tuning.labelled_alone(subject, FIT, HELD_OUT, train, data.test)
+  train, test = choices.fitted_split(subject.config), subject.config.data.test
+  subject = frozen.labelled_alone(subject, train, test, FIT, HELD_OUT)
   if not several:
-    labels = {
-      each: labels_of(subject.dataset.split(each)) for each in (train, data.test)
-    }
-    frozen.check_seen(data.test, labels[data.test], labels[train])
+    names = (train, test, FIT, HELD_OUT)
+    labels = {name: labels_of(subject.dataset.split(name)) for name in names}
+    frozen.check_seen(test, labels[test], labels[train])
+    if len(config.rates) * len(config.weight_decays) > 1:
+      subject.check_classes({part: labels[part] for part in (FIT, HELD_OUT)})
   subject = tuning.with_choices(subject, train)
   return subject, Splits(FIT, HELD_OUT, train)

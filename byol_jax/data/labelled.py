@@ -12,17 +12,6 @@ from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 _SUBSETS = 2**32  # in place of an epoch: no training has so many
 
 
-def known_labels(source: Source) -> np.ndarray | None:
-  """Labels of all images, int [N], -1 for none; None where images have to be read."""
-  if isinstance(source, InColour):
-    return known_labels(source.source)
-  if isinstance(source, Part):
-    whole = known_labels(source.source)
-    return None if whole is None else whole[source.indices]
-  # A field alone: what is computed would be read.
-  return getattr(source, "__dict__", {}).get("labels")
-
-
 def labels_of(source: Source) -> np.ndarray:
   """Labels of all images, int [N], -1 where there is none.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from byol_jax import machine
+from byol_jax import machine, progress
 from byol_jax.data import images
 from byol_jax.data.sources import NO_LABEL, ArraySource, Unreadable
 from byol_jax.errors import UserError
@@ -98,7 +98,8 @@ class RecordSource:
       found[indices] = [self._label(example) for example in examples]
 
     if self.label_key:
-      _in_threads(read_block, len(self))
+      with progress.shown("reading labels", len(self)) as bar:
+        _in_threads(read_block, len(self), bar.add)
     return found
 
   def read(self, indices: range) -> Iterator[tuple[np.ndarray, int]]:
@@ -145,8 +146,13 @@ def decode_all(source: RecordSource, shape: tuple[int, ...]) -> ArraySource:
   return ArraySource(pixels, labels, source.num_classes)
 
 
-def _in_threads(read: Callable[[range], None], count: int) -> None:
-  """Calls it for blocks of 0..count - 1."""
+def _in_threads(
+  read: Callable[[range], None],
+  count: int,
+  done: Callable[[int], None] = lambda images: None,
+) -> None:
+  """Calls it for blocks of 0..count - 1, and tells of how many each was."""
   blocks = [range(i, min(i + BLOCK, count)) for i in range(0, count, BLOCK)]
   with concurrent.futures.ThreadPoolExecutor(machine.cores()) as threads:
-    list(threads.map(read, blocks))
+    for block, _ in zip(blocks, threads.map(read, blocks), strict=True):
+      done(len(block))

@@ -35,15 +35,16 @@ PROTOCOLS = {
   "linear": Protocol(
     "linear",
     "A linear classifier on the frozen encoder, trained by SGD on augmented images"
-    " (BYOL, App. C.1). Its learning rate was chosen on held-out training images, and"
-    " it was trained again on all of them.",
+    " (BYOL, App. C.1). Its learning rate was chosen on held-out images, and it was"
+    " trained again on these too.",
     _LENGTH,
   ),
   "linear_cached": Protocol(
     "linear, cached features",
     "A linear classifier by SGD on features that were computed once, of images that are"
     " not augmented: not the papers' protocol, and not to be held against it. Its"
-    " learning rate was chosen on held-out training images.",
+    " learning rate was chosen on held-out images, and it was trained again on these"
+    " too.",
     _LENGTH,
   ),
   "semi_supervised": Protocol(

@@ -62,7 +62,7 @@ class Classifiers:
     Args:
       classifiers: as `init` has them.
       features: float32 [n, D].
-      labels: int [n]; -1, no label, adds nothing to the cross-entropy.
+      labels: int [n], each of a class: one without a label would count in the means.
 
     Returns:
       The sum of all losses, which is the gradient of each for its own weights; and

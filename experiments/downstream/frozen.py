@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from byol_jax import diagnostics, features, parallel
 from byol_jax.data import datasets
+from byol_jax.data.labelled import labels_of
 from byol_jax.data.parts import Part, WithParts, fit_and_held_out
 from byol_jax.data.sources import Dataset
 from byol_jax.embed import files
@@ -104,31 +105,30 @@ class Subject(NamedTuple):
     _say_if_collapsed(embedding, split)
 
   def check_classes(self, labels: Mapping[str, np.ndarray]) -> None:
-    """Warns of classes that a split or part lacks, and of images without a label.
+    """Warns of classes that a split or part lacks.
 
     Args:
-      labels: int [N] of each split or part, by its name; -1 is no label.
+      labels: int [N] of each split or part, by its name.
 
     Raises:
       UserError: one has images of fewer than two classes.
     """
     classes = self.dataset.split(self.config.data.train).num_classes or 0
     for name, of_part in labels.items():
-      there = np.unique(of_part[of_part >= 0])
+      there = np.unique(of_part)
       if len(there) < 2:
-        what = "one class alone" if len(there) else "no labels"
+        is_part = name in (FIT, HELD_OUT)
+        way_out = "choose settings by others, by data.held_out or data.valid"
         raise UserError(
-          f"{called(name)} has {what} on its {len(of_part)} images: give images of two"
-          " classes or more"
+          f"{called(name)} has one class alone on its {len(of_part)} images:"
+          f" {way_out if is_part else 'give images of two classes or more'}"
         )
-      if unknown := np.sum(of_part < 0):
-        logging.warning("%r: %d images have no label, and teach nothing", name, unknown)
       if absent := sorted(set(range(classes)) - set(there.tolist())):
         logging.warning(
-          "%d of %d classes have no image in %r, such as class %d",
+          "%d of %d classes have no image in %s, such as class %d",
           len(absent),
           classes,
-          name,
+          called(name),
           absent[0],
         )
 
@@ -172,6 +172,44 @@ def _labelled(found: Features, split: str) -> Features:
   if known.sum() < 2:
     raise UserError(f"{called(split)} has no labels to evaluate with")
   return Features(*(values[known] for values in found))
+
+
+def labelled_alone(subject: Subject, train: str, *others: str) -> Subject:
+  """With splits or parts of the same names that have only images with labels.
+
+  Labels are read of all images. Where these may be of several classes, all are left,
+  and numbered.
+
+  Args:
+    subject: what is evaluated.
+    train: a split or part to train on.
+    others: further ones.
+
+  Raises:
+    UserError: one has no labels, or those to train on are of one class.
+  """
+  dataset, parts, several = subject.dataset, {}, False
+  for name in (train, *others):
+    truth = dataset.truth(name)
+    if truth is None:
+      labels = labels_of(dataset.split(name))
+      known = np.flatnonzero(labels >= 0)
+      classes, images = len(np.unique(labels[known])), len(labels)
+    else:
+      several, images, known = True, len(truth), np.arange(len(truth))
+      classes = int(truth.any(axis=0).sum())
+    if not classes:
+      raise UserError(f"{called(name)} has no labels to evaluate with")
+    if name == train and classes < 2:
+      raise UserError(
+        f"all images of {train!r} are of one class: name others as data.train"
+      )
+    if unknown := images - len(known):
+      logging.warning(
+        "%s: %d of %d images have no label, and are left out", name, unknown, images
+      )
+      parts[name] = name, known
+  return subject._replace(dataset=WithParts(dataset, parts, numbered=several))
 
 
 def check_seen(name: str, labels: np.ndarray, train: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 import byol_jax
-from byol_jax.data import datasets
+from byol_jax.data import datasets, sources
 from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
@@ -97,6 +97,20 @@ def test_a_killed_one_comes_to_the_same_and_to_one_line(tmp_path, monkeypatch):
   (again,) = results.read(other)
   told = ("value", "setting", "test_images")
   assert [again[key] for key in told] == [line[key] for key in told]
+
+
+def test_nothing_is_chosen_by_one_class(tmp_path, monkeypatch):
+  source = datasets.open_dataset("photos", None).split("train[:40]")
+  ordered = sources.ArrayDataset(
+    "ordered", {"train": (source.images, np.arange(40) // 20)}
+  )
+  monkeypatch.setitem(datasets.DATASETS, "ordered", lambda data_dir: ordered)
+  config = config_of()
+  config.data.update(name="ordered", train="train", test="train", held_out=10)
+  with pytest.raises(UserError, match="held out has one class alone on its 10 images"):
+    knn.run(config, RunDir(tmp_path / "several"))
+  config.update(k=(3,), temperature=(0.5,))  # nothing to choose
+  assert knn.run(config, RunDir(tmp_path / "one"))["k"] == 3
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from byol_jax.data import batches
+from byol_jax.data import batches, datasets
+from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import UserError
 from byol_jax.run import results
 from byol_jax.run.folder import RunDir
@@ -132,7 +133,7 @@ def changed(config, **settings):
 
 def test_rates_that_all_diverge_are_told(config, complete, tmp_path):
   fit = complete[2][frozen.FIT]
-  subject = linear_cached.with_steps(frozen.subject(config, RunDir(tmp_path)))
+  subject = linear_cached.opened(config, RunDir(tmp_path))
   model = classifiers.Classifiers(subject.config, [1e38, 2e38])
   with pytest.raises(UserError, match=r"have diverged at learning rates .*give lower"):
     linear_cached._fitted(model, fit, 20, subject.config)
@@ -140,8 +141,42 @@ def test_rates_that_all_diverge_are_told(config, complete, tmp_path):
 
 def test_a_folder_has_a_batch_size_by_its_images(config, tmp_path):
   open_ = changed(config, **{"train.batch_size": None})
-  filled = linear_cached.with_steps(frozen.subject(open_, RunDir(tmp_path))).config
+  filled = linear_cached.opened(open_, RunDir(tmp_path)).config
   assert (filled.train.batch_size, filled.train.steps) == (32, round(2.5 * 200 / 32))
+
+
+def test_epochs_are_of_all_labelled_images_that_are_fitted_to(
+  config, tmp_path, monkeypatch
+):
+  source = datasets.open_dataset("photos", None).split("train[:96]")
+  labels = source.labels.copy()
+  labels[1:64:2] = -1
+  some = ArrayDataset("some", {"train": (source.images, labels)})
+  monkeypatch.setitem(datasets.DATASETS, "some", lambda data_dir: some)
+  asked = changed(
+    config,
+    **{"data.name": "some", "data.train": "train[:64]", "data.valid": "train[64:]"},
+    **{"data.test": "train[64:]", "train.epochs": 6.0, "train.batch_size": 16},
+  )
+  train = linear_cached.opened(asked, RunDir(tmp_path)).config.train
+  assert train.steps == 6 * (32 + 32) // 16
+  # Of a folder, the batch is by as many.
+  open_ = changed(asked, **{"train.batch_size": None})
+  assert linear_cached.opened(open_, RunDir(tmp_path)).config.train.batch_size == 16
+
+
+def test_without_a_choice_no_part_needs_two_classes(config, tmp_path, monkeypatch):
+  source = datasets.open_dataset("photos", None).split("train[:40]")
+  labels = np.arange(40) // 20
+  ordered = ArrayDataset("ordered", {"train": (source.images, labels)})
+  monkeypatch.setitem(datasets.DATASETS, "ordered", lambda data_dir: ordered)
+  asked = changed(
+    config, **{"data.name": "ordered", "data.train": "train", "data.test": "train"}
+  )
+  with pytest.raises(UserError, match="what is held out has one class alone on its 4"):
+    linear_cached.run(asked, RunDir(tmp_path / "several"))
+  one = changed(asked, **{"optimiser.learning_rate": (0.5,)})
+  assert linear_cached.run(one, RunDir(tmp_path / "one"))["held_out"] == []
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from byol_jax import load_encoder, parallel
-from byol_jax.data.labelled import known_labels
-from byol_jax.data.parts import InColour, Part, WithParts
+from byol_jax.data import datasets
+from byol_jax.data.labelled import labels_of
+from byol_jax.data.parts import WithParts
 from byol_jax.data.sources import ArrayDataset
 from byol_jax.errors import UserError
 from byol_jax.run import figures, results, stored
 from byol_jax.run.folder import RunDir
 from experiments import linear_eval
 from experiments.downstream import classifiers
-from experiments.downstream.frozen import HELD_OUT, Subject
+from experiments.downstream.frozen import FIT, HELD_OUT, Subject
 from experiments.linear_eval import LinearEval, Sweep
 from tests import tiny
 from tests.formats import encoders
@@ -189,17 +190,72 @@ def test_augmentations_are_those_asked_for(config, tmp_path, name):
     assert np.abs(first - next_).mean() > 0.01
 
 
-def test_every_test_image_counts_once_and_those_without_a_label_do_not(
-  config, tmp_path, caplog
+def part_labelled(monkeypatch, train, test):
+  """A set of photographs, of which those at some places have no label."""
+  whole = datasets.open_dataset("photos", None)
+  splits = {}
+  for split, without in (("train", train), ("test", test)):
+    source = whole.split(f"{split}[:45]")
+    labels = source.labels.copy()
+    labels[without] = -1
+    splits[split] = source.images, labels
+  some = ArrayDataset("some", splits)
+  monkeypatch.setitem(datasets.DATASETS, "some", lambda data_dir: some)
+  return {"data.name": "some", "data.train": "train", "data.test": "test"}
+
+
+def test_images_without_a_label_are_left_out_of_what_is_trained_on(
+  config, tmp_path, monkeypatch, caplog
 ):
-  subject = opened(changed(config, **{"data.test": "test[:45]"}), tmp_path)
-  source = subject.dataset.split("test[:45]")
-  labels = source.labels.copy()
-  labels[:5] = -1
-  train, test = (source.images, source.labels), (source.images, labels)
-  data = WithParts(ArrayDataset("some", {"train": train, "test": test}))
-  subject.config.data.update(train="train", test="test")
-  experiment = LinearEval(subject._replace(dataset=data), [0.1, 0.2])
+  some = part_labelled(monkeypatch, np.s_[1:31:2], np.s_[:0])
+  subject = opened(
+    changed(config, **some, **{"train.steps": None, "train.epochs": 4.0}), tmp_path
+  )
+  assert "train: 15 of 45 images have no label, and are left out" in caplog.text
+  # Four times 30 images in batches of 16.
+  assert subject.config.train.steps == round(4 * 30 / 16)
+  for experiment in (
+    LinearEval(subject, [0.1]),
+    Sweep(linear_eval._on(subject, FIT, HELD_OUT), [0.1, 0.2]),
+  ):
+    batches = list(experiment.batches(0))
+    assert min(int(batch["label"].min()) for batch in batches) >= 0
+
+
+def test_all_is_fitted_to_in_the_end_and_epochs_are_of_that(
+  config, tmp_path, monkeypatch
+):
+  fitted = []
+
+  def run(experiment, run_dir):
+    data, train = experiment.config.data, experiment.config.train
+    fitted.append((data.train, len(experiment.inputs.train), train.steps))
+    return {"of_all": [{"learning_rate": 0.2, "top_1": 0.5}]}
+
+  monkeypatch.setattr(linear_eval, "_run", run)
+  asked = changed(
+    config,
+    **{"data.train": "train[:64]", "data.valid": "train[64:160]"},
+    **{"train.steps": None, "train.epochs": 2.0},
+  )
+  subject = opened(asked, tmp_path)
+  linear_eval._trained(subject._replace(run_dir=RunDir(tmp_path, writes=False)))
+  steps = 2 * 160 // 16
+  assert fitted == [(FIT, 64, steps), ("train[:64]+train[64:160]", 160, steps)]
+  # Results name both by themselves.
+  assert (subject.config.data.train, subject.config.data.valid) == (
+    "train[:64]",
+    "train[64:160]",
+  )
+
+
+def test_every_test_image_counts_once_and_those_without_a_label_do_not(
+  config, tmp_path, monkeypatch, caplog
+):
+  some = part_labelled(monkeypatch, np.s_[:0], np.s_[:5])
+  subject = opened(changed(config, **some), tmp_path)
+  labels = labels_of(subject.dataset.split("test"))
+  experiment = LinearEval(subject, [0.1, 0.2])
   state = experiment.init()
   # A bias that always says class 3 is right as often as class 3 occurs; one that says
   # nothing is never right.
@@ -207,9 +263,9 @@ def test_every_test_image_counts_once_and_those_without_a_label_do_not(
   state.classifiers["classifier"]["b"] = bias
   images, (always_3, nothing) = experiment.accuracies(state)
   assert images == 40
-  assert always_3["top_1"] == pytest.approx(np.mean(labels[5:] == 3))
+  assert always_3["top_1"] == pytest.approx(np.mean(labels == 3))
   assert (nothing["top_1"], nothing["top_5"]) == (0, 0)
-  assert "5 images without a label are left out" in caplog.text
+  assert "test: 5 of 45 images have no label, and are left out" in caplog.text
 
 
 def test_grey_images_are_shown_in_colour(config, tmp_path):
@@ -280,23 +336,20 @@ def test_what_labels_lack_is_said(config, tmp_path, caplog):
   caplog.clear()  # of what opening has logged, if other tests have let it
   subject.check_classes({"a": every})
   assert not caplog.text
-  subject.check_classes({"a": np.append(every[2:], -1)})
-  assert f"2 of {classes} classes have no image in 'a', such as class 0" in caplog.text
-  assert "'a': 1 images have no label, and teach nothing" in caplog.text
-  with pytest.raises(UserError, match="split 'b' has one class alone on its 4 images"):
-    subject.check_classes({"b": np.array([3, 3, 3, -1])})
-  with pytest.raises(UserError, match="split 'b' has no labels on its 1 images"):
-    subject.check_classes({"b": np.array([-1])})
+  subject.check_classes({"a": every[2:]})
+  assert (
+    f"2 of {classes} classes have no image in the split 'a', such as class 0"
+    in caplog.text
+  )
+  with pytest.raises(UserError, match=r"split 'b' has one class .* 3 images: give im"):
+    subject.check_classes({"b": np.array([3, 3, 3])})
+  with pytest.raises(UserError, match=r"what is held out has .*: choose settings by"):
+    subject.check_classes({HELD_OUT: np.array([3, 3])})
 
 
-def test_labels_are_known_where_no_image_has_to_be_read(config, tmp_path):
+def test_a_split_is_opened_once(config, tmp_path):
   data = opened(config, tmp_path).dataset
-  whole = data.split("train[:64]")
-  assert data.split("train[:64]") is whole  # opened once
-  np.testing.assert_array_equal(known_labels(data.split(HELD_OUT)), whole.labels[58:])
-  grey = InColour(Part(whole, np.array([3, 1])))
-  np.testing.assert_array_equal(known_labels(grey), whole.labels[[3, 1]])
-  assert known_labels(Part(object(), np.arange(2))) is None
+  assert data.split("train[:64]") is data.split("train[:64]")
 
 
 def test_a_test_split_that_was_trained_on_is_said(config, tmp_path, caplog):

@@ -226,6 +226,11 @@ BAD = {
     TWO,
     "3 labelled images of 2 classes leave none to choose by: give a larger data.labels",
   ),
+  "one class to choose by": (
+    change(),
+    [0, 1] + [2] * 10,
+    "what is held out has one class alone on its 3 images: choose settings by others",
+  ),
   "too many to choose by": (
     change_data(labels=0.1, held_out=9),
     TWO,

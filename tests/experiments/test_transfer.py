@@ -83,6 +83,19 @@ def test_strength_and_accuracy_are_those_of_scikit_learn(encoder_file, tmp_path)
   assert line["images"] is None
 
 
+def test_no_strength_is_chosen_by_one_class(encoder_file, tmp_path, monkeypatch):
+  images, labels = TRAIN
+  order = np.argsort(labels, kind="stable")
+  ordered = {"train": (images[order], labels[order]), "test": TEST}
+  opened = sources.ArrayDataset("ordered", ordered)
+  monkeypatch.setitem(datasets.DATASETS, "ordered", lambda data_dir: opened)
+  config = small(encoder_file, name="ordered", held_out=10)
+  with pytest.raises(UserError, match="held out has one class alone on its 10 images"):
+    run(config, tmp_path)
+  config.strengths = (1.0,)  # nothing to choose
+  assert run(config, tmp_path, "one")["strength"] == 1.0
+
+
 class Killed(BaseException):
   pass
 

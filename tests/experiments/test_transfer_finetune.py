@@ -98,6 +98,18 @@ def test_images_without_a_label_are_left_out(encoder_file, tmp_path, monkeypatch
   assert set(labels_of(subject.dataset.split(splits.train))) == {0, 1}
 
 
+def test_nothing_is_chosen_by_one_class(encoder_file, tmp_path, monkeypatch):
+  images = np.zeros((20, 16, 16, 3), np.uint8)
+  own = sources.ArrayDataset("own", {"train": (images, np.arange(20) // 10)})
+  monkeypatch.setitem(datasets.DATASETS, "own", lambda data_dir: own)
+  asked = config(encoder_file, tmp_path, name="own", train="train", test="train")
+  transfer_finetune._opened(asked, RunDir(tmp_path / "run"))  # nothing to choose
+  asked.rates = (0.1, 0.2)
+  with pytest.raises(UserError, match="held out has one class alone on its 2 images"):
+    transfer_finetune.run(asked, RunDir(tmp_path / "run"))
+  assert not list(tmp_path.iterdir())
+
+
 def test_classes_that_were_not_trained_on_are_said(
   encoder_file, tmp_path, monkeypatch, caplog
 ):

@@ -1,6 +1,5 @@
 """Classifiers of several learning rates, each as if it were trained alone."""
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,17 +98,6 @@ def test_logits_are_left_alone_by_default():
   weights = {"classifier": {"w": jnp.eye(2)[None], "b": jnp.zeros((1, 2))}}
   total, _ = model.loss(weights, jnp.array([[3.0, 0.0]]), jnp.array([0]))
   assert float(total) == pytest.approx(np.log1p(np.exp(-3)), rel=1e-6)
-
-
-def test_an_image_without_a_label_teaches_nothing(data):
-  x, y = data
-  model = Classifiers(config(), RATES)
-  weights, _ = model.init(64, 10)
-  gradient = jax.grad(lambda w, y: model.loss(w, x[:32], y)[0])
-  half = jnp.where(jnp.arange(32) < 16, y[:32], -1)
-  found = gradient(weights, half)
-  alone = jax.grad(lambda w: model.loss(w, x[:16], y[:16])[0])(weights)
-  chex.assert_trees_all_close(found, jax.tree.map(lambda g: g / 2, alone), atol=1e-6)
 
 
 def test_the_best_rate_is_the_lowest_of_equals(caplog):
