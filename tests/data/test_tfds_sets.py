@@ -101,6 +101,22 @@ def _write_own(data_dir, features, examples, **options):
   return _open(data_dir, "own_set")
 
 
+def test_labels_are_read_once(cifar10, monkeypatch):
+  monkeypatch.setattr(tfds_sets, "_MEMORY_LIMIT", 0)
+  read = []
+  label = records.RecordSource._label
+  monkeypatch.setattr(
+    records.RecordSource, "_label", lambda *args: read.append(1) or label(*args)
+  )
+  dataset = _open(cifar10.data_dir)
+  for _ in range(2):
+    np.testing.assert_array_equal(
+      dataset.split("train").labels, cifar10.labels["train"]
+    )
+  assert len(read) == 12
+  assert len(dataset.split("train[:5]").labels) == 5
+
+
 def test_images_of_many_sizes_are_decoded_as_they_are_read(tmp_path):
   written = [_noise(9, 14, 3), _noise(20, 6, 3)]
   examples = [[{"image": prepared.encode(image), "label": 2}] for image in written]
