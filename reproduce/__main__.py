@@ -19,12 +19,11 @@ from byol_jax import interrupts
 if __name__ == "__main__":
   interrupts.importing()
 
-import contextlib
 import functools
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags, logging
@@ -75,7 +74,7 @@ def main(
     work.check_jobs(jobs)
     _prepare(data_dir)
     runs = work.needed(names, root, folder, data_dir)
-    with _claimed(root):
+    with work.claimed(root):
       report.write(folder)  # what it cannot read or write is known before any run
       signal.signal(signal.SIGTERM, interrupts.as_interrupt)
       failed = work.train(runs, root, folder, data_dir, jobs=jobs)
@@ -164,17 +163,6 @@ def _check_records(folder: Path, kind: str) -> None:
   """Raises UserError where there are no records to write a report from."""
   if not any((folder / kind).glob("*.json")):
     raise UserError(f"{folder} has no records in {kind}/: name the folder of a report")
-
-
-@contextlib.contextmanager
-def _claimed(root: Path) -> Iterator[None]:
-  """Keeps others of its kind out of a folder of runs, which is made."""
-  root.mkdir(parents=True, exist_ok=True)
-  descriptor = disk.lock(root, "wait until it has ended, or choose another --workdir")
-  try:
-    yield
-  finally:
-    os.close(descriptor)
 
 
 def _prepare(data_dir: str | None) -> None:

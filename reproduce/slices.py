@@ -85,9 +85,7 @@ def run(
     KeyboardInterrupt: once what was at work has saved and has a record.
   """
   place = root / "accelerator"
-  place.mkdir(parents=True, exist_ok=True)
-  descriptor = disk.lock(place, "wait until it has ended, or choose another --workdir")
-  try:
+  with work.claimed(place):
     for stage in todo(plan, folder, only):
       records = stages.read(plan, folder)
       stopping = _stopping(records)
@@ -107,8 +105,6 @@ def run(
         noted()
       if state == INCOMPLETE:
         return
-  finally:
-    os.close(descriptor)
 
 
 def todo(plan: Plan, folder: Path, only: Collection[str] = ()) -> list[Stage]:

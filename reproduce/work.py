@@ -1,5 +1,6 @@
 """Does what is not complete: trains the arms, makes the studies."""
 
+import contextlib
 import importlib
 import os
 import queue
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,21 @@ from reproduce.trials import TRIALS
 # By which JAX takes memory of GPUs, and how much of it all runs together may have.
 _MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 _MOST_OF_GPUS = 0.9
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+  """Makes a folder of runs, and keeps other commands out of it.
+
+  Raises:
+    UserError: another is at work there.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  descriptor = disk.lock(folder, "wait until it has ended, or choose another --workdir")
+  try:
+    yield
+  finally:
+    os.close(descriptor)
 
 
 def check(runs: Collection[arms.Run], folder: Path, data_dir: str | None) -> None:

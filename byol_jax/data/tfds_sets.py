@@ -33,7 +33,7 @@ class RecordDataset:
       UserError: it has no 8-bit image.
     """
     self.name = name
-    self._sources: dict[str, RecordSource] = {}
+    self._opened: dict[str, Source] = {}
     self._builder = builder
     self._features = builder.info.features
     image_key = self._find("image", place=0, kind=tfds.features.Image)
@@ -91,26 +91,27 @@ class RecordDataset:
     """Opens a split; see `Dataset.split`.
 
     Images of one size that decode to at most 1 GiB are decoded once, into memory;
-    others as they are read.
+    others as they are read. A split that is opened again is the same one.
     """
-    source = self._sources.get(spec) or self._source(spec)
-    self._sources[spec] = source  # with its labels, once they are read
-    shape = self._features[self._image_key].shape
-    if None in shape or len(source) * math.prod(shape) > _MEMORY_LIMIT:
-      return source
-    return decode_all(source, shape)
+    if spec not in self._opened:
+      self._opened[spec] = self._open(spec)
+    return self._opened[spec]
 
-  def _source(self, spec: str) -> RecordSource:
+  def _open(self, spec: str) -> Source:
     label_key = self._label_key
-    return RecordSource(
+    shape = self._features[self._image_key].shape
+    source = RecordSource(
       self._records(spec),
       self._image_key,
       label_key,
       num_classes=self._features[label_key].num_classes if label_key else None,
-      channels=self._features[self._image_key].shape[-1] or 3,
+      channels=shape[-1] or 3,
       path_key=self._path_key,
       place=self._place(spec),
     )
+    if None in shape or len(source) * math.prod(shape) > _MEMORY_LIMIT:
+      return source
+    return decode_all(source, shape)
 
   def truth(self, spec: str) -> np.ndarray | None:
     """Of which classes each image of a split is; see `sources.SeveralClasses`."""
