@@ -12,6 +12,7 @@ from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments.downstream import encoders, frozen, outcomes
 from experiments.downstream.frozen import Features, Subject
+from experiments.downstream.labels import FIT, HELD_OUT, check_seen
 
 Setting = tuple[int, float]  # k and temperature
 
@@ -40,14 +41,12 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 def _summary(subject: Subject) -> dict[str, Any]:
   config = subject.config
-  fit, held_out, test = map(
-    subject.features, (frozen.FIT, frozen.HELD_OUT, config.data.test)
-  )
+  fit, held_out, test = map(subject.features, (FIT, HELD_OUT, config.data.test))
   train = frozen.together(fit, held_out)
-  frozen.check_seen(config.data.test, test.label, train.label)
+  check_seen(config.data.test, test.label, train.label)
   grid = list(itertools.product(config.k, config.temperature))
   if len(grid) > 1:
-    subject.check_classes({frozen.FIT: fit.label, frozen.HELD_OUT: held_out.label})
+    subject.check_classes({FIT: fit.label, HELD_OUT: held_out.label})
   found = _accuracies(fit, held_out, grid)
   k, temperature = chosen = _best(found)
   return {

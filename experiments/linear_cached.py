@@ -20,6 +20,7 @@ from experiments import choices
 from experiments.downstream import classifiers, encoders, frozen, outcomes
 from experiments.downstream.classifiers import METRICS, Accuracies, Classifiers, Weights
 from experiments.downstream.frozen import Features, Subject
+from experiments.downstream.labels import FIT, HELD_OUT
 
 _PROTOCOL = "linear_cached"
 
@@ -57,8 +58,8 @@ def opened(config: ConfigDict, run_dir: RunDir) -> Subject:
   """
   subject = frozen.subject(config, run_dir)
   config, train = subject.config, choices.fitted_split(subject.config)
-  parts = (frozen.FIT, frozen.HELD_OUT)
-  subject = frozen.labelled_alone(subject, train, config.data.test, *parts)
+  parts = (FIT, HELD_OUT)
+  subject = subject.labelled_alone(train, config.data.test, *parts)
   images = subject.dataset.check(train)
   with config.unlocked():
     if config.train.batch_size is None:
@@ -69,11 +70,9 @@ def opened(config: ConfigDict, run_dir: RunDir) -> Subject:
 
 def _summary(subject: Subject) -> dict[str, Any]:
   config = subject.config
-  fit, held_out, test = map(
-    subject.features, (frozen.FIT, frozen.HELD_OUT, config.data.test)
-  )
+  fit, held_out, test = map(subject.features, (FIT, HELD_OUT, config.data.test))
   train, rates = frozen.together(fit, held_out), config.optimiser.learning_rate
-  parts = {frozen.FIT: fit, frozen.HELD_OUT: held_out}
+  parts = {FIT: fit, HELD_OUT: held_out}
   used = parts if len(rates) > 1 else {choices.fitted_split(config): train}
   used = {**used, config.data.test: test}
   subject.check_classes({name: found.label for name, found in used.items()})

@@ -26,6 +26,7 @@ from experiments.augmented import Augmented
 from experiments.downstream import classifiers, encoders, frozen, outcomes
 from experiments.downstream.classifiers import Accuracies, Classifiers, Scalars, Weights
 from experiments.downstream.frozen import Subject
+from experiments.downstream.labels import FIT, HELD_OUT
 from experiments.inputs import Inputs
 
 _PROTOCOL = "linear"
@@ -211,8 +212,8 @@ def opened(config: ConfigDict, run_dir: RunDir) -> Subject:
   """
   subject = frozen.subject(config, run_dir)
   train, test = choices.fitted_split(subject.config), subject.config.data.test
-  parts = (frozen.FIT, frozen.HELD_OUT) if _is_swept(config) else ()
-  subject = frozen.labelled_alone(subject, train, test, *parts)
+  parts = (FIT, HELD_OUT) if _is_swept(config) else ()
+  subject = subject.labelled_alone(train, test, *parts)
   image = subject.encoder.description.image
   filled = dial.fill_evaluation(subject.config, subject.dataset, image)
   _check_same_images(image, filled.data)
@@ -235,7 +236,7 @@ def _trained(subject: Subject) -> dict[str, Any]:
   rates, is_swept = subject.config.optimiser.learning_rate, _is_swept(subject.config)
   on_all = _on_all(subject)
   train, test = on_all.config.data.train, on_all.config.data.test
-  parts = (frozen.FIT, frozen.HELD_OUT) if is_swept else (train,)
+  parts = (FIT, HELD_OUT) if is_swept else (train,)
   subject.check_classes(
     {name: labels_of(subject.dataset.split(name)) for name in (*parts, test)}
   )
@@ -271,7 +272,7 @@ def _swept(subject: Subject, rates: Sequence[float]) -> list[Accuracies]:
 
   It makes as many steps as the run itself.
   """
-  part = _on(subject, frozen.FIT, frozen.HELD_OUT)
+  part = _on(subject, FIT, HELD_OUT)
   logging.info("the sweep: %d learning rates at once, on what is to fit", len(rates))
   with subject.run_dir.inside("sweep") as run_dir:
     hosts.claim(run_dir, part.config, subject.dataset.listing())

@@ -12,7 +12,8 @@ from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised
 from experiments.downstream import encoders, frozen, outcomes, sweep, tuning
-from experiments.downstream.frozen import FIT, HELD_OUT, Subject
+from experiments.downstream.frozen import Subject
+from experiments.downstream.labels import FIT, HELD_OUT, check_seen
 from experiments.downstream.sweep import Splits, Sweep, Trial
 
 LABELLED = "with labels"
@@ -102,11 +103,11 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   """
   subject = frozen.subject(config, run_dir)
   train = subject.config.data.train
-  subject = frozen.labelled_alone(subject, train, subject.config.data.test)
+  subject = subject.labelled_alone(train, subject.config.data.test)
   dataset = subject.dataset
   labels = labels_of(dataset.split(train))
   test = subject.config.data.test
-  frozen.check_seen(test, labels_of(dataset.split(test)), labels)
+  check_seen(test, labels_of(dataset.split(test)), labels)
   is_list = dataset.name.partition(":")[0] in _PUBLISHED.values()
   share = 1.0 if is_list else config.data.labels
   chosen = _labelled(labels, share, config.seed)

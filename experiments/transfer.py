@@ -14,6 +14,7 @@ from byol_jax.run.folder import RunDir
 from configs import transfer
 from experiments.downstream import encoders, frozen, outcomes, transfer_sets
 from experiments.downstream.frozen import Subject
+from experiments.downstream.labels import FIT, HELD_OUT
 
 
 class Choice(NamedTuple):
@@ -59,13 +60,11 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 def _summary(subject: Subject) -> dict[str, Any]:
   config, metric = subject.config, probes.METRICS[subject.config.metric]
-  fit, held_out, test = map(
-    subject.features, (frozen.FIT, frozen.HELD_OUT, config.data.test)
-  )
+  fit, held_out, test = map(subject.features, (FIT, HELD_OUT, config.data.test))
   train = frozen.together(fit, held_out)
   truth, test_truth = _truth(train.label, test.label, subject.dataset.name)
   if len(config.strengths) > 1 and not metric.several:
-    subject.check_classes({frozen.FIT: fit.label, frozen.HELD_OUT: held_out.label})
+    subject.check_classes({FIT: fit.label, HELD_OUT: held_out.label})
   problem = probes.Problem(train.embedding, truth)
   tried, best, weights = _choose(problem, truth, len(fit.label), config)
   weights = problem.fit(best.strength, weights)

@@ -18,7 +18,8 @@ from experiments.downstream import (
   transfer_sets,
   tuning,
 )
-from experiments.downstream.frozen import FIT, HELD_OUT, Subject
+from experiments.downstream.frozen import Subject
+from experiments.downstream.labels import FIT, HELD_OUT, check_seen
 from experiments.downstream.sweep import Splits, Sweep, Trial
 
 
@@ -74,11 +75,11 @@ def _opened(config: ConfigDict, run_dir: RunDir) -> tuple[Subject, Splits]:
   several = probes.METRICS[config.metric].several
   subject = frozen.subject(config, run_dir, several)
   train, test = choices.fitted_split(subject.config), subject.config.data.test
-  subject = frozen.labelled_alone(subject, train, test, FIT, HELD_OUT)
+  subject = subject.labelled_alone(train, test, FIT, HELD_OUT)
   if not several:
     names = (train, test, FIT, HELD_OUT)
     labels = {name: labels_of(subject.dataset.split(name)) for name in names}
-    frozen.check_seen(test, labels[test], labels[train])
+    check_seen(test, labels[test], labels[train])
     if len(config.rates) * len(config.weight_decays) > 1:
       subject.check_classes({part: labels[part] for part in (FIT, HELD_OUT)})
   subject = tuning.with_choices(subject, train)

@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 
 from byol_jax import diagnostics, features, parallel
 from byol_jax.data import datasets
-from byol_jax.data.labelled import labels_of
 from byol_jax.data.parts import Part, WithParts, fit_and_held_out
 from byol_jax.data.sources import Dataset
 from byol_jax.embed import files
@@ -22,18 +21,11 @@ from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run.folder import RunDir
 from experiments import choices, inputs, settings
-from experiments.downstream import shown
+from experiments.downstream import labels, shown
+from experiments.downstream.labels import FIT, HELD_OUT, called
 
-# Parts of the images to train on; no split has a name with a space.
-FIT, HELD_OUT = "to fit", "held out"
 _MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
 _COLLAPSED = 0.99  # common part of the features
-
-
-def called(split: str) -> str:
-  """What a message calls a split, or a part that has no name for the user."""
-  parts = {FIT: "data.train without what is held out", HELD_OUT: "what is held out"}
-  return parts.get(split, f"the split {split!r}")
 
 
 class Features(NamedTuple):
@@ -104,33 +96,15 @@ class Subject(NamedTuple):
       )
     _say_if_collapsed(embedding, split)
 
-  def check_classes(self, labels: Mapping[str, np.ndarray]) -> None:
-    """Warns of classes that a split or part lacks.
+  def labelled_alone(self, train: str, *others: str) -> "Subject":
+    """With splits or parts that have only images with labels; see `labels`."""
+    dataset = labels.labelled_alone(self.dataset, train, *others)
+    return self._replace(dataset=dataset)
 
-    Args:
-      labels: int [N] of each split or part, by its name.
-
-    Raises:
-      UserError: one has images of fewer than two classes.
-    """
+  def check_classes(self, of_parts: Mapping[str, np.ndarray]) -> None:
+    """Warns of classes that a split or part lacks; see `labels.check_classes`."""
     classes = self.dataset.split(self.config.data.train).num_classes or 0
-    for name, of_part in labels.items():
-      there = np.unique(of_part)
-      if len(there) < 2:
-        is_part = name in (FIT, HELD_OUT)
-        way_out = "choose settings by others, by data.held_out or data.valid"
-        raise UserError(
-          f"{called(name)} has one class alone on its {len(of_part)} images:"
-          f" {way_out if is_part else 'give images of two classes or more'}"
-        )
-      if absent := sorted(set(range(classes)) - set(there.tolist())):
-        logging.warning(
-          "%d of %d classes have no image in %s, such as class %d",
-          len(absent),
-          classes,
-          called(name),
-          absent[0],
-        )
+    labels.check_classes(classes, of_parts)
 
 
 def _check_finite(encoder: Encoder, path: str) -> None:
@@ -172,71 +146,6 @@ def _labelled(found: Features, split: str) -> Features:
   if known.sum() < 2:
     raise UserError(f"{called(split)} has no labels to evaluate with")
   return Features(*(values[known] for values in found))
-
-
-def labelled_alone(subject: Subject, train: str, *others: str) -> Subject:
-  """With splits or parts of the same names that have only images with labels.
-
-  Labels are read of all images. Where these may be of several classes, all are left,
-  and numbered.
-
-  Args:
-    subject: what is evaluated.
-    train: a split or part to train on.
-    others: further ones.
-
-  Raises:
-    UserError: one has no labels, or those to train on are of one class.
-  """
-  dataset, parts, several = subject.dataset, {}, False
-  for name in (train, *others):
-    truth = dataset.truth(name)
-    if truth is None:
-      labels = labels_of(dataset.split(name))
-      known = np.flatnonzero(labels >= 0)
-      classes, images = len(np.unique(labels[known])), len(labels)
-    else:
-      several, images, known = True, len(truth), np.arange(len(truth))
-      classes = int(truth.any(axis=0).sum())
-    if not classes:
-      raise UserError(f"{called(name)} has no labels to evaluate with")
-    if name == train and classes < 2:
-      raise UserError(
-        f"all images of {train!r} are of one class: name others as data.train"
-      )
-    if unknown := images - len(known):
-      logging.warning(
-        "%s: %d of %d images have no label, and are left out", name, unknown, images
-      )
-      parts[name] = name, known
-  return subject._replace(dataset=WithParts(dataset, parts, numbered=several))
-
-
-def check_seen(name: str, labels: np.ndarray, train: np.ndarray) -> None:
-  """Warns of images of classes that no image to train on has.
-
-  Args:
-    name: of the split to test on.
-    labels: of its images, int [N]; -1 is no label.
-    train: labels of the images to train on, int [M].
-
-  Raises:
-    UserError: all of these are of one class.
-  """
-  if len(np.unique(train)) < 2:
-    raise UserError(
-      "all images to train on are of one class: name others as data.train"
-    )
-  known = labels[labels >= 0]
-  if len(unseen := known[~np.isin(known, train)]):
-    logging.warning(
-      "%s: %d of %d images are of %d classes that no image to train on has, and count"
-      " as wrong",
-      name,
-      len(unseen),
-      len(known),
-      len(np.unique(unseen)),
-    )
 
 
 def together(one: Features, other: Features) -> Features:

@@ -14,6 +14,7 @@ from configs import linear_cached as configs
 from experiments import linear_cached
 from experiments.downstream import classifiers, frozen
 from experiments.downstream.frozen import Subject
+from experiments.downstream.labels import FIT
 from tests.formats import encoders
 
 RATES = (2.0, 0.5)
@@ -132,7 +133,7 @@ def changed(config, **settings):
 
 
 def test_rates_that_all_diverge_are_told(config, complete, tmp_path):
-  fit = complete[2][frozen.FIT]
+  fit = complete[2][FIT]
   subject = linear_cached.opened(config, RunDir(tmp_path))
   model = classifiers.Classifiers(subject.config, [1e38, 2e38])
   with pytest.raises(UserError, match=r"have diverged at learning rates .*give lower"):

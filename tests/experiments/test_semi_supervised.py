@@ -13,7 +13,8 @@ from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised as config_file
 from experiments import semi_supervised
-from experiments.downstream import finetune, frozen, outcomes, sweep
+from experiments.downstream import finetune, outcomes, sweep
+from experiments.downstream.labels import FIT, HELD_OUT
 from tests.formats import encoders
 
 RATE, TOO_HIGH = 0.05, 1e30
@@ -132,7 +133,7 @@ def checksums(folder):
 
 
 KILLS = {
-  "in a run of the sweep": lambda m: kill_before_step(m, frozen.FIT, 2),
+  "in a run of the sweep": lambda m: kill_before_step(m, FIT, 2),
   "once its summary is written": lambda m: kill_when(m, sweep.shutil, "rmtree"),
   "in the final run": lambda m: kill_before_step(m, semi_supervised.LABELLED, 1),
   "between its results": lambda m: kill_when(m, outcomes, "record", after=True),
@@ -288,7 +289,7 @@ def opened(encoder_file, folder, splits, monkeypatch, **data):
   monkeypatch.setitem(datasets.DATASETS, "own", lambda data_dir: own)
   wanted = config(encoder_file, folder, name="own", train="train", test="test", **data)
   made = semi_supervised._with_labelled(wanted, RunDir(folder / "run"), True)
-  parts = (semi_supervised.LABELLED, frozen.FIT, frozen.HELD_OUT)
+  parts = (semi_supervised.LABELLED, FIT, HELD_OUT)
   return [labels_of(made.dataset.split(part)) for part in parts], made
 
 
@@ -300,7 +301,7 @@ def test_classes_and_a_collapse_are_said_before_any_training(
   assert "test: 2 of 4 images are of 2 classes that no image to train" in caplog.text
   monkeypatch.setattr(sweep.Sweep, "_held_out_accuracies", interrupted)
   trials = [sweep.Trial({"rate": rate}, rate, epochs=1.0) for rate in (0.1, 0.2)]
-  splits = sweep.Splits(frozen.FIT, frozen.HELD_OUT, semi_supervised.LABELLED)
+  splits = sweep.Splits(FIT, HELD_OUT, semi_supervised.LABELLED)
   with pytest.raises(Killed):
     sweep.Sweep(made, trials, splits, ["top_1"]).run()
   assert "with labels: the encoder has collapsed" in caplog.text
@@ -314,7 +315,7 @@ def test_of_few_labels_one_a_class_is_held_out(encoder_file, tmp_path, monkeypat
   np.testing.assert_array_equal(np.bincount(every), [2] * 10)
   np.testing.assert_array_equal(np.bincount(fit), [1] * 10)
   np.testing.assert_array_equal(np.bincount(held_out), [1] * 10)
-  places = [made.dataset.parts[p][1] for p in (frozen.FIT, frozen.HELD_OUT)]
+  places = [made.dataset.parts[p][1] for p in (FIT, HELD_OUT)]
   assert not np.intersect1d(*places).size
 
 

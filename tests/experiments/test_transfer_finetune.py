@@ -12,7 +12,8 @@ from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import transfer_finetune as config_file
 from experiments import transfer_finetune
-from experiments.downstream import frozen, sweep, tuning
+from experiments.downstream import sweep, tuning
+from experiments.downstream.labels import FIT, HELD_OUT
 
 
 def config(encoder_file, folder, **data):
@@ -67,7 +68,7 @@ def test_the_best_of_a_sweep_is_trained_again(encoder_file, tmp_path, monkeypatc
   three = config(encoder_file, tmp_path)
   three.weight_decays = tuple(found)
   summary = transfer_finetune.run(three, RunDir(tmp_path / "run"))
-  parts = frozen.FIT, frozen.HELD_OUT
+  parts = FIT, HELD_OUT
   assert made == [
     ("rate-0.1-weight_decay-0", *parts),
     ("rate-0.1-weight_decay-0.02", *parts),
