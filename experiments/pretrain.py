@@ -336,13 +336,16 @@ class Pretrain:
 def _of_labelled(grads: hk.Params, scalars: Scalars) -> tuple[hk.Params, Scalars]:
   """What the online classifier has of labelled images alone, of all of a batch.
 
-  How many there are is known once all microbatches and devices have been seen.
+  How many there are is known once all microbatches and devices have been seen. Where
+  there are none it learns nothing, and its scalars are NaN.
   """
   scalars = dict(scalars)
-  share = jnp.maximum(scalars.pop(_LABELLED), jnp.finfo(jnp.float32).tiny)
+  share = scalars.pop(_LABELLED)
   for name in ("classifier_loss", "train_linear_online"):
     scalars[name] /= share
-  classifier = jax.tree.map(lambda grad: grad / share, grads["classifier"])
+  classifier = jax.tree.map(
+    lambda grad: jnp.where(share > 0, grad / share, 0), grads["classifier"]
+  )
   return {**grads, "classifier": classifier}, scalars
 
 

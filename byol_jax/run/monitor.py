@@ -71,6 +71,8 @@ class Monitor:
   def report(self, step: int) -> dict[str, float]:
     """Scalars of the last step, speed over the interval, and what is left.
 
+    A scalar that is NaN, as one of labels where a batch has none, is left out.
+
     Raises:
       NotFinite: a step of the interval had a loss or update that is not.
     """
@@ -83,7 +85,7 @@ class Monitor:
     speed = len(history) * self._batch_size / elapsed
     mfu = {"mfu": len(history) / elapsed / self._peak} if self._peak else {}
     return {
-      **{name: float(value) for name, value in history[-1].items()},
+      **{k: float(v) for k, v in history[-1].items() if not math.isnan(v)},
       "images_per_second": speed,
       **mfu,
       "input_wait": self._waited / elapsed,

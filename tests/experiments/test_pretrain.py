@@ -153,6 +153,22 @@ def test_the_online_classifier_goes_by_labelled_images_however_they_are_spread()
   assert float(found[0][1]) > 1  # of 16 classes, untrained: not a share of it
 
 
+def test_of_a_batch_without_labels_there_is_no_accuracy():
+  experiment = pretrain.Pretrain(tiny.config(batch_size=4 * jax.device_count()))
+  batch = dict(next(experiment.batches(0)))
+  batch["label"] = np.full_like(batch["label"], NO_LABEL)
+  state = parallel.replicate(experiment.init())
+  before = jax.device_get(state.online["classifier"])
+  after, scalars = parallel.pmap(experiment.step)(state, batch)
+  assert np.isnan(scalars["train_linear_online"])
+  assert np.isnan(scalars["classifier_loss"])
+  assert np.isfinite(scalars["loss"])
+  for weight in jax.tree.leaves(after.online):
+    assert np.isfinite(weight).all()
+  biases = [jax.tree.leaves(t)[0] for t in (before, after.online["classifier"])]
+  np.testing.assert_array_equal(*biases)  # which have no weight decay
+
+
 def test_images_that_live_on_the_device_make_the_same_run():
   experiment, state, batch = three_steps(2, on_device=True)
   expected = three_steps(2)[1]

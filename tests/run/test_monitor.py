@@ -73,6 +73,15 @@ def test_an_interval_begins_with_nothing(clock):
   assert found["input_wait"] == 0
 
 
+def test_what_is_not_known_of_the_last_step_is_left_out(clock):
+  watched = Monitor(8, 10, 0.0)
+  two_steps(clock, watched)
+  watched.record(scalars(accuracy=jnp.float32(np.nan), other=jnp.float32(0)))
+  found = watched.report(3)
+  assert "accuracy" not in found
+  assert found["other"] == 0
+
+
 @pytest.mark.parametrize("name", ["loss", "update_norm"])
 def test_the_first_step_that_is_not_finite_is_named(clock, name):
   watched = Monitor(8, 10, 0.0)
