@@ -4,6 +4,8 @@ import difflib
 import os
 from collections.abc import Iterable
 
+_MANY = 20  # names, which are listed only where none is like the wrong one
+
 
 class UserError(Exception):
   """Something the user can put right.
@@ -17,8 +19,14 @@ def no_such(what: str, name: object, names: Iterable[object]) -> UserError:
   """What is raised for a name that is none of some, with the one that is like it."""
   there = list(map(str, names))
   close = difflib.get_close_matches(name, there, 1) if isinstance(name, str) else []
-  advice = f"did you mean {close[0]}? There are" if close else "choose one of"
-  return UserError(f"there is no {what} {name!r}: {advice} {', '.join(there)}")
+  every = ", ".join(there)
+  if not close:
+    advice = f"choose one of {every}"
+  else:
+    advice = f"did you mean {close[0]}?"
+    if len(there) <= _MANY:
+      advice += f" There are {every}"
+  return UserError(f"there is no {what} {name!r}: {advice}")
 
 
 class OtherHost(UserError):

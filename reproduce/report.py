@@ -29,18 +29,22 @@ def write(folder: Path) -> Path:
   if "mirror" in studies:
     figures.mirror(studies["mirror"]["found"], folder / "mirror.png")
   path = folder / "report.md"
-  disk.replace(path, "\n".join(_lines(found, trials, studies)) + "\n")
+  disk.replace(path, "\n".join(_lines(folder, found, trials, studies)) + "\n")
   return path
 
 
-def _lines(found: Results, trials: Results, studies: dict[str, Any]) -> Iterator[str]:
-  pixels = None
+def _lines(
+  folder: Path, found: Results, trials: Results, studies: dict[str, Any]
+) -> Iterator[str]:
+  page, pixels = "docs/reproduction.md", None
+  if (folder.parent / "reproduction.md").exists():  # not beside a report of one's own
+    page = "[reproduction.md](../reproduction.md)"
   if "pixels" in studies:
     pixels = {name: 100 * value for name, value in studies["pixels"]["found"].items()}
   yield "# The papers' argument on CIFAR-10\n"
   yield (
     "Written by `python -m reproduce`; what it means, and why the runs are as they"
-    f" are: [reproduction.md](../reproduction.md). {_setting()}\n"
+    f" are: {page}. {_setting()}\n"
   )
   yield from _verdicts(found, pixels)
   yield "\n## The rules\n"

@@ -9,6 +9,7 @@ from byol_jax.errors import no_such
   ("name", "names", "says"),
   [
     ("foldr", ["cifar10", "folder"], "did you mean folder? There are cifar10, folder"),
+    ("foldr", ["folder", *map(str, range(20))], "did you mean folder?"),
     ("x", ["cifar10", "folder"], "choose one of cifar10, folder"),
     (4, [34, 50], "choose one of 34, 50"),
     (None, iter(["none"]), "choose one of none"),

@@ -145,6 +145,7 @@ def test_a_gate_that_is_not_passed_is_said(tmp_path):
 
 def test_there_is_a_report_before_any_run(tmp_path):
   text = report.write(tmp_path / "out").read_text()
+  assert "](../" not in text  # to a page that is not there
   missing = text.count("| **runs missing** |")
   assert "## Batches" not in text
   assert not (tmp_path / "out" / "batch-size.png").exists()
