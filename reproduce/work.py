@@ -70,12 +70,8 @@ def check_record(path: Path, there: dict[str, Any], config: ConfigDict) -> None:
 def check_folder(run: arms.Run, root: Path, data_dir: str | None) -> None:
   """Raises UserError if the folder of a run holds one of another config."""
   run_dir = RunDir(run.folder(root), writes=False)
-  there = run_dir.read_config()
-  if there and (differing := differences(there, resolved(run.config(data_dir)))):
-    raise UserError(
-      f"{run_dir.path} holds the run of another config (it differs in"
-      f" {', '.join(differing)}): delete it, or choose another --workdir"
-    )
+  way_out = "delete it, or choose another --workdir"
+  run_dir.check_config(resolved(run.config(data_dir)), way_out)
 
 
 def needed(

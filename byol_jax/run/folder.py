@@ -104,6 +104,34 @@ class RunDir:
     path = self.path / CONFIG
     return read_json(path, _RESTORE) if path.exists() else None
 
+  def check_config(self, config: Mapping[str, Any], way_out: str | None = None) -> bool:
+    """Looks whether a run that is there is of a config.
+
+    Args:
+      config: as `settings.resolved` has it.
+      way_out: what the user can do if it is of another; None for what this depends on.
+
+    Returns:
+      Whether there is a run.
+
+    Raises:
+      UserError: it is of another config.
+    """
+    before = self.read_config()
+    if before is not None and (differing := differences(before, config)):
+      if way_out is None:
+        way_out = "choose another --workdir"
+        if "continue_from" in config and set(differing) <= set(SCHEDULE):
+          way_out = (
+            "to begin anew, choose another --workdir; to train it for longer, give"
+            f" --config.continue_from={self.path} and another --workdir"
+          )
+      raise UserError(
+        f"{self.path} holds the run of another config (it differs in"
+        f" {', '.join(differing)}); {way_out}"
+      )
+    return before is not None
+
   def check_images(
     self,
     listing: Sequence[str],
@@ -154,20 +182,7 @@ class RunDir:
       ) from error
 
   def _claim(self, config: dict[str, Any], listing: Sequence[str]) -> bool:
-    saved = self.path / CONFIG
-    before = self.read_config()
-    new = before is None
-    if before is not None and (differing := differences(before, config)):
-      way_out = "choose another --workdir"
-      if "continue_from" in config and set(differing) <= set(SCHEDULE):
-        way_out = (
-          "to begin anew, choose another --workdir; to train it for longer, give"
-          f" --config.continue_from={self.path} and another --workdir"
-        )
-      raise UserError(
-        f"{self.path} holds the run of another config (it differs in"
-        f" {', '.join(differing)}); {way_out}"
-      )
+    new = not self.check_config(config)
     if new:
       check_name(self.path)
       self._check_empty()
@@ -179,7 +194,7 @@ class RunDir:
         self.path, "wait until it has ended, or choose another --workdir"
       )
       self._unlock = weakref.finalize(self, os.close, descriptor)
-    write_json(saved, config)
+    write_json(self.path / CONFIG, config)
     if self._start and not self._summary.exists():
       _write_lines(self._starts, [*self.starts(), self._start])
     if listing and not self._images.exists():

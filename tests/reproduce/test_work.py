@@ -236,7 +236,7 @@ def test_the_folder_of_another_config_is_known_before_any_run(tmp_path, asked):
   other = made_up.write_run(folder, "bn-tau-1", 1, 50)
   os.rename(other.folder(folder), folder / "runs" / "bn-seed2")
   with pytest.raises(
-    UserError, match=r"bn-seed2 holds the run of another .* \(.*target\.tau\): delete"
+    UserError, match=r"bn-seed2 holds the run of another .* \(.*target\.tau\); delete"
   ):
     run(tmp_path, "bn")
   run(tmp_path, "bn-tau-1")
