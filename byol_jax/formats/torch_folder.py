@@ -30,16 +30,13 @@ _CARD = """---
 library_name: pytorch
 pipeline_tag: image-feature-extraction
 tags:
-- byol
-- self-supervised-learning
 - resnet
 ---
 
 # {title}
 
-An image encoder, pretrained without labels by
-[BYOL](https://arxiv.org/abs/2006.07733) and exported by byol_jax {version}. It maps an
-image to {features} features.
+An image encoder, exported by byol_jax {version}. It maps an image to {features}
+features.
 
 ```python
 import model  # the file beside this one; it needs torch alone
@@ -55,12 +52,12 @@ features = encoder(encoder.preprocess(images))
 | norm | {norm} |
 | weights | float32, torchvision's names; {folded} |
 | padding | "SAME": not that of torchvision's ResNets, so use `model.py` |
-| trained for | {step} updates, computing in {precision} |
+| trained for | {updates}, computing in {precision} |
 | sees | the central {crop:.1%} of the shorter side, at {size} x {size} pixels |
 | mean, std | {mean}, {std} of pixels in [0, 1] |
 
-What it was trained on, how well it does and under which licence it may be used is not
-in the weights: say so here before you publish it.
+By what method and on what it was trained, how well it does and under which licence it
+may be used is not in the weights: say so here before you publish it.
 """
 
 
@@ -132,7 +129,7 @@ def _card(encoder: Encoder) -> str:
   network, image = encoder.description.settings, encoder.description.image
   norm = network["norm"]
   return _CARD.format(
-    title=f"ResNet-{network['depth']}, BYOL",
+    title=f"ResNet-{network['depth']}",
     version=byol_jax.__version__,
     features=encoder.features,
     channels=image.channels,
@@ -143,7 +140,8 @@ def _card(encoder: Encoder) -> str:
     folded="weight standardisation is folded in"
     if network["standardised"]
     else "as they were trained",
-    step=encoder.step,
+    # Those of others do not say.
+    updates=f"{encoder.step} updates" if encoder.step else "updates of unknown number",
     precision=encoder.description.precision,
     crop=image.crop,
     size=image.size,

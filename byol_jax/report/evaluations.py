@@ -14,14 +14,29 @@ class Protocol(NamedTuple):
     title: what a table calls it.
     words: what is done, in full sentences.
     shown: settings that are part of its title, by their names there.
+    usual: values of others, of all presets; any else is part of a title too, so that
+      no part of a protocol is taken for all of it.
   """
 
   title: str
   words: str
   shown: dict[str, str] = {}  # noqa: RUF012 (never changed)
+  usual: dict[str, Any] = {}  # noqa: RUF012 (likewise)
 
 
 _LENGTH = {"train.epochs": "epochs", "train.batch_size": "batch"}
+_SGD = {
+  "optimiser.name": "sgd",
+  "optimiser.learning_rate": [0.4, 0.3, 0.2, 0.1, 0.05],
+  "optimiser.scale_with_batch": True,
+  "optimiser.schedule": "cosine",
+  "optimiser.warmup": 0.0,
+  "optimiser.sgd.weight_decay": 0.0,
+  "optimiser.sgd.momentum": 0.9,
+  "logits.clip": 0.0,
+  "logits.penalty": 0.0,
+}
+_FINE_TUNING = {"optimiser.schedule": "cosine", "optimiser.momentum": 0.9}
 
 PROTOCOLS = {
   "knn": Protocol(
@@ -31,6 +46,10 @@ PROTOCOLS = {
     " (Wu et al. 2018, section 3.4). Both k and temperature were chosen on held-out"
     " training images, unless one of each was given. BYOL's papers have no such"
     " protocol.",
+    usual={
+      "k": [1, 5, 10, 20, 50, 100, 200],
+      "temperature": [0.02, 0.05, 0.07, 0.1, 0.2, 0.5],
+    },
   ),
   "linear": Protocol(
     "linear",
@@ -38,6 +57,7 @@ PROTOCOLS = {
     " (BYOL, App. C.1). Its learning rate was chosen on held-out images, and it was"
     " trained again on these too.",
     _LENGTH,
+    {**_SGD, "augmentations": "crops"},
   ),
   "linear_cached": Protocol(
     "linear, cached features",
@@ -46,6 +66,7 @@ PROTOCOLS = {
     " learning rate was chosen on held-out images, and it was trained again on these"
     " too.",
     _LENGTH,
+    _SGD,
   ),
   "semi_supervised": Protocol(
     "fine-tuned",
@@ -53,12 +74,20 @@ PROTOCOLS = {
     " (BYOL, App. C.1). Learning rate and epochs were chosen on held-out images of that"
     " share, and all was trained again on these too.",
     {"data.labels": "share of labels"},
+    {
+      **_FINE_TUNING,
+      "optimiser.scale_with_batch": True,
+      "optimiser.statistics_decay": 0.9,
+      "rates": [0.005, 0.01, 0.02, 0.05, 0.1],
+      "epochs": [30.0, 50.0],
+    },
   ),
   "transfer_linear": Protocol(
     "transfer, linear",
     "Multinomial logistic regression, l2-regularised, on frozen features of images that"
     " are not augmented (BYOL, App. D.2). The strength was chosen on held-out images,"
     " and all was fitted again to these too.",
+    usual={"strengths": [10 ** (power / 4) for power in range(-24, 21)]},
   ),
   "transfer_finetune": Protocol(
     "transfer, fine-tuned",
@@ -66,6 +95,12 @@ PROTOCOLS = {
     " Learning rate and weight decay were chosen on held-out images, and all was"
     " trained again on these too.",
     {"train.steps": "steps"},
+    {
+      **_FINE_TUNING,
+      "optimiser.scale_with_batch": False,
+      "rates": [10 ** (power / 2) for power in range(-8, -1)],
+      "weight_decays": [0.0, *(10 ** (power / 2) for power in range(-12, -5))],
+    },
   ),
 }
 _UNKNOWN = "This version of byol_jax does not know it: see `config` in its lines."

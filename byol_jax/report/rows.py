@@ -111,7 +111,10 @@ def _images(line: Line) -> str:
 
 
 def _titles(lines: Sequence[Line]) -> list[str]:
-  """A title for each of the evaluations, with the settings that tell it from others."""
+  """A title for each of the evaluations.
+
+  With the settings that tell it from others, and those that are not the protocol's.
+  """
   alike = defaultdict(list)
   for line in lines:
     alike[json.dumps(_what(line))].append(_how(line))
@@ -129,6 +132,7 @@ def _titles(lines: Sequence[Line]) -> list[str]:
       f"{name} = {how.get(name)}"
       for name in dict.fromkeys(name for other in others for name in other)
       if any(other.get(name) != how.get(name) for other in others)
+      or how.get(name) != protocol.usual.get(name, how.get(name))
     ]
     found.append(", ".join(words))
   return found

@@ -263,7 +263,7 @@ class RunDir:
       _write_lines(self._metrics, records)
       # They are open where the history of another run has just been copied.
       self._writers = self._writers or table.opened(
-        self._writer_names, self.path, step + 1
+        self._writer_names, self.path, step + 1, records
       )
     return records[-1] if records else {}
 

@@ -139,7 +139,7 @@ def _train(
       log = is_last or step % config.log.every_steps == 0
       evaluate = is_last or step % config.eval.every_steps == 0
       # Hosts must stop and save after the same step, and agreeing on it takes time.
-      stop = (log or _is_alone()) and parallel.agree(bool(asked))
+      stop = (log or is_first or _is_alone()) and parallel.agree(bool(asked))
       save = log and parallel.agree(timer.is_due())
       if not (is_first or log or evaluate or stop):
         continue

@@ -1,5 +1,6 @@
 """The folder for torch: PyTorch computes from it what the encoder computes."""
 
+import dataclasses
 import json
 import re
 import runpy
@@ -84,6 +85,17 @@ def test_the_folder_holds_what_hubs_take(encoder, folder):
   assert card.startswith("---\nlibrary_name: pytorch\n")
   assert "ResNet-10, width 0.125" in card
   assert "weight standardisation is folded in" in card
+  assert "| trained for | 1234 updates, " in card
+
+
+def test_the_card_says_nothing_of_how_it_was_trained(encoder, tmp_path):
+  # By SimCLR, by fine-tuning, or by someone else with labels.
+  torch_folder.write(dataclasses.replace(encoder, step=0), tmp_path / "out")
+  card = (tmp_path / "out" / "README.md").read_text()
+  assert "| trained for | updates of unknown number, " in card
+  assert "BYOL" not in card
+  assert "self-supervised" not in card
+  assert "pretrained" not in card
 
 
 def test_its_card_and_its_weights_need_torch_alone(encoder, folder):

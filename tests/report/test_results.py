@@ -146,7 +146,8 @@ def test_what_an_evaluation_leaves_is_a_row(tmp_path):
   page = results.page(stored.read(config.results))
   (row,) = page["results"].rows
   images = "photos test[:40], 40 images; fitted to train[:64]"
-  assert row == ["kNN, top-1", images, f"{100 * found['knn']['encoder']:.1f}"]
+  title = "kNN, top-1, k = [5], temperature = [0.1, 0.2]"
+  assert row == [title, images, f"{100 * found['knn']['encoder']:.1f}"]
   assert page["systems"].rows[0][3] == "4 steps of 16 images"
   assert page["chosen"].rows[0][2] == f"k 5, temperature {found['temperature']}"
 

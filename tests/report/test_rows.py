@@ -1,8 +1,11 @@
 """Rows of the table: what is one evaluation, what is averaged, what is best."""
 
+import importlib
+
 import pytest
 
-from byol_jax.report import rows, systems
+from byol_jax.report import evaluations, rows, systems
+from byol_jax.run.settings import flat, resolved
 from tests.report.made_up import result
 
 
@@ -49,7 +52,6 @@ def test_the_newest_result_of_an_encoder_counts():
 @pytest.mark.parametrize(
   ("changes", "named"),
   [
-    ({"config__k": [5]}, ("k = [20, 200]", "k = [5]")),
     ({"config__seed": 1}, ("seed = 0", "seed = 1")),
     ({"config__new": 1}, ("new = None", "new = 1")),
     ({"config__data__held_out": 9}, ("data.held_out = None", "data.held_out = 9")),
@@ -59,6 +61,36 @@ def test_the_newest_result_of_an_encoder_counts():
 def test_another_evaluation_is_another_row_and_says_what_differs(changes, named):
   assert titles(result(), result(**changes)) == [f"kNN, top-1, {n}" for n in named]
   assert titles(result(**changes)) == ["kNN, top-1"]
+
+
+def test_what_is_not_the_protocols_is_said_also_of_a_row_alone():
+  whole = "kNN, top-1, k = [1, 5, 10, 20, 50, 100, 200]"
+  shorter = "kNN, top-1, k = [5]"
+  assert titles(result(), result(config__k=[5])) == [whole, shorter]
+  assert titles(result(config__k=[5])) == [shorter]
+
+
+@pytest.mark.parametrize(
+  "preset", [None, "cifar10", "imagenette", "imagenet", "folder"]
+)
+@pytest.mark.parametrize(
+  ("file", "protocol"),
+  [
+    ("knn", "knn"),
+    ("linear_eval", "linear"),
+    ("linear_cached", "linear_cached"),
+    ("semi_supervised", "semi_supervised"),
+    ("transfer", "transfer_linear"),
+    ("transfer_finetune", "transfer_finetune"),
+  ],
+)
+def test_what_is_usual_is_what_configs_have(file, protocol, preset):
+  if file.startswith("transfer") and preset not in (None, "folder"):
+    preset = "dtd"
+  config = importlib.import_module(f"configs.{file}").get_config(preset)
+  usual = evaluations.PROTOCOLS[protocol].usual
+  found = flat(resolved(config))
+  assert {name: found[name] for name in usual} == usual
 
 
 @pytest.mark.parametrize(

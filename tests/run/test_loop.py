@@ -176,6 +176,20 @@ def test_a_signal_saves_and_the_next_start_ends_as_if_there_was_none(
   assert [r["step"] for r in interrupted] == [0, 1, 3, 5, 6, 9, 10]
 
 
+def test_of_several_hosts_none_waits_for_a_report_while_the_first_step_compiles(
+  tmp_path, monkeypatch, heard
+):
+  def interrupt(step):
+    if step == 0:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  monkeypatch.setattr(loop, "_is_alone", lambda: False)
+  with pytest.raises(loop.Stopped, match="after step 1 "):
+    start(tmp_path / "a", Descent(10, interrupt), config())
+  summary = start(tmp_path / "a", Descent(10), config())
+  assert summary["x"] == start(tmp_path / "b", Descent(10), config())["x"]
+
+
 class Counter(NamedTuple):
   """A state that knows its step."""
 

@@ -1,7 +1,7 @@
 """The writers by name, as `log.writers` has them."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -61,20 +61,30 @@ def check(setting: str) -> None:
       )
 
 
-def opened(setting: str, folder: Path, first_step: int) -> list[Writer]:
+def opened(
+  setting: str,
+  folder: Path,
+  first_step: int,
+  before: Sequence[Mapping[str, float]] = (),
+) -> list[Writer]:
   """The writers of a run that is about to make a step, the first or a later one.
 
   Args:
     setting: their names.
     folder: of the run, with its config.json, and metrics.jsonl up to that step.
     first_step: that step; a run that goes on may have logged it before.
+    before: the records of that file, for a writer that is new and does not read it.
   """
   found: list[Writer] = []
   for name in names(setting):
     if name == DEFAULT:
       from byol_jax.run.writers.tensorboard import Scalars  # imports torch, if it can
 
-      found.append(Scalars(folder / name, first_step))
+      is_new = not (folder / name).exists()
+      scalars = Scalars(folder / name, 0 if is_new else first_step)
+      for record in before if is_new else ():
+        scalars.add(int(record["step"]), {k: record[k] for k in record if k != "step"})
+      found.append(scalars)
     else:
       found.append(Follower(name, folder))
   return found

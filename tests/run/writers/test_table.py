@@ -4,7 +4,9 @@ import sys
 
 import pytest
 from ml_collections import ConfigDict
+from tensorboardX.proto import event_pb2
 
+from byol_jax.data import prepare
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from byol_jax.run.writers import process, table
@@ -80,8 +82,26 @@ def test_a_run_hands_its_writers_what_it_logs(tmp_path, monkeypatch):
     run_dir.rewind(-1)
     run_dir.log(0, {"loss": 0.5})
   assert writer.said == [(0, {"loss": 0.5}), "closed"]
-  assert asked == ["wandb", ("wandb", run_dir.path, 0)]
+  assert asked == ["wandb", ("wandb", run_dir.path, 0, [])]
   # An older run's config has no such setting, and other writers make no other run.
   with RunDir(tmp_path / "run") as run_dir:
     run_dir.claim(ConfigDict({"log": {"every_steps": 5}}))
   assert asked[2:] == ["tensorboard"]
+
+
+def test_tensorboard_that_is_new_to_a_run_gets_all_points(tmp_path):
+  def logged(writers, last, step):
+    """The steps in the newest file for TensorBoard."""
+    with RunDir(tmp_path / "run") as run_dir:
+      run_dir.claim(ConfigDict({"log": {"writers": writers}}))
+      run_dir.rewind(last)
+      run_dir.log(step, {"loss": 0.5})
+    for path in (tmp_path / "run" / "tensorboard").glob("events*"):
+      found = [event_pb2.Event.FromString(e) for e in prepare.read_tfrecord(path)]
+      path.rename(path.with_name("seen"))  # one of the same second has its name
+      return [event.step for event in found if event.HasField("summary")]
+
+  assert logged("none", -1, 0) is None
+  assert logged("none", 0, 1) is None
+  assert logged("tensorboard", 1, 2) == [0, 1, 2]
+  assert logged("tensorboard", 2, 3) == [3]
