@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byol_jax.run.settings import ADDED, OPERATIONAL, flat
+from byol_jax.run.settings import ADDED, FOLDERS, OPERATIONAL, flat
 
 Line = Mapping[str, Any]  # of results.jsonl
 
@@ -60,7 +60,7 @@ def settings(line: Line) -> dict[str, Any]:
     return {}
   found = ADDED | flat(line["pretrained"]["config"])
   kept = {k: v for k, v in found.items() if not is_one_of(k, _NOT_OF_ENCODER)}
-  if found.get("data.name") == "folder":  # of other sets it only says where they lie
+  if found.get("data.name") in FOLDERS:
     kept["data.data_dir"] = found.get("data.data_dir")
   for name in ("start_from", "continue_from"):  # a run, of another seed for each seed
     kept[name] = kept[name] and "/".join(_without_seed(str(kept[name])))

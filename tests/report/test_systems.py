@@ -77,10 +77,11 @@ def test_seeds_that_began_with_seeds_are_one_system():
   assert named(*lines, other) == {"long": [0, 1], "other": [0]}
 
 
-def test_folders_of_images_are_told_apart_by_where_they_lie():
+@pytest.mark.parametrize("name", ["folder", "unlabelled_folder"])
+def test_folders_of_images_are_told_apart_by_where_they_lie(name):
   lines = [
-    result(run=f"{at}-seed0", settings={"data__name": "folder", "data__data_dir": at})
-    for at in ("cats", "dogs")
+    result(seed=seed, run=at, settings={"data__name": name, "data__data_dir": at})
+    for seed, at in enumerate(("cats", "dogs"))
   ]
   assert list(named(*lines)) == ["cats", "dogs"]
 
