@@ -3,7 +3,7 @@
 import pytest
 
 from byol_jax.report import systems
-from tests.report.made_up import result
+from tests.report.made_up import config, result
 
 
 def named(*lines):
@@ -75,6 +75,17 @@ def test_seeds_that_began_with_seeds_are_one_system():
   ]
   other = result(run="other-seed0", settings={"continue_from": "b-seed0"})
   assert named(*lines, other) == {"long": [0, 1], "other": [0]}
+
+
+def test_what_the_run_that_seeds_began_with_depends_on_makes_a_system():
+  def begun(seed, step=5, **changes):
+    origin = {"step": step, "config": config(seed=seed, **changes), "origin": None}
+    settings = {"start_from": f"a-seed{seed}"}
+    run = f"{step}{''.join(changes)}-seed{seed}"
+    return result(seed=seed, run=run, settings=settings, pretrained__origin=origin)
+
+  lines = begun(0), begun(1), begun(2, step=6), begun(3, target__tau=0.5)
+  assert named(*lines) == {"5": [0, 1], "6": [2], "5target__tau": [3]}
 
 
 @pytest.mark.parametrize("name", ["folder", "unlabelled_folder"])
