@@ -62,7 +62,7 @@ def settings(line: Line) -> dict[str, Any]:
 
 def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
   """Of a run by its "config", and its "origin", if it has any."""
-  found = ADDED | flat(run.get("config", {}))
+  found = ADDED | flat(run.get("config") or {})
   kept = {k: v for k, v in found.items() if not is_one_of(k, _NOT_OF_ENCODER)}
   if found.get("data.name") in FOLDERS:
     kept["data.data_dir"] = found.get("data.data_dir")
