@@ -279,9 +279,13 @@ def evaluation_batch(images: int) -> Choice:
 
 def _probe_train(config: Config, facts: Facts) -> Choice:
   most = 10_000
-  if facts.accelerated or facts.images <= most:
+  are_all = facts.accelerated or facts.images <= most
+  split, count = _held_out(config, facts.sizes)
+  if config.probe.test == f"{split}[:{count}]":  # a probe would know their labels
+    last = "" if are_all else count + most
+    return f"{split}[{count}:{last}]", "others than are tested on"
+  if are_all:
     return config.data.train, "all images trained on"
-  split, _ = _held_out(config, facts.sizes)
   return f"{split}[:{most}]", "of so many images a CPU's probes take long"
 
 
@@ -332,8 +336,8 @@ CHOICES: dict[str, Callable[[Config, Facts], Choice]] = {
   "log.every_steps": _log_every,
   "eval.every_steps": _eval_every,
   "eval.batch_size": _eval_batch_size,
-  "probe.train": _probe_train,
   "probe.test": _test,
+  "probe.train": _probe_train,
   "probe.valid_train": _valid_train,
   "probe.valid_test": _valid_test,
 }

@@ -11,6 +11,7 @@ from absl import logging
 
 from byol_jax import diagnostics, probes
 from byol_jax.errors import UserError
+from experiments.downstream import labels
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -135,6 +136,8 @@ class Evaluation:
         logging.warning("probe.train or probe.test has no labels: no accuracies")
         has_accuracies = False
         continue
+      if name == "encoder":
+        labels.warn_of_unseen(self._probe.test, test["label"], train["label"])
       for probe in PROBES:
         if each.views or probe not in OF_NETWORKS:
           accuracies[probe][name] = accuracy(probe, train, test)

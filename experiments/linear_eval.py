@@ -300,9 +300,12 @@ def _check(config: ConfigDict) -> None:
 
 def _check_same_images(seen: ImageForm, shown: ConfigDict) -> None:
   """Refuses images in another form than the encoder was trained on."""
-  for key in ("size", "mean", "std"):
-    if getattr(seen, key) != shown[key]:
-      wanted = getattr(seen, key)
+  of_encoder = {
+    **{key: getattr(seen, key) for key in ("size", "mean", "std")},
+    "eval_fraction": seen.crop,  # of which results do not say that it is another
+  }
+  for key, wanted in of_encoder.items():
+    if shown[key] != wanted:
       raise UserError(
         f"the encoder saw images of {key} {wanted}, not {shown[key]}: leave out"
         f" data.{key}, and images of all kinds are shown to it in its own form"

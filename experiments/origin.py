@@ -74,7 +74,7 @@ class Origin(NamedTuple):
   def has_data_of(self, config: ConfigDict) -> bool:
     """Whether the run learned from the same data set, whatever the split."""
     names = ["data.name"]
-    if config.data.name == "folder":  # of other sets it only says where they lie
+    if config.data.name in settings.FOLDERS:
       names.append("data.data_dir")
     now = flat(resolved(config))
     return all(self.value(name) == now[name] for name in names)

@@ -123,9 +123,10 @@ def begin(experiment: "Pretrain", taken: Taken, run_dir: RunDir) -> None:
   run_dir.write_origin(record)
   metrics = {}
   if origin.continues and run_dir.writes:
-    _copy_history(RunDir(origin.folder, writes=False), run_dir, taken.step)
+    is_same = _is_watched_on_same_images(origin, experiment.config)
+    _copy_history(RunDir(origin.folder, writes=False), run_dir, taken.step, is_same)
     [folder] = stored.choose(origin.path, taken.step)
-    if (score := stored.score(folder)) is not None:
+    if is_same and (score := stored.score(folder)) is not None:
       metrics[stored.SCORE] = score
   checkpoints = Checkpoints(run_dir.checkpoints, experiment.config.checkpoint.keep)
   try:
@@ -149,12 +150,33 @@ def _started(experiment: "Pretrain", taken: Taken) -> State:
   return fresh._replace(**fields, optimiser=optimiser)
 
 
-def _copy_history(before: RunDir, run_dir: RunDir, last: int) -> None:
-  """Logs what the other run has logged up to a step."""
+def _is_watched_on_same_images(origin: Origin, config: ConfigDict) -> bool:
+  """Whether scores of the other run are to be held against those of this one."""
+  names = ("valid_train", "valid_test")
+  return all(origin.value(f"probe.{name}") == config.probe[name] for name in names)
+
+
+def _copy_history(
+  before: RunDir, run_dir: RunDir, last: int, with_watched: bool
+) -> None:
+  """Logs what the other run has logged up to a step.
+
+  Args:
+    before: the other run.
+    run_dir: of the new one.
+    last: that step.
+    with_watched: whether that includes what it was watched by.
+  """
   run_dir.rewind(-1)
   for record in before.records():
     if (step := record.pop("step")) <= last:
+      if not with_watched:
+        record = {k: v for k, v in record.items() if not _is_watched_by(k)}
       run_dir.log(step, record)
+
+
+def _is_watched_by(scalar: str) -> bool:
+  return scalar == stored.SCORE or scalar.startswith("valid_")
 
 
 def _record(

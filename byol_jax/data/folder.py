@@ -213,8 +213,8 @@ def _classes(by_split: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
 
 
 def _folder(path: str) -> str:
-  """Name of the folder that a file lies in."""
-  return path.rsplit("/", 2)[-2]
+  """Name of the folder that a file lies in, a class, in one form of its accents."""
+  return _composed(path.rsplit("/", 2)[-2])
 
 
 def _channels(root: str, images: Mapping[str, Header]) -> int:
@@ -232,5 +232,10 @@ def _channels(root: str, images: Mapping[str, Header]) -> int:
 
 
 def _hash(path: str) -> bytes:
-  """Decides an image's place; accents have several forms, by the system."""
-  return hashlib.sha256(os.fsencode(unicodedata.normalize("NFC", path))).digest()
+  """Decides an image's place."""
+  return hashlib.sha256(os.fsencode(_composed(path))).digest()
+
+
+def _composed(name: str) -> str:
+  """A name whose accents are part of their letters: by the system, they may not be."""
+  return unicodedata.normalize("NFC", name)

@@ -78,7 +78,8 @@ _REDUCED = {
 }
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_INTERPRETATION = 262  # the tag of a TIFF that says whether 0 is white
+_BITS = 258  # the tag of a TIFF that says how many a number has
+_INTERPRETATION = 262  # that which says whether 0 is white
 
 
 class Header(NamedTuple):
@@ -220,17 +221,27 @@ def _pixels(image: Image.Image, channels: int) -> np.ndarray:
   image.load()
   if image.getexif().get(_ORIENTATION, 1) != 1:
     image = ImageOps.exif_transpose(image)
-  if image.mode[0] == "I":  # 16 bits of grey; Pillow would cut them at 255
-    deep = np.asarray(image).astype(np.float32)
-    if getattr(image, "tag_v2", {}).get(_INTERPRETATION) == 0:
-      deep = 65535 - deep  # 0 is white, which Pillow sees to in 8 bits alone
-    image = Image.fromarray(_to_eight_bits(deep))
+  if image.mode[0] == "I":  # Pillow would cut them at 255
+    image = Image.fromarray(_deep_grey(image))
   if image.has_transparency_data:
     image = image.convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
   mode = "L" if channels == 1 else "RGB"
   pixels = np.array(image if image.mode == mode else image.convert(mode))
   return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _deep_grey(image: Image.Image) -> np.ndarray:
+  """Grey of more than 8 bits as uint8 [H, W], opaque."""
+  deep = np.asarray(image).astype(np.float32)
+  tags = getattr(image, "tag_v2", {})
+  bits = tags.get(_BITS, (16,))[0]  # a TIFF may have 12
+  white = 2.0**bits - 1
+  if tags.get(_INTERPRETATION) == 0:
+    deep = white - deep  # 0 is white, which Pillow sees to in 8 bits alone
+  if "transparency" in image.info:
+    deep[deep == image.info["transparency"]] = white
+  return _to_eight_bits(deep, white)
 
 
 def _bands(path: str | os.PathLike[str]) -> np.ndarray:
@@ -250,8 +261,8 @@ def _bands(path: str | os.PathLike[str]) -> np.ndarray:
   return np.ascontiguousarray(image.reshape(*image.shape[:2], -1))
 
 
-def _to_eight_bits(image: np.ndarray) -> np.ndarray:
-  return np.round(image / np.float32(257)).clip(0, 255).astype(np.uint8)
+def _to_eight_bits(image: np.ndarray, most: float = 65535) -> np.ndarray:
+  return np.round(image / np.float32(most / 255)).clip(0, 255).astype(np.uint8)
 
 
 def _is_picture(page: tifffile.TiffPage) -> bool:

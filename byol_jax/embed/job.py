@@ -150,15 +150,25 @@ def _source(options: Options, found: Features) -> Source:
     name, data_dir = data["name"], data["data_dir"]
   else:
     raise UserError("the features do not say where their images are: give --images")
-  split = options.split or found.provenance["images"]["split"]
+  about = found.provenance["images"]
+  split = options.split or about["split"]
   try:
-    return images.open_found(name, data_dir).split(split)
+    dataset = images.open_found(name, data_dir)
+    source = dataset.split(split)
   except UserError as error:
     if options.images:
       raise
     raise UserError(
       f"{error}; if the images have moved, say where by --images"
     ) from error
+  # Numbers are those of images in all splits of all sets.
+  has_numbers = all(map(str.isdecimal, found.path.tolist()))
+  if has_numbers and (dataset.name, split) != (about.get("set"), about["split"]):
+    raise UserError(
+      f"the features are of {about.get('set')}, {about['split']}, whose images have"
+      " numbers alone: name these by --images and --split"
+    )
+  return source
 
 
 def _encoder(options: Options, found: Features) -> Encoder:

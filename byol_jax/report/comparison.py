@@ -8,7 +8,7 @@ from markupsafe import Markup
 from byol_jax.report import chance, facts, verdict
 from byol_jax.report.facts import Table
 from byol_jax.report.runs import Run
-from byol_jax.run.settings import differences, flat
+from byol_jax.run.settings import FOLDERS, differences, flat
 
 # Split -> its number of images, for each run.
 Counts = Sequence[Mapping[str, int]]
@@ -87,8 +87,8 @@ def reservations(runs: Sequence[Run]) -> list[str]:
 
 def _differing(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
   """Those of the settings in which the runs differ."""
-  if runs[0].setting("data.name") == "folder":
-    names = (*names, "data.data_dir")  # of other sets it only says where they lie
+  if runs[0].setting("data.name") in FOLDERS:
+    names = (*names, "data.data_dir")
   return [n for n in names if any(r.setting(n) != runs[0].setting(n) for r in runs)]
 
 

@@ -10,8 +10,10 @@ from byol_jax.data.sources import Dataset
 from byol_jax.errors import UserError
 from byol_jax.report.runs import Run
 
-_SPLITS = ("data.train", "data.test", "probe.test", "probe.valid_test")
-SEEN = "test images that were trained on"  # a key beside those of the splits
+_SPLITS = ("data.train", "data.test", "probe.train", "probe.test", "probe.valid_test")
+# Keys beside those of the splits.
+SEEN = "test images that were trained on"
+LEARNED = "test images of which probes learned the labels"
 
 
 def open_dataset(run: Run, images: str | os.PathLike[str] | None) -> Dataset | str:
@@ -35,7 +37,7 @@ def counts(run: Run, dataset: Dataset | str) -> dict[str, int]:
   """Numbers of images, where they can be known.
 
   Returns:
-    For settings of splits, such as "probe.test"; and for `SEEN`.
+    For settings of splits, such as "probe.test"; for `SEEN` and for `LEARNED`.
   """
   found: dict[str, int] = {}
   if isinstance(dataset, str):
@@ -45,9 +47,10 @@ def counts(run: Run, dataset: Dataset | str) -> dict[str, int]:
     if isinstance(spec, str):
       with contextlib.suppress(UserError):
         found[setting] = dataset.check(spec)
-  if {"data.train", "probe.test"} <= found.keys():
-    with contextlib.suppress(UserError):
-      found[SEEN] = _shared(dataset, specs["data.train"], specs["probe.test"])
+  for key, setting in ((SEEN, "data.train"), (LEARNED, "probe.train")):
+    if {setting, "probe.test"} <= found.keys():
+      with contextlib.suppress(UserError):
+        found[key] = _shared(dataset, specs[setting], specs["probe.test"])
   return found
 
 

@@ -86,12 +86,15 @@ def encoder_of(run: Run) -> Encoder:
   """The newest encoder of a run, or that which it evaluates.
 
   Raises:
-    UserError: there is none.
+    UserError: there is none, or by now another one in its place.
   """
   if run.is_pretraining:
     return load_encoder(run.path)
   which = run.evaluated.get("step", run.setting("which") or "newest")
-  return load_encoder(run.located("encoder") or "", which)
+  encoder = load_encoder(run.located("encoder") or "", which)
+  if run.setting("encoder_checksum") not in (None, encoder.checksum):
+    raise UserError(f"{run.setting('encoder')} is another encoder than was evaluated")
+  return encoder
 
 
 def sample(encoder: Encoder, dataset: Dataset, split: str) -> Sample:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byol_jax.run.settings import ADDED, OPERATIONAL, flat
+from byol_jax.run.settings import ADDED, FOLDERS, OPERATIONAL, flat
 
 Line = Mapping[str, Any]  # of results.jsonl
 
@@ -54,16 +54,23 @@ def seed(line: Line) -> Any:
 def settings(line: Line) -> dict[str, Any]:
   """Settings of pretraining by their full names, of all that the encoder depends on.
 
-  {} of an encoder that is a file, of which nobody knows.
+  Those of a run that it began with are called "origin.train.steps" and so on. {} of an
+  encoder that is a file, of which nobody knows.
   """
-  if not line["pretrained"]:
-    return {}
-  found = ADDED | flat(line["pretrained"]["config"])
+  return _settings(line["pretrained"]) if line["pretrained"] else {}
+
+
+def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
+  """Of a run by its "config", and its "origin", if it has any."""
+  found = ADDED | flat(run.get("config") or {})
   kept = {k: v for k, v in found.items() if not is_one_of(k, _NOT_OF_ENCODER)}
-  if found.get("data.name") == "folder":  # of other sets it only says where they lie
+  if found.get("data.name") in FOLDERS:
     kept["data.data_dir"] = found.get("data.data_dir")
   for name in ("start_from", "continue_from"):  # a run, of another seed for each seed
     kept[name] = kept[name] and "/".join(_without_seed(str(kept[name])))
+  if origin := run.get("origin"):
+    before = {"step": origin.get("step"), **_settings(origin)}
+    kept |= {f"origin.{name}": value for name, value in before.items()}
   return kept
 
 

@@ -232,6 +232,12 @@ def _trust(run: Run, counts: Mapping[str, int]) -> Finding:
   if run.accuracies("linear") or run.accuracies("knn"):
     answer, tone = "the test accuracies, beside their baselines", GOOD
     reasons = [*_of_test(run, counts.get(data.SEEN, 0))]
+    if learned := counts.get(data.LEARNED, 0):
+      answer, tone = "none: the probes knew labels that they were tested on", BAD
+      reasons = [
+        f"{learned} of the test images are in probe.train too: accuracies on these say"
+        " nothing of new images."
+      ]
   elif run.points("valid_knn"):
     answer, tone, reasons = "none as a result; held-out kNN to watch it by", OPEN, []
   else:

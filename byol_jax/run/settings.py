@@ -27,6 +27,9 @@ SCHEDULE = (
   "target.schedule",
   "target.frozen",
 )
+# Values of data.name that stand for whatever lies in data.data_dir; of other sets that
+# only says where they lie.
+FOLDERS = ("folder", "unlabelled_folder")
 # Settings that later versions added: what an older run, which lacks them, had.
 ADDED = {
   "start_from": None,

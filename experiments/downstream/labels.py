@@ -101,6 +101,11 @@ def check_seen(name: str, labels: np.ndarray, train: np.ndarray) -> None:
     raise UserError(
       "all images to train on are of one class: name others as data.train"
     )
+  warn_of_unseen(name, labels, train)
+
+
+def warn_of_unseen(name: str, labels: np.ndarray, train: np.ndarray) -> None:
+  """Warns of images of classes that no image to train on has; see `check_seen`."""
   known = labels[labels >= 0]
   if len(unseen := known[~np.isin(known, train)]):
     logging.warning(

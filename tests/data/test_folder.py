@@ -115,6 +115,15 @@ def test_accents_have_one_place_in_all_their_forms():
   assert folder._hash("caf\u00e9.png") == folder._hash("cafe\u0301.png")
 
 
+def test_accents_have_one_class_in_all_their_forms(root):
+  write(root, "train/caf\u00e9/1.png", "train/zoo/2.png")
+  write(root, "val/cafe\u0301/3.png", "val/zoo/4.png")
+  dataset = opened(root)
+  assert dataset.class_names == ("caf\u00e9", "zoo")
+  for split in ("train", "val"):
+    assert sorted(dataset.split(split).labels) == [0, 1]
+
+
 def test_slices_add_up(root):
   write(root, *[f"{i}.png" for i in range(10)])
   dataset = opened(root)

@@ -115,6 +115,29 @@ def test_grey_png_and_tiff_of_16_bits_are_scaled(tmp_path):
     np.testing.assert_array_equal(found[..., 0], wanted)
 
 
+def test_a_grey_tiff_of_12_bits_is_scaled_by_these(tmp_path):
+  deep = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) * 4
+  write_tiff(tmp_path / "a.tif", deep, 12)
+  header, found = read(tmp_path / "a.tif")
+  assert header.channels == 1
+  np.testing.assert_array_equal(found[..., 0], np.round(deep / (4095 / 255)))
+
+
+def write_tiff(path, values, bits):
+  """A grey TIFF, which tifffile writes in 8 and 16 bits alone."""
+  whole = "".join(f"{value:0{bits}b}" for value in values.ravel())
+  data = int(whole, 2).to_bytes(len(whole) // 8, "big")
+  short, long = 3, 4
+  tags = [
+    *((256, short, WIDTH), (257, short, HEIGHT), (258, short, bits), (259, short, 1)),
+    *((262, short, 1), (273, long, 8), (277, short, 1), (278, short, HEIGHT)),
+    (279, long, len(data)),
+  ]
+  entries = b"".join(struct.pack("<HHII", tag, kind, 1, v) for tag, kind, v in tags)
+  directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+  path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
+
+
 def test_a_tiff_in_which_0_is_white(tmp_path):
   levels = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 256
   for dtype, one in ((np.uint8, 1), (np.uint16, 257)):
@@ -188,6 +211,12 @@ def test_transparency_of_grey_and_palettes(tmp_path):
   assert header.channels == 1
   wanted = np.where(alpha > 0, GREY, 255)
   np.testing.assert_array_equal(found[..., 0], wanted)
+
+  deep = Image.fromarray(GREY.astype(np.uint16) * 257)
+  brightest = int(GREY.max())
+  deep.save(tmp_path / "deep.png", transparency=257 * brightest)
+  wanted = np.where(brightest > GREY, GREY, 255)
+  np.testing.assert_array_equal(read(tmp_path / "deep.png")[1][..., 0], wanted)
 
   palette = Image.fromarray(GREY).quantize(8)
   palette.save(tmp_path / "b.png", transparency=0)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import byol_jax
-from byol_jax.data.sources import ArraySource
+from byol_jax.data import datasets, photos
+from byol_jax.data.sources import ArrayDataset, ArraySource
 from byol_jax.embed import drawings, files, job
 from byol_jax.embed.job import Options
 from byol_jax.errors import UserError
@@ -167,6 +168,16 @@ def test_all_in_one_command_of_an_embedded_set(here, capsys):
   assert found.provenance["images"]["split"] == "test[:40]"
 
 
+@pytest.mark.parametrize("given", [{"split": "train"}, {"images": "cifar10"}])
+def test_numbers_are_of_the_split_that_was_embedded(here, monkeypatch, given):
+  job.run(Options(encoder=RUN, images="photos", split="test[:9]", out="n.npz"))
+  other = ArrayDataset("cifar10", photos.load())
+  monkeypatch.setitem(datasets.DATASETS, "cifar10", lambda data_dir: other)
+  with pytest.raises(UserError, match=r"are of photos, test\[:9\], whose images have"):
+    job.run(Options(features="n.npz", map="pca", **given))
+  job.run(Options(features="n.npz", map="pca", images="photos", split="test[:9]"))
+
+
 def options(**given):
   return Options(**{"features": "f.npz"} | given)
 
@@ -234,8 +245,6 @@ def test_images_that_were_moved_are_named(made, here):
 
 
 def test_features_of_a_python_program_do_not_say_where_things_are(made, here):
-  from byol_jax.data import datasets
-
   data = datasets.open_dataset("folder", str(made / "photos"))
   byol_jax.write_features(byol_jax.load_encoder(RUN), data, "g.npz")
   with pytest.raises(UserError, match="do not say where their images are: give --im"):

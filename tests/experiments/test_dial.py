@@ -9,6 +9,7 @@ from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
 from configs import linear_eval, presets
 from experiments import choices, dial
+from experiments.downstream import shown
 from tests import tiny
 
 FACTS = choices.Facts(
@@ -193,6 +194,15 @@ def test_splits(given, wanted):
   assert (config.data.train, probe.test, probe.valid_train, probe.valid_test) == wanted
 
 
+@pytest.mark.parametrize("train", [None, "train"])
+def test_probes_do_not_learn_the_labels_that_they_are_tested_on(train):
+  config = presets.folder()
+  config.data.train = train
+  of_set = dataset(200, labels=1)
+  probe = dial.fill(config, of_set).probe
+  assert shown._shared(of_set, probe.test, probe.train) == 0
+
+
 def test_too_few_images():
   with pytest.raises(UserError, match=r"too few images to train on \(9\): give 10 or"):
     dial.fill(presets.folder(), dataset(9))
@@ -268,7 +278,10 @@ def test_a_linear_evaluation_makes_80_epochs_unless_told_otherwise(given, steps)
 
 
 def test_probes_on_a_cpu_learn_from_some_of_many_images(filled):
-  assert filled().probe.train == "train"
+  assert filled().probe.train == "train[500:]"
   many = {"images": 50_000, "sizes": {"train": 50_000}}
+  assert filled(**many).probe.train == "train[1000:11000]"
+  assert filled(**many, accelerated=True).probe.train == "train[1000:]"
+  many["sizes"]["test"] = 100
   assert filled(**many).probe.train == "train[:10000]"
   assert filled(**many, accelerated=True).probe.train == "train"

@@ -141,6 +141,17 @@ def test_accuracies_are_of_the_test_images_with_labels():
     assert judge.summarise(network)["test_images"] == images
 
 
+def test_images_of_classes_that_no_probe_has_seen_are_said(caplog):
+  images, views = arrays(5)
+  few = images | {"label": np.minimum(images["label"], 1)}
+  splits = dict.fromkeys(tiny.config().probe.values(), images)
+  splits |= {tiny.config().probe.train: few}
+  judge = evaluation.Evaluation(tiny.config(), labelled=True, baselines=BASELINES)
+  judge.summarise(evaluation.Extract(splits.__getitem__, lambda _: views))
+  assert "20 of 40 images are of 2 classes that no image to train on" in caplog.text
+  assert len(caplog.records) == 1
+
+
 def test_views_are_those_of_training_of_held_out_images():
   """Crops alone, which the host makes, by the networks one after the other."""
   config = tiny.config()

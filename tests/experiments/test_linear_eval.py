@@ -301,6 +301,7 @@ def test_another_encoder_in_its_place_is_noticed(encoder, config, tmp_path, comp
     ({"encoder": None}, "name the encoder to evaluate"),
     ({"encoder": "/nowhere"}, "no checkpoint at /nowhere"),
     ({"data.size": 20}, r"saw images of size 16, not 20: leave out data\.size"),
+    ({"data.eval_fraction": 0.5}, "saw images of eval_fraction 1.0, not 0.5: leave"),
     ({"augmentations": "all"}, "no set of augmentations 'all': choose one of crops, p"),
     (
       {"optimiser.learning_rate": (0.1, 0)},

@@ -63,6 +63,15 @@ def test_an_unknown_baseline_is_refused():
     pretrain.Pretrain(config)
 
 
+def test_a_probe_that_learns_what_it_is_tested_on_is_said(caplog):
+  config = tiny.config()
+  pretrain.Pretrain(config)
+  assert "says nothing of new images" not in caplog.text
+  config.probe.test = "train[60:70]"
+  pretrain.Pretrain(config)
+  assert "4 of the 10 images of 'train[60:70]', to test on, are in" in caplog.text
+
+
 def test_everything_is_watched_from_the_start(run):
   records = RunDir(run[0]).records()
   assert {"valid_spread", "valid_effective_rank", "valid_knn"} <= records[0].keys()

@@ -1,5 +1,6 @@
 """Runs that begin with another run, or with its weights."""
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -277,6 +278,17 @@ def test_history_and_score_come_along(tmp_path, begun):
   assert [record["step"] for record in records] == [0, 1, 2]
   assert records[-1] == {"step": 2, "loss": 0.2, "seconds": 20.0}
   assert stored.score(tmp_path / "run" / "checkpoints" / "2") == 0.5
+
+
+def test_what_was_watched_on_other_images_does_not_come_along(tmp_path, begun):
+  before = tmp_path / "before"
+  made.run(before, config_of())
+  record = {"step": 2, "loss": 0.2, "valid_knn": 0.9, "score": 0.9}
+  (before / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+  others = {"probe.valid_test": "train[50:64]", "train.steps": 8}
+  pretrain.run(config_of(continue_from=str(before), **others), RunDir(tmp_path / "run"))
+  assert RunDir(tmp_path / "run").records() == [{"step": 2, "loss": 0.2}]
+  assert stored.score(tmp_path / "run" / "checkpoints" / "2") is None
 
 
 @pytest.mark.parametrize(

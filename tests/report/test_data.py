@@ -33,7 +33,8 @@ def a_run(tmp_path, **changes):
 def test_counts_are_those_of_the_splits(tmp_path, a_set):
   run = a_run(tmp_path, data__name="a_set", probe__valid_test="no such split")
   dataset = data.open_dataset(run, None)
-  counts = {"data.train": 20, "probe.test": 6, data.SEEN: 0}
+  counts = {"data.train": 20, "probe.train": 20, "probe.test": 6}
+  counts |= {data.SEEN: 0, data.LEARNED: 0}
   assert data.counts(run, dataset) == counts
 
 
@@ -49,6 +50,8 @@ def test_counts_are_those_of_the_splits(tmp_path, a_set):
 def test_images_of_both_splits_are_counted(tmp_path, a_set, train, test, seen):
   run = a_run(tmp_path, data__name="a_set", data__train=train, probe__test=test)
   assert data.counts(run, data.open_dataset(run, None))[data.SEEN] == seen
+  run = a_run(tmp_path, data__name="a_set", probe__train=train, probe__test=test)
+  assert data.counts(run, data.open_dataset(run, None))[data.LEARNED] == seen
 
 
 def test_the_folder_is_the_runs_own_or_that_which_is_given(tmp_path, a_set):

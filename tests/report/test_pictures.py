@@ -143,3 +143,10 @@ def test_an_evaluation_has_the_encoder_that_it_evaluated(tmp_path):
   assert pictures.encoder_of(first).checksum == encoder.checksum
   with pytest.raises(UserError, match="has one encoder, of step 1234, and not 5"):
     pictures.encoder_of(second)
+  for name, checksum in (("same", encoder.checksum), ("other", "0" * 64)):
+    noted = settings | {"encoder_checksum": checksum}
+    made_up.write(tmp_path / name, noted, summary=None, starts=(start,))
+  same, other = runs.read([tmp_path / "same", tmp_path / "other"])
+  assert pictures.encoder_of(same).checksum == encoder.checksum
+  with pytest.raises(UserError, match="is another encoder than was evaluated"):
+    pictures.encoder_of(other)

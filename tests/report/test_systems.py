@@ -3,7 +3,7 @@
 import pytest
 
 from byol_jax.report import systems
-from tests.report.made_up import result
+from tests.report.made_up import config, result
 
 
 def named(*lines):
@@ -77,10 +77,22 @@ def test_seeds_that_began_with_seeds_are_one_system():
   assert named(*lines, other) == {"long": [0, 1], "other": [0]}
 
 
-def test_folders_of_images_are_told_apart_by_where_they_lie():
+def test_what_the_run_that_seeds_began_with_depends_on_makes_a_system():
+  def begun(seed, step=5, **changes):
+    origin = {"step": step, "config": config(seed=seed, **changes), "origin": None}
+    settings = {"start_from": f"a-seed{seed}"}
+    run = f"{step}{''.join(changes)}-seed{seed}"
+    return result(seed=seed, run=run, settings=settings, pretrained__origin=origin)
+
+  lines = begun(0), begun(1), begun(2, step=6), begun(3, target__tau=0.5)
+  assert named(*lines) == {"5": [0, 1], "6": [2], "5target__tau": [3]}
+
+
+@pytest.mark.parametrize("name", ["folder", "unlabelled_folder"])
+def test_folders_of_images_are_told_apart_by_where_they_lie(name):
   lines = [
-    result(run=f"{at}-seed0", settings={"data__name": "folder", "data__data_dir": at})
-    for at in ("cats", "dogs")
+    result(seed=seed, run=at, settings={"data__name": name, "data__data_dir": at})
+    for seed, at in enumerate(("cats", "dogs"))
   ]
   assert list(named(*lines)) == ["cats", "dogs"]
 

@@ -140,6 +140,12 @@ def test_images_that_were_trained_on_are_said_to_be(answers):
   assert "trained on too" not in reasons({data.SEEN: 0})
 
 
+def test_accuracies_of_probes_that_knew_the_labels_are_not_to_be_trusted(answers):
+  found = answers({data.LEARNED: 12, data.SEEN: 12})["Which number to trust?"]
+  assert (found.answer.split(":")[0], found.tone) == ("none", "bad")
+  assert "12 of the test images are in probe.train too" in found.reasons[0]
+
+
 def test_a_linear_evaluation_has_its_own_question(answers):
   settings = made_up.config(experiment="linear_eval")
   found = answers(settings=settings, summary={"linear": {"encoder": 0.5}})
