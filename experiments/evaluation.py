@@ -11,7 +11,7 @@ from absl import logging
 
 from byol_jax import diagnostics, probes
 from byol_jax.errors import UserError
-from experiments.downstream import labels
+from experiments import labels
 
 Arrays = Mapping[str, np.ndarray]
 

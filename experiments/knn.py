@@ -12,7 +12,7 @@ from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments.downstream import encoders, frozen, outcomes
 from experiments.downstream.frozen import Features, Subject
-from experiments.downstream.labels import FIT, HELD_OUT, check_seen
+from experiments.labels import FIT, HELD_OUT, check_seen
 
 Setting = tuple[int, float]  # k and temperature
 

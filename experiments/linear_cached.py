@@ -20,7 +20,7 @@ from experiments import choices
 from experiments.downstream import classifiers, encoders, frozen, outcomes
 from experiments.downstream.classifiers import METRICS, Accuracies, Classifiers, Weights
 from experiments.downstream.frozen import Features, Subject
-from experiments.downstream.labels import FIT, HELD_OUT
+from experiments.labels import FIT, HELD_OUT
 
 _PROTOCOL = "linear_cached"
 

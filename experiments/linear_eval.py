@@ -26,8 +26,8 @@ from experiments.augmented import Augmented
 from experiments.downstream import classifiers, encoders, frozen, outcomes
 from experiments.downstream.classifiers import Accuracies, Classifiers, Scalars, Weights
 from experiments.downstream.frozen import Subject
-from experiments.downstream.labels import FIT, HELD_OUT
 from experiments.inputs import Inputs
+from experiments.labels import FIT, HELD_OUT
 
 _PROTOCOL = "linear"
 # What `augmentations` leaves of `view`: a row of BYOL's table 17.

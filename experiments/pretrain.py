@@ -32,9 +32,9 @@ from experiments import (
   takeover,
 )
 from experiments.augmented import Augmented, Batch
-from experiments.downstream import shown
 from experiments.extracts import Extractor
 from experiments.inputs import Inputs
+from experiments.labels import warn_if_shared
 from experiments.state import Carried, State
 
 Scalars = dict[str, jax.Array]
@@ -65,7 +65,7 @@ class Pretrain:
       origin.check(self.origin, config, dataset.listing())
     self.inputs = Inputs(config, dataset, list(config.probe.values()))
     if self.inputs.classes:
-      shown.warn_if_shared(dataset, config.probe.test, config.probe.train)
+      warn_if_shared(dataset, config.probe.test, config.probe.train)
     train = config.train
     microbatches = jax.device_count() * train.accumulate
     if train.batch_size < 2 * microbatches:

@@ -13,8 +13,8 @@ from byol_jax.run.folder import RunDir
 from configs import semi_supervised
 from experiments.downstream import encoders, frozen, outcomes, sweep, tuning
 from experiments.downstream.frozen import Subject
-from experiments.downstream.labels import FIT, HELD_OUT, check_seen
 from experiments.downstream.sweep import Splits, Sweep, Trial
+from experiments.labels import FIT, HELD_OUT, check_seen
 
 LABELLED = "with labels"
 _SPLITS = Splits(FIT, HELD_OUT, LABELLED)

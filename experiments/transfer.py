@@ -14,7 +14,7 @@ from byol_jax.run.folder import RunDir
 from configs import transfer
 from experiments.downstream import encoders, frozen, outcomes, transfer_sets
 from experiments.downstream.frozen import Subject
-from experiments.downstream.labels import FIT, HELD_OUT
+from experiments.labels import FIT, HELD_OUT
 
 
 class Choice(NamedTuple):

@@ -19,8 +19,8 @@ from experiments.downstream import (
   tuning,
 )
 from experiments.downstream.frozen import Subject
-from experiments.downstream.labels import FIT, HELD_OUT, check_seen
 from experiments.downstream.sweep import Splits, Sweep, Trial
+from experiments.labels import FIT, HELD_OUT, check_seen
 
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from byol_jax.errors import UserError
 
 # Folders of these names on top are splits.
 SPLITS = ("train", "val", "valid", "validation", "test", "unlabelled", "unlabeled")
+_ALSO = {"training": "train", "testing": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +63,9 @@ class FolderSource:
 class FolderDataset:
   """The images below a folder, by split and class.
 
-  Folders called as in `SPLITS` on top are splits; else all is "train". Where each image
-  of a split lies in one of several folders, those are its classes; else it has none.
+  Folders called as in `SPLITS` on top are splits, also "Train" or "Training" where
+  nothing else is beside these; else all is "train". Where each image of a split lies in
+  one of several folders, those are its classes; else it has none.
   The order in a split is that of a hash of the paths: a slice is a fair sample, and
   depends on nothing but the names below the folder.
   """
@@ -186,19 +188,32 @@ def _contents(found: Scan) -> str:
 def _by_split(root: str, images: Mapping[str, Header]) -> dict[str, list[str]]:
   """Split -> paths, in the order of their hashes."""
   tops = {path.split("/", 1)[0] if "/" in path else "" for path in images}
-  names = [split for split in SPLITS if split in tops]
-  if not (tops <= set(SPLITS) or "train" in tops):
-    return {"train": sorted(images, key=_hash)}
+  called = {top: _split(top) for top in tops}
+  if not set(called.values()) <= set(SPLITS):  # they may be classes: a sport, a vehicle
+    called = {top: top for top in tops if top in SPLITS}
+    if "train" not in tops:
+      return {"train": sorted(images, key=_hash)}
+  if len(set(called.values())) < len(called):
+    raise UserError(
+      f"{root} has {', '.join(sorted(called))} on top, of which some are one split:"
+      f" call each another ({', '.join(SPLITS)})"
+    )
+  names = [split for split in SPLITS if split in called.values()]
   by_split: dict[str, list[str]] = {name: [] for name in names}
   for path in sorted(images, key=_hash):
     top = path.split("/", 1)[0]
-    if "/" not in path or top not in by_split:
+    if "/" not in path or top not in called:
       raise UserError(
         f"{root} has the split {names[0]}/, and {path} outside of it: move that, or"
         f" name the folder as a split ({', '.join(SPLITS)})"
       )
-    by_split[top].append(path)
+    by_split[called[top]].append(path)
   return by_split
+
+
+def _split(top: str) -> str:
+  """The split that a folder on top may be."""
+  return _ALSO.get(top.lower(), top.lower())
 
 
 def _classes(by_split: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
@@ -206,7 +221,7 @@ def _classes(by_split: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
   found = {}
   for split, paths in by_split.items():
     depths = {path.count("/") for path in paths}
-    of_split = 1 if all(path.startswith(f"{split}/") for path in paths) else 0
+    of_split = 1 if all(_split(path.split("/", 1)[0]) == split for path in paths) else 0
     if depths == {of_split + 1}:
       found[split] = {_folder(path) for path in paths}
   return found if len(set().union(*found.values())) > 1 else {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from byol_jax.errors import UserError
@@ -48,6 +49,28 @@ def count(name: str, spec: str, sizes: Mapping[str, int | Sequence[int]]) -> int
   """The number of images of a split; see `resolve`."""
   parts = resolve(name, spec, sizes)
   return sum(len(range(sum(_files(sizes[split])))[part]) for split, part in parts)
+
+
+def shared(name: str, one: str, other: str, sizes: Mapping[str, int]) -> int:
+  """The number of images that two splits have in common.
+
+  Args:
+    name: as for `resolve`.
+    one, other: the splits; of one in shards, whose sizes are not known here, 0.
+    sizes: as for `resolve`.
+  """
+  if "shard" in one + other:
+    return 0
+  first, second = (_places(name, spec, sizes) for spec in (one, other))
+  return sum(len(np.intersect1d(first[s], second[s])) for s in first.keys() & second)
+
+
+def _places(name: str, spec: str, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+  """Named split -> places in it."""
+  found: dict[str, list[np.ndarray]] = {}
+  for split, part in resolve(name, spec, sizes):
+    found.setdefault(split, []).append(np.arange(sizes[split])[part])
+  return {split: np.concatenate(parts) for split, parts in found.items()}
 
 
 def listing(sizes: Mapping[str, int]) -> list[str]:

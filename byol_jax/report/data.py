@@ -3,8 +3,6 @@
 import contextlib
 import os
 
-import numpy as np
-
 from byol_jax.data import datasets, splits
 from byol_jax.data.sources import Dataset
 from byol_jax.errors import UserError
@@ -50,19 +48,7 @@ def counts(run: Run, dataset: Dataset | str) -> dict[str, int]:
   for key, setting in ((SEEN, "data.train"), (LEARNED, "probe.train")):
     if {setting, "probe.test"} <= found.keys():
       with contextlib.suppress(UserError):
-        found[key] = _shared(dataset, specs[setting], specs["probe.test"])
+        found[key] = splits.shared(
+          dataset.name, specs[setting], specs["probe.test"], dataset.sizes
+        )
   return found
-
-
-def _shared(dataset: Dataset, one: str, other: str) -> int:
-  """The number of images that two splits have in common."""
-  first, second = (_positions(dataset, spec) for spec in (one, other))
-  return sum(len(np.intersect1d(first[s], second[s])) for s in first.keys() & second)
-
-
-def _positions(dataset: Dataset, spec: str) -> dict[str, np.ndarray]:
-  """Named split -> positions in it of the images of a split."""
-  found: dict[str, list[np.ndarray]] = {}
-  for split, part in splits.resolve(dataset.name, spec, dataset.sizes):
-    found.setdefault(split, []).append(np.arange(dataset.sizes[split])[part])
-  return {split: np.concatenate(parts) for split, parts in found.items()}

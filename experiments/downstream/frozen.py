@@ -20,9 +20,9 @@ from byol_jax.embed.writing import write_features
 from byol_jax.errors import UserError
 from byol_jax.pretrained import Encoder, load_encoder
 from byol_jax.run.folder import RunDir
-from experiments import choices, inputs, settings
-from experiments.downstream import labels, shown
-from experiments.downstream.labels import FIT, HELD_OUT, called
+from experiments import choices, inputs, labels, settings
+from experiments.downstream import shown
+from experiments.labels import FIT, HELD_OUT, called
 
 _MAY_BE_OPEN = ("data.train", "data.test", "data.held_out")
 _COLLAPSED = 0.99  # common part of the features
@@ -209,10 +209,10 @@ def subject(
     raise UserError(f"{dataset.name} has {what}: give images of two classes or more")
   conversion = shown.conversion(source, form, dataset.name)
   train, valid, test = (config.data[k] for k in ("train", "valid", "test"))
-  shown.warn_if_shared(dataset, test, train)
+  labels.warn_if_shared(dataset, test, train)
   if valid is not None:
-    shown.warn_if_shared(dataset, test, valid)
-    shown.warn_if_shared(dataset, valid, train, "to choose settings by", "the choice")
+    labels.warn_if_shared(dataset, test, valid)
+    labels.warn_if_shared(dataset, valid, train, "to choose settings by", "the choice")
   return Subject(config, encoder, with_parts, run_dir, conversion)
 
 

@@ -1,12 +1,11 @@
-"""How an encoder is shown images that are not like its own, and which it has seen."""
+"""How an encoder is shown images that are not like its own."""
 
 import contextlib
 
 import numpy as np
 from absl import logging
 
-from byol_jax.data import splits
-from byol_jax.data.sources import Dataset, Source, Unreadable
+from byol_jax.data.sources import Source, Unreadable
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
 from experiments.choices import SAMPLE
@@ -58,52 +57,3 @@ def _size(source: Source) -> tuple[int, int]:
     raise UserError(f"none of {SAMPLE} images can be read")
   height, width = np.median(sizes, axis=0).astype(int).tolist()
   return height, width
-
-
-def warn_if_shared(
-  dataset: Dataset,
-  test: str,
-  other: str,
-  use: str = "to test on",
-  what: str = "the accuracy",
-) -> None:
-  """Warns if images to test on are among others that classifiers are fitted to.
-
-  Args:
-    dataset: the images.
-    test: a split.
-    other: another one, to train on or to choose settings by.
-    use: of the images of `test`, for the message.
-    what: comes of them, likewise.
-  """
-  count = _shared(dataset, test, other)
-  if count:
-    logging.warning(
-      "%s: %d of the %d images of %r, %s, are in %r too, which is fitted to: %s says"
-      " nothing of new images",
-      dataset.name,
-      count,
-      dataset.check(test),
-      test,
-      use,
-      other,
-      what,
-    )
-
-
-def _shared(dataset: Dataset, one: str, other: str) -> int:
-  """Number of images that are in two splits."""
-  if "shard" in one + other:  # of which a set does not say how long they are
-    return 0
-  return sum(
-    len(range(max(a.start, b.start), min(a.stop, b.stop)))
-    for name, a in _places(dataset, one)
-    for same, b in _places(dataset, other)
-    if name == same
-  )
-
-
-def _places(dataset: Dataset, spec: str) -> list[tuple[str, range]]:
-  """Splits, and places in each."""
-  parts = splits.resolve(dataset.name, spec, dataset.sizes)
-  return [(split, range(dataset.sizes[split])[part]) for split, part in parts]

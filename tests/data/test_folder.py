@@ -89,6 +89,37 @@ def test_splits_share_their_classes(root):
   assert dataset.split("unlabelled").num_classes == 3
 
 
+@pytest.mark.parametrize(
+  ("train", "test"),
+  [("Train", "Test"), ("TRAIN", "test"), ("Training", "Testing"), ("train", "TESTING")],
+)
+def test_splits_by_other_names(root, train, test):
+  write(root, f"{train}/a/1.png", f"{train}/b/2.png", f"{test}/b/3.png")
+  dataset = opened(root)
+  assert dataset.sizes == {"train": 2, "test": 1}
+  assert by_name(dataset.split("train")) == {
+    f"{train}/a/1.png": 0,
+    f"{train}/b/2.png": 1,
+  }
+  assert by_name(dataset.split("test")) == {f"{test}/b/3.png": 1}
+
+
+def test_classes_that_are_called_like_splits(root):
+  write(root, "Training/1.png", "running/2.png", "Test/3.png", "Train/4.png")
+  dataset = opened(root)
+  assert dataset.sizes == {"train": 4}
+  assert dataset.class_names == ("Test", "Train", "Training", "running")
+
+
+@pytest.mark.parametrize("other", ["training"])
+def test_two_folders_that_are_one_split_are_refused(root, other):
+  write(root, "train/1.png", f"{other}/2.png", "test/3.png")
+  with pytest.raises(
+    UserError, match=rf"{other}.* on top, of which some are one split"
+  ):
+    opened(root)
+
+
 def test_an_image_beside_the_splits_is_refused(root):
   write(root, "train/1.png", "val/2.png", "3.png")
   with pytest.raises(UserError, match=r"the split train/, and 3.png outside of it"):

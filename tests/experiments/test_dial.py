@@ -5,11 +5,11 @@ import pytest
 from absl import logging
 
 from byol_jax.data.sources import ArrayDataset
+from byol_jax.data.splits import shared
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
 from configs import linear_eval, presets
 from experiments import choices, dial
-from experiments.downstream import shown
 from tests import tiny
 
 FACTS = choices.Facts(
@@ -200,7 +200,7 @@ def test_probes_do_not_learn_the_labels_that_they_are_tested_on(train):
   config.data.train = train
   of_set = dataset(200, labels=1)
   probe = dial.fill(config, of_set).probe
-  assert shown._shared(of_set, probe.test, probe.train) == 0
+  assert shared("made", probe.test, probe.train, of_set.sizes) == 0
 
 
 def test_too_few_images():

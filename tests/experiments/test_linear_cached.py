@@ -14,7 +14,7 @@ from configs import linear_cached as configs
 from experiments import linear_cached
 from experiments.downstream import classifiers, frozen
 from experiments.downstream.frozen import Subject
-from experiments.downstream.labels import FIT
+from experiments.labels import FIT
 from tests.formats import encoders
 
 RATES = (2.0, 0.5)

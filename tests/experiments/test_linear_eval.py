@@ -20,7 +20,7 @@ from byol_jax.run.folder import RunDir
 from experiments import linear_eval
 from experiments.downstream import classifiers
 from experiments.downstream.frozen import Subject
-from experiments.downstream.labels import FIT, HELD_OUT
+from experiments.labels import FIT, HELD_OUT
 from experiments.linear_eval import LinearEval, Sweep
 from tests import tiny
 from tests.formats import encoders

@@ -14,7 +14,7 @@ from byol_jax.run.folder import RunDir
 from configs import semi_supervised as config_file
 from experiments import semi_supervised
 from experiments.downstream import finetune, outcomes, sweep
-from experiments.downstream.labels import FIT, HELD_OUT
+from experiments.labels import FIT, HELD_OUT
 from tests.formats import encoders
 
 RATE, TOO_HIGH = 0.05, 1e30

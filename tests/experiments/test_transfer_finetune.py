@@ -13,7 +13,7 @@ from byol_jax.run.folder import RunDir
 from configs import transfer_finetune as config_file
 from experiments import transfer_finetune
 from experiments.downstream import sweep, tuning
-from experiments.downstream.labels import FIT, HELD_OUT
+from experiments.labels import FIT, HELD_OUT
 
 
 def config(encoder_file, folder, **data):

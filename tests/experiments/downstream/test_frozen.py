@@ -16,7 +16,7 @@ from byol_jax.run import results
 from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments.downstream import encoders, frozen, outcomes
-from experiments.downstream.labels import FIT, HELD_OUT
+from experiments.labels import FIT, HELD_OUT
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "run"
 

@@ -55,23 +55,3 @@ def test_images_that_cannot_be_read_have_no_size():
   damaged = Damaged(source.images, source.labels, source.num_classes)
   with pytest.raises(UserError, match="none of 64 images can be read"):
     shown.conversion(damaged, form(8, 3), "made")
-
-
-@pytest.mark.parametrize(
-  ("test", "other", "count"),
-  [
-    ("train[80:]", "train[:80]", 0),
-    ("train[75:]", "train[:80]", 5),
-    ("train[-10%:]", "train", 10),
-    ("train[:30]+train[90:]", "train[20:95]", 15),
-    ("train[:2shard]", "train", 0),  # it cannot tell
-  ],
-)
-def test_images_to_test_on_that_were_fitted_to(test, other, count, caplog):
-  dataset = images(1, 1, 1)
-  if count:
-    shown.warn_if_shared(dataset, test, other)
-    assert f"{count} of the {dataset.check(test)} images of '{test}'" in caplog.text
-  else:
-    shown.warn_if_shared(dataset, test, other)
-    assert not caplog.records

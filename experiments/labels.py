@@ -1,12 +1,14 @@
-"""What evaluations ask of labels: which images have one, and which classes."""
+"""What is asked of labels: which images have one, which class, and who has seen it."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
 
+from byol_jax.data import splits
 from byol_jax.data.labelled import labels_of
 from byol_jax.data.parts import WithParts
+from byol_jax.data.sources import Dataset
 from byol_jax.errors import UserError
 
 # Parts of the images to train on; no split has a name with a space.
@@ -115,4 +117,35 @@ def warn_of_unseen(name: str, labels: np.ndarray, train: np.ndarray) -> None:
       len(unseen),
       len(known),
       len(np.unique(unseen)),
+    )
+
+
+def warn_if_shared(
+  dataset: Dataset,
+  test: str,
+  other: str,
+  use: str = "to test on",
+  what: str = "the accuracy",
+) -> None:
+  """Warns if images to test on are among others that classifiers are fitted to.
+
+  Args:
+    dataset: the images.
+    test: a split.
+    other: another one, to train on or to choose settings by.
+    use: of the images of `test`, for the message.
+    what: comes of them, likewise.
+  """
+  count = splits.shared(dataset.name, test, other, dataset.sizes)
+  if count:
+    logging.warning(
+      "%s: %d of the %d images of %r, %s, are in %r too, which is fitted to: %s says"
+      " nothing of new images",
+      dataset.name,
+      count,
+      dataset.check(test),
+      test,
+      use,
+      other,
+      what,
     )
