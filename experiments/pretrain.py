@@ -65,7 +65,10 @@ class Pretrain:
       origin.check(self.origin, config, dataset.listing())
     self.inputs = Inputs(config, dataset, list(config.probe.values()))
     if self.inputs.classes:
-      warn_if_shared(dataset, config.probe.test, config.probe.train)
+      probe = config.probe
+      warn_if_shared(dataset, probe.test, probe.train)
+      watched = probe.valid_test, probe.valid_train
+      warn_if_shared(dataset, *watched, "to watch the run by", "its score")
     train = config.train
     microbatches = jax.device_count() * train.accumulate
     if train.batch_size < 2 * microbatches:

@@ -111,12 +111,9 @@ def test_classes_that_are_called_like_splits(root):
   assert dataset.class_names == ("Test", "Train", "Training", "running")
 
 
-@pytest.mark.parametrize("other", ["training"])
-def test_two_folders_that_are_one_split_are_refused(root, other):
-  write(root, "train/1.png", f"{other}/2.png", "test/3.png")
-  with pytest.raises(
-    UserError, match=rf"{other}.* on top, of which some are one split"
-  ):
+def test_two_folders_that_are_one_split_are_refused(root):
+  write(root, "train/1.png", "training/2.png", "test/3.png")
+  with pytest.raises(UserError, match="test, train, training on top, of which some"):
     opened(root)
 
 

@@ -70,6 +70,9 @@ def test_a_probe_that_learns_what_it_is_tested_on_is_said(caplog):
   config.probe.test = "train[60:70]"
   pretrain.Pretrain(config)
   assert "4 of the 10 images of 'train[60:70]', to test on, are in" in caplog.text
+  config.probe.valid_train = "train[30:50]"
+  pretrain.Pretrain(config)
+  assert "10 of the 24 images of 'train[40:64]', to watch the run by" in caplog.text
 
 
 def test_everything_is_watched_from_the_start(run):
