@@ -138,23 +138,6 @@ def spread(tree: chex.ArrayTree) -> chex.ArrayTree:
   return jax.device_put(filled, _sharding(PartitionSpec(AXIS)))
 
 
-def share_of_host(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """This host's part of arrays that all hosts have, for `shard`.
-
-  Args:
-    arrays: leaves [n, ...].
-
-  Returns:
-    The same, [n / hosts, ...], and "mask", which is False where the last row stands in
-    for those that are missing to an equal share of all devices.
-  """
-  count = len(next(iter(arrays.values())))
-  share = device_multiple(count) // jax.process_count()
-  rows = jax.process_index() * share + np.arange(share)
-  found = {name: x[np.minimum(rows, count - 1)] for name, x in arrays.items()}
-  return found | {"mask": rows < count}
-
-
 def copy_to_each(tree: chex.ArrayTree) -> chex.ArrayTree:
   """Gives each device of this host a copy, once and for all.
 

@@ -1,8 +1,11 @@
-"""Logistic regression on frozen features, l2-regularised, by L-BFGS on all devices."""
+"""Logistic regression on frozen features, l2-regularised, by L-BFGS.
+
+On the devices of this host alone: L-BFGS asks as often as the host's own arithmetic has
+it, and that of another kind of processor rounds otherwise.
+"""
 
 import copy
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -108,11 +111,11 @@ class Problem:
     return part
 
   def _put(self, x: np.ndarray) -> None:
-    """Takes the features, and gives each device its share of them."""
+    """Takes the features, and gives each device of this host its share of them."""
     self._x = x
     variances = np.mean(np.square(x, dtype=np.float64), axis=0)
     self._curvature = np.append(_CURVATURE * variances, _CURVATURE)
-    self._batch = parallel.shard(parallel.share_of_host({"x": x, "truth": self._truth}))
+    self._batch = parallel.spread((x, self._truth))
 
   def fit(self, strength: float, start: Weights | None = None) -> Weights:
     """The best weights, by L-BFGS, which goes on until it no longer helps.
@@ -127,12 +130,11 @@ class Problem:
     shape = self._classes, self._x.shape[1] + 1
     penalty = np.append(np.full(shape[1] - 1, strength), 0.0)  # none on the bias
     units = 1 / np.sqrt(self._curvature + penalty)
-    gradient_of = _differentiated()
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
       weights = flat.reshape(shape) * units
       losses, gradient = jax.device_get(
-        gradient_of(weights.astype(np.float32), self._batch)
+        _differentiated(weights.astype(np.float32), len(self._x), *self._batch)
       )
       # Summed here, as in float32 the last digits that L-BFGS goes by would be lost.
       value = np.sum(losses, dtype=np.float64) / len(self._x)
@@ -173,26 +175,27 @@ class Problem:
     return (x - self._mean) @ self._axes @ weights[:, :-1].T + weights[:, -1]
 
 
-@functools.cache
-def _differentiated() -> Callable[..., tuple[jax.Array, jax.Array]]:
-  """Weights and all images -> cross-entropy of each image, gradient of the sum."""
+@jax.jit
+def _differentiated(
+  weights: jax.Array, images: jax.Array, x: jax.Array, truth: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Cross-entropy of each image, and the gradient of the sum.
 
-  def on_device(
-    weights: jax.Array, batch: Mapping[str, jax.Array]
-  ) -> tuple[jax.Array, jax.Array]:
-    x, truth, mask = batch["x"], batch["truth"], batch["mask"]
-    highest = jax.lax.Precision.HIGHEST
-    # With the classes first, both products are such that XLA:CPU does well.
-    logits = jnp.matmul(weights[:, :-1], x.T, precision=highest) + weights[:, -1:]
-    entropy = _of_each_class if truth.ndim == 2 else _of_one_class
-    losses, slopes = entropy(logits, truth)
-    slopes = jnp.where(mask, slopes, 0)
-    products = jnp.matmul(slopes, x, precision=highest)
-    gradient = jnp.append(products, slopes.sum(axis=1, keepdims=True), axis=1)
-    losses = parallel.gather(jnp.where(mask, losses, 0))
-    return losses, jax.lax.psum(gradient, parallel.AXIS)
-
-  return parallel.pmap(on_device)
+  Args:
+    weights: [C, D + 1].
+    images: how many of the rows that follow count: those at the end may be copies.
+    x: [n, D] features.
+    truth: [n] or [n, C], see `Problem`.
+  """
+  highest = jax.lax.Precision.HIGHEST
+  # With the classes first, both products are such that XLA:CPU does well.
+  logits = jnp.matmul(weights[:, :-1], x.T, precision=highest) + weights[:, -1:]
+  losses, slopes = (_of_each_class if truth.ndim == 2 else _of_one_class)(logits, truth)
+  counts = jnp.arange(len(x)) < images
+  slopes = jnp.where(counts, slopes, 0)
+  products = jnp.matmul(slopes, x, precision=highest)
+  gradient = jnp.append(products, slopes.sum(axis=1, keepdims=True), axis=1)
+  return jnp.where(counts, losses, 0), gradient
 
 
 def _of_one_class(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:

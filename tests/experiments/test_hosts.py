@@ -39,6 +39,24 @@ summary = knn.run(config, RunDir(sys.argv[1], parallel.is_first_host()))
 print(json.dumps(summary))
 """
 
+# The second host's processor turns what the first one's does not.
+LINEAR = """
+import sys
+from byol_jax import cluster, commands
+commands.set_up()
+if sys.argv[2] != "1":
+  cluster.join()
+import jax
+import numpy as np
+from byol_jax import probes
+eigh, sign = np.linalg.eigh, 1 - 2 * jax.process_index()
+np.linalg.eigh = lambda x: (eigh(x)[0], sign * eigh(x)[1])
+rng = np.random.default_rng(0)
+labels = rng.integers(0, 5, 301)
+x = np.float32(rng.normal(size=(301, 20)) + 2 * np.eye(20)[labels])
+print(probes.linear_accuracy(x[:200], labels[:200], x[200:], labels[200:]))
+"""
+
 PRETRAIN = """
 import sys
 from byol_jax import cluster, commands, parallel
@@ -96,6 +114,12 @@ def test_nearest_neighbours(tmp_path):
   (line,) = results.read(tmp_path / "two" / "0" / results.FILE)
   assert line["value"] == expected["knn"]["encoder"]
   assert not (tmp_path / "two" / "1").exists()  # the second writes nothing
+
+
+def test_linear_probes_of_hosts_that_round_otherwise(tmp_path):
+  (expected,) = run(LINEAR, [tmp_path])
+  assert float(expected) > 0.6
+  assert run(LINEAR, [tmp_path, tmp_path]) == [expected] * 2
 
 
 @pytest.mark.parametrize(
