@@ -60,7 +60,7 @@ class Subject(NamedTuple):
     """Features of a split or part, kept in the run's folder: a killed run goes on."""
     name = urllib.parse.quote(split, safe="")
     path = self.run_dir.path / "features" / f"{name}.npz"
-    if not parallel.agree(path.exists()):
+    if not parallel.value_from_first_host(path.exists):
       if self.run_dir.writes:
         path.parent.mkdir(parents=True, exist_ok=True)
       batch_size = self.config.eval.batch_size
