@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from byol_jax import parallel, probes
+from byol_jax.probes.checks import check
 from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments.downstream import encoders, frozen, outcomes
@@ -65,6 +66,7 @@ def _accuracies(
   train: Features, test: Features, grid: Sequence[Setting]
 ) -> dict[Setting, float]:
   """Of each k with each temperature; each host takes its share of the images."""
+  check(*train, *test)  # a host's share may be an image, or none
   rows = slice(*parallel.rows_of_host(len(test.label)))
   hits = probes.knn_hits(
     train.embedding,

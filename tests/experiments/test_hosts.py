@@ -33,7 +33,7 @@ from configs import knn as configs_knn
 from experiments import knn
 config = configs_knn.get_config()
 config.encoder = "tests/golden/run"
-config.data.update(train="train[:81]", test="test[:31]", held_out=20)
+config.data.update(train="train[:81]", test="test[:31]", held_out=3)  # of which one host has one
 config.eval.batch_size = 40
 summary = knn.run(config, RunDir(sys.argv[1], parallel.is_first_host()))
 print(json.dumps(summary))
@@ -109,11 +109,14 @@ def test_nearest_neighbours(tmp_path):
   alone, first, second = (tmp_path / name / "out" for name in ("one", "two/0", "two/1"))
   (expected,) = run(KNN, [alone])
   expected = json.loads(expected.splitlines()[-1])
+  left = second / "features" / "to%20fit.npz"  # as of a run whose first host it was
+  left.parent.mkdir(parents=True)
+  left.write_bytes(b"")
   found = run(KNN, [first, second])
   assert [json.loads(text.splitlines()[-1]) for text in found] == [expected] * 2
   (line,) = results.read(tmp_path / "two" / "0" / results.FILE)
   assert line["value"] == expected["knn"]["encoder"]
-  assert not (tmp_path / "two" / "1").exists()  # the second writes nothing
+  assert list((tmp_path / "two" / "1").rglob("*.*")) == [left]  # it writes nothing
 
 
 def test_linear_probes_of_hosts_that_round_otherwise(tmp_path):

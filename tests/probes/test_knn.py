@@ -73,6 +73,14 @@ def test_a_grid_is_as_good_as_one_by_one():
   assert len({each.mean() for each in hits.values()}) > 1
 
 
+def test_some_test_images_are_as_among_all():
+  train, test = noise(60), noise(25, seed=1)
+  (whole,) = probes.knn_hits(*train, *test, [3], [0.1]).values()
+  for rows in (slice(4), slice(4, 5), slice(5, 5)):  # of one host, the next, another
+    (some,) = probes.knn_hits(*train, *(x[rows] for x in test), [3], [0.1]).values()
+    np.testing.assert_array_equal(some, whole[rows])
+
+
 def test_votes_do_not_depend_on_the_chunks(monkeypatch):
   train, test = noise(50), noise(33, seed=1)
   whole = probes.knn_hits(*train, *test, [3, 20], [0.1])
