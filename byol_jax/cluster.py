@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -48,6 +49,9 @@ def join() -> None:
         " JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID on"
         " each, or leave out --distributed on a single host"
       ) from error
+  # JAX's service for preemptions, which nobody asks here, has taken SIGTERM for itself:
+  # outside of a training run, which listens to it, nothing would end this process.
+  signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
   _check_devices()
   if jax.process_index():
     progress.hide()

@@ -97,6 +97,17 @@ def test_a_host_that_fails_ends_the_other(victim):
   assert answers(hosts[1 - victim]) == [witness.ANSWER + witness.OTHER_HOST]
 
 
+def test_what_does_not_train_ends_at_a_signal():
+  hosts = start("work", "work")
+  for host in hosts:
+    assert host.stdout.readline()  # they are at work
+  hosts[1].send_signal(signal.SIGTERM)
+  assert hosts[1].wait(10) == -signal.SIGTERM
+  hosts[0].kill()
+  for host in hosts:
+    host.communicate()
+
+
 def test_hosts_have_equally_many_devices():
   hosts = start("work", "wide")
   line = "byol_jax: host 1 has 2 devices, and host 0 1: give all hosts as many, such as"
