@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -34,7 +35,7 @@ def each(
 
   Raises:
     UserError: there is no encoder, or one could not be evaluated; of several the
-      others are, before that.
+      others are, before that, unless there are several hosts.
   """
   pattern = config.encoder
   if not pattern:
@@ -45,8 +46,7 @@ def each(
   config = config.copy_and_resolve_references()
   if config.results is None:
     config.results = str(run_dir.path.parent / results.FILE)
-  if run_dir.writes:
-    results.check(config.results)
+  parallel.value_from_first_host(lambda: results.check(config.results))
   if names is None:
     return evaluate(config, run_dir)
   found: dict[str, Summary] = {}
@@ -58,7 +58,11 @@ def each(
       logging.info("%s", path)
       try:
         found[name] = evaluate(one, run_dir.inside(name))
-      except UserError as error:  # the others are none the worse for it
+      except UserError as error:
+        # It may be this host's alone, and what the others wait for is of this encoder.
+        if jax.process_count() > 1:
+          raise UserError(f"{path}: {error}") from error
+        # The others are none the worse for it.
         logging.warning("%s: %s", path, error)
         failed[path] = error
       bar.add()

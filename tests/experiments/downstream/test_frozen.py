@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import byol_jax
+from byol_jax import parallel
 from byol_jax.data import datasets, sources
 from byol_jax.errors import UserError
 from byol_jax.run import results
@@ -88,6 +89,22 @@ def test_an_encoder_that_cannot_be_evaluated_stops_no_other(runs, tmp_path):
   with pytest.raises(UserError, match=message):
     encoders.each(config_of(runs / "*"), RunDir(tmp_path / "out"), evaluate)
   assert done == ["b-seed2", "c.safetensors"]
+
+
+def test_on_several_hosts_none_goes_on_where_another_may_wait(
+  runs, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(encoders.jax, "process_count", lambda: 2)
+  monkeypatch.setattr(parallel, "value_from_first_host", lambda read: read())
+  done = []
+
+  def evaluate(config, run_dir):
+    done.append(run_dir.path.name)
+    raise UserError("a file of this host is damaged")
+
+  with pytest.raises(UserError, match="/a-seed1: a file of this host is damaged"):
+    encoders.each(config_of(runs / "*"), RunDir(tmp_path / "out"), evaluate)
+  assert done == ["a-seed1"]
 
 
 def test_a_single_encoder_has_the_folder_itself(runs, tmp_path):
