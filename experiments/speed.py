@@ -44,7 +44,7 @@ def run(config: ml_collections.ConfigDict, run_dir: RunDir) -> dict[str, Any]:
     raise UserError(f"train.steps is {steps}: give {WARM_UP + 1} or more, such as 100")
   with run_dir:
     hosts.claim(run_dir, experiment.config, experiment.inputs.dataset.listing())
-    found = run_dir.read_summary()
+    found = parallel.value_from_first_host(run_dir.read_summary)
     if found is None:
       found = measure(experiment, run_dir.path)
       run_dir.write_summary(found)
@@ -76,7 +76,8 @@ def measure(experiment: pretrain.Pretrain, folder: Path) -> dict[str, Any]:
   batch = next(batches)
   logging.info("compiling the step")
   began = time.perf_counter()
-  step = parallel.pmap(experiment.step, donate=True).lower(state, batch).compile()
+  step = parallel.pmap(experiment.step, donate=True)
+  step.lower(state, batch).compile()  # kept for the calls: itself it takes one host's
   compiled = time.perf_counter() - began
   logging.info("compiled in %.0f s", compiled)
   size, count = experiment.config.train.batch_size, experiment.config.train.steps
@@ -144,7 +145,8 @@ def _evaluation_seconds(experiment: pretrain.Pretrain, state: Any) -> float:
 
 def _save_seconds(state: Any, folder: Path) -> float:
   """Seconds until a checkpoint is on disk."""
-  with tempfile.TemporaryDirectory(dir=folder) as directory:
+  place = folder if parallel.is_first_host() else None  # the others write nothing
+  with tempfile.TemporaryDirectory(dir=place) as directory:
     checkpoints = Checkpoints(directory, keep=1)
     began = time.perf_counter()
     checkpoints.save(int(state.step), state)

@@ -57,6 +57,23 @@ x = np.float32(rng.normal(size=(301, 20)) + 2 * np.eye(20)[labels])
 print(probes.linear_accuracy(x[:200], labels[:200], x[200:], labels[200:]))
 """
 
+# The second time the summary is there, for the first host alone.
+SPEED = """
+import json, sys, types
+from byol_jax import cluster, commands, parallel
+commands.set_up()
+cluster.join()
+from byol_jax.run.folder import RunDir
+from experiments import speed
+from tests.experiments.test_speed import Sums
+experiment = Sums(speed.WARM_UP + 2)
+experiment.inputs = types.SimpleNamespace(dataset=types.SimpleNamespace(listing=list))
+speed.pretrain.Pretrain = lambda *_: experiment
+for _ in range(2):
+  run_dir = RunDir(sys.argv[1], parallel.is_first_host())
+  print(json.dumps(speed.run(experiment.config, run_dir)))
+"""
+
 PRETRAIN = """
 import sys
 from byol_jax import cluster, commands, parallel
@@ -123,6 +140,16 @@ def test_linear_probes_of_hosts_that_round_otherwise(tmp_path):
   (expected,) = run(LINEAR, [tmp_path])
   assert float(expected) > 0.6
   assert run(LINEAR, [tmp_path, tmp_path]) == [expected] * 2
+
+
+def test_what_a_run_would_cost(tmp_path):
+  printed = run(SPEED, [tmp_path / "first", tmp_path / "second"])
+  (first, again), (second, read) = (
+    map(json.loads, text.splitlines()[-2:]) for text in printed
+  )
+  assert first["loss"] == second["loss"] == 5
+  assert again == read == first
+  assert not (tmp_path / "second").exists()
 
 
 @pytest.mark.parametrize(
