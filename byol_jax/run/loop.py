@@ -90,7 +90,8 @@ def run(
   if share := _median(reports, "mfu"):
     summary["mfu"] = share
   run_dir.write_summary(summary)
-  return summary
+  # What others read, who may go on by it, although their rounding may be another.
+  return parallel.value_from_first_host(lambda: summary)
 
 
 def _median(reports: Sequence[Mapping[str, float]], name: str) -> float | None:

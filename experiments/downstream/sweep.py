@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from byol_jax import description, progress
 from byol_jax.errors import Diverged
-from byol_jax.run import loop
+from byol_jax.run import hosts, loop
 from byol_jax.run.folder import RunDir
 from experiments import settings
 from experiments.downstream import outcomes
@@ -165,7 +165,7 @@ class Sweep:
       return summary
     experiment = self._experiment(config)
     with folder:
-      folder.claim(config)
+      hosts.claim(folder, config, ())
       if final:
         folder.write_encoder(description.to_json(self._subject.encoder.description))
       experiment.inputs.on_unreadable = folder.write_skipped

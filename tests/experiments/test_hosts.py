@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import byol_jax
 from byol_jax.nets import resnet
@@ -74,8 +75,26 @@ for _ in range(2):
   print(json.dumps(speed.run(experiment.config, run_dir)))
 """
 
-PRETRAIN = """
+SWEEP = """
 import sys
+from byol_jax import cluster, commands, parallel
+commands.set_up()
+cluster.join()
+from ml_collections import ConfigDict
+from byol_jax.errors import UserError
+from byol_jax.run.folder import RunDir
+from experiments.downstream.sweep import Sweep
+sweep = Sweep.__new__(Sweep)
+sweep._experiment = lambda config: None
+try:
+  sweep._run(RunDir(sys.argv[1], parallel.is_first_host()), ConfigDict({"seed": 2}))
+except UserError as error:
+  print(error)
+"""
+
+PRETRAIN = """
+import json, sys
+import jax
 from byol_jax import cluster, commands, parallel
 commands.set_up()
 if sys.argv[2] != "1":
@@ -84,14 +103,15 @@ from byol_jax.run.folder import RunDir
 from byol_jax.nets import resnet
 from experiments import pretrain
 from tests import tiny
-pretrain.Pretrain.evaluate = pretrain.Pretrain.summarise = lambda *_: {}
+pretrain.Pretrain.evaluate = lambda *_: {}
+pretrain.Pretrain.summarise = lambda *_: {"found on": jax.process_index()}
 pretrain.Pretrain.show_views = lambda *_: None
 resnet.SHAPES[4] = resnet.SHAPES[10]._replace(blocks=(1,))
 config = tiny.config(steps=int(sys.argv[3]))
 config.encoder.depth = 4
 if len(sys.argv) > 4:
   config[sys.argv[4]] = sys.argv[5]
-pretrain.run(config, RunDir(sys.argv[1], parallel.is_first_host()))
+print(json.dumps(pretrain.run(config, RunDir(sys.argv[1], parallel.is_first_host()))))
 """
 
 
@@ -142,6 +162,13 @@ def test_linear_probes_of_hosts_that_round_otherwise(tmp_path):
   assert run(LINEAR, [tmp_path, tmp_path]) == [expected] * 2
 
 
+def test_a_folder_that_a_sweep_cannot_have(tmp_path):
+  with RunDir(tmp_path) as run_dir:
+    run_dir.claim(ConfigDict({"seed": 1}))
+  for said in run(SWEEP, [tmp_path, tmp_path]):
+    assert "holds the run of another config (it differs in seed)" in said
+
+
 def test_what_a_run_would_cost(tmp_path):
   printed = run(SPEED, [tmp_path / "first", tmp_path / "second"])
   (first, again), (second, read) = (
@@ -160,7 +187,8 @@ def test_a_run_that_begins_with_another(tmp_path, monkeypatch, setting):
   before, one, two = (tmp_path / name for name in ("before", "one", "two"))
   run(PRETRAIN, [before], 2)
   run(PRETRAIN, [one], 4, setting, before)
-  run(PRETRAIN, [two, two], 4, setting, before)
+  summaries = run(PRETRAIN, [two, two], 4, setting, before)
+  assert summaries[0].splitlines()[-1] == summaries[1].splitlines()[-1]
   images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
   expected, found = (byol_jax.load_encoder(folder)(images) for folder in (one, two))
   np.testing.assert_allclose(found, expected, atol=1e-5)
