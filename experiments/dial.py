@@ -83,8 +83,8 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
     "data.std": lambda: (image.std, "the encoder's"),
     "view.crop_area": lambda: choices.crop_area(config.data.size),
     "data.workers": lambda: (0, "as many threads as cores"),
-    "train.batch_size": lambda: choices.evaluation_batch(
-      dataset.check(choices.fitted_split(config))
+    "train.batch_size": lambda: evaluation_batch(
+      config, dataset.check(choices.fitted_split(config))
     ),
   }
   with config.unlocked(), config.ignore_type():
@@ -98,6 +98,13 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
     if config.eval.every_steps is None:
       _set(config, "eval.every_steps", (-(-config.train.steps // 8), "8 times"))
   return config
+
+
+def evaluation_batch(config: Config, images: int) -> choices.Choice:
+  """Batch of an evaluation by training, of which all devices have equal shares."""
+  size, why = choices.evaluation_batch(images)
+  unit = config.train.accumulate
+  return parallel.device_multiple(-(-size // unit)) * unit, why
 
 
 def with_steps(config: Config, dataset: Dataset) -> Config:

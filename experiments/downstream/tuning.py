@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import parallel
 from byol_jax.errors import UserError
-from experiments import choices
+from experiments import choices, dial
 from experiments.downstream.frozen import Subject
 
 # Beside those of `frozen`.
@@ -36,9 +35,8 @@ def with_choices(subject: Subject, train: str) -> Subject:
   config = subject.config.copy_and_resolve_references()
   with config.unlocked(), config.ignore_type():
     if config.train.batch_size is None:
-      size, why = choices.evaluation_batch(subject.dataset.check(train))
-      unit = config.train.accumulate
-      size = parallel.device_multiple(-(-size // unit)) * unit
+      images = subject.dataset.check(train)
+      size, why = dial.evaluation_batch(config, images)
       config.train.batch_size = size
       logging.info("train.batch_size = %d: %s", size, why)
     if config.view.crop_area is None:

@@ -265,6 +265,19 @@ def test_a_linear_evaluation_sees_what_the_encoder_saw(given, splits):
 
 
 @pytest.mark.parametrize(
+  ("devices", "accumulate", "size"), [(8, 1, 32), (6, 1, 36), (64, 1, 64), (3, 4, 36)]
+)
+def test_batches_of_evaluations_can_be_shared_by_the_devices(
+  monkeypatch, devices, accumulate, size
+):
+  monkeypatch.setattr(dial.jax, "device_count", lambda: devices)
+  config = linear_eval.get_config("folder")
+  config.train.accumulate = accumulate
+  filled = dial.fill_evaluation(config, dataset(200, labels=1), FORM)
+  assert filled.train.batch_size == size
+
+
+@pytest.mark.parametrize(
   ("given", "steps"), [({}, 1000), ({"epochs": 8.0}, 100), ({"steps": 20}, 20)]
 )
 def test_a_linear_evaluation_makes_80_epochs_unless_told_otherwise(given, steps):
