@@ -53,6 +53,11 @@ def join() -> None:
   # outside of a training run, which listens to it, nothing would end this process.
   signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
   _check_devices()
+  if jax.process_count() > 1 and jax.default_backend() == "gpu":
+    # XLA shares the trials of kernels out to all hosts that compile a program, and each
+    # waits a day for the others'. JAX keeps programs on the first host alone: at the
+    # next start it would have them, make no trials, and be waited for.
+    jax.config.update("jax_enable_compilation_cache", False)
   if jax.process_index():
     progress.hide()
 

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 
 from byol_jax import cluster, witness
@@ -137,6 +138,24 @@ def test_hosts_that_do_not_come_are_no_mistake(monkeypatch, error, kind):
   with pytest.raises(UserError, match=str(error).splitlines()[0]) as raised:
     cluster.join()
   assert raised.type is kind
+
+
+@pytest.mark.parametrize(
+  ("backend", "hosts", "kept"),
+  [("gpu", 2, False), ("gpu", 1, True), ("tpu", 2, True), ("cpu", 2, True)],
+)
+def test_all_hosts_with_gpus_compile_alike(monkeypatch, backend, hosts, kept):
+  monkeypatch.setattr(cluster, "_call_witness", lambda: None)
+  monkeypatch.setattr(cluster.jax.distributed, "initialize", lambda **_: None)
+  monkeypatch.setattr(cluster.jax, "default_backend", lambda: backend)
+  monkeypatch.setattr(cluster.jax, "process_count", lambda: hosts)
+  name = "jax_enable_compilation_cache"
+  before = getattr(jax.config, name)
+  try:
+    cluster.join()
+    assert getattr(jax.config, name) is kept
+  finally:
+    jax.config.update(name, before)
 
 
 def test_hosts_that_do_not_come_are_waited_for_aloud(monkeypatch, caplog):
