@@ -90,7 +90,8 @@ def _drawn(options: Options) -> dict[str, Path]:
 def _write(options: Options) -> None:
   if not (options.encoder and options.images):
     raise UserError("name the encoder, --encoder=RUN, and the images, --images=FOLDER")
-  path = files.check_place(_path(options))
+  place = lambda: str(files.check_place(_path(options)))  # noqa: E731
+  path = Path(parallel.value_from_first_host(place))
   check_at_least(1, batch_size=options.batch_size)
   encoder = load_encoder(options.encoder, options.which or "newest")
   name, data_dir = images.find(options.images, options.data_dir)

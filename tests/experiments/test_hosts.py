@@ -75,6 +75,16 @@ for _ in range(2):
   print(json.dumps(speed.run(experiment.config, run_dir)))
 """
 
+EMBED = """
+import sys
+from byol_jax import cluster, commands
+commands.set_up()
+cluster.join()
+from byol_jax.embed import job
+options = job.Options(encoder="tests/golden/run", images="photos", split="test[:9]")
+job.run(options._replace(out=f"{sys.argv[1]}/features.npz", batch_size=4))
+"""
+
 SWEEP = """
 import sys
 from byol_jax import cluster, commands, parallel
@@ -160,6 +170,15 @@ def test_linear_probes_of_hosts_that_round_otherwise(tmp_path):
   (expected,) = run(LINEAR, [tmp_path])
   assert float(expected) > 0.6
   assert run(LINEAR, [tmp_path, tmp_path]) == [expected] * 2
+
+
+def test_features_go_to_a_folder_of_the_first_host(tmp_path):
+  first, second = tmp_path / "first", tmp_path / "second"
+  first.mkdir()
+  run(EMBED, [first, second])
+  found = byol_jax.read_features(first / "features.npz")
+  assert found.path.tolist() == [str(i) for i in range(9)]
+  assert not second.exists()
 
 
 def test_a_folder_that_a_sweep_cannot_have(tmp_path):
