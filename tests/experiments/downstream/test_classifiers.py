@@ -70,6 +70,15 @@ def test_each_rate_is_sgd_by_hand(data):
   assert norms[0] > norms[1] > norms[2] > 0
 
 
+def test_no_accelerator_takes_fewer_bits(data):
+  model = Classifiers(config(), RATES)
+  weights, _ = model.init(64, 10)
+  differentiate = jax.grad(model.loss, has_aux=True)
+  text = str(jax.make_jaxpr(differentiate)(weights, *data))
+  assert text.count("dot_general") == 2  # the logits, and the gradient
+  assert text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == 2
+
+
 def test_one_that_diverges_leaves_the_others_as_they_are(data):
   alone = trained((0.1,), data)[0]
   weights, norms, found = trained((np.inf, 0.1), data)
