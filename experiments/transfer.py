@@ -7,13 +7,13 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import probes, progress
+from byol_jax import parallel, probes, progress
 from byol_jax.data import datasets
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import transfer
 from experiments.downstream import encoders, frozen, outcomes, transfer_sets
-from experiments.downstream.frozen import Subject
+from experiments.downstream.frozen import Features, Subject
 from experiments.labels import FIT, HELD_OUT
 
 
@@ -59,8 +59,16 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
 
 
 def _summary(subject: Subject) -> dict[str, Any]:
+  """The summary: of the first host, while the others wait, so that it is one."""
+  splits = FIT, HELD_OUT, subject.config.data.test
+  found = [subject.features(split) for split in splits]
+  return parallel.value_from_first_host(lambda: _fitted(subject, *found))
+
+
+def _fitted(
+  subject: Subject, fit: Features, held_out: Features, test: Features
+) -> dict[str, Any]:
   config, metric = subject.config, probes.METRICS[subject.config.metric]
-  fit, held_out, test = map(subject.features, (FIT, HELD_OUT, config.data.test))
   train = frozen.together(fit, held_out)
   truth, test_truth = _truth(train.label, test.label, subject.dataset.name)
   if len(config.strengths) > 1 and not metric.several:
