@@ -314,5 +314,5 @@ def check_folder(
       f"{run_dir.path} holds the run of another config (data.name is {other} there, and"
       f" {name} here); choose another --workdir"
     )
-  run_dir.check_images(dataset.listing())
+  parallel.value_from_first_host(lambda: run_dir.check_images(dataset.listing()))
   return before

@@ -85,21 +85,29 @@ options = job.Options(encoder="tests/golden/run", images="photos", split="test[:
 job.run(options._replace(out=f"{sys.argv[1]}/features.npz", batch_size=4))
 """
 
-SWEEP = """
-import sys
+REFUSED = """
+import sys, types
 from byol_jax import cluster, commands, parallel
 commands.set_up()
 cluster.join()
 from ml_collections import ConfigDict
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
+from experiments import inputs
 from experiments.downstream.sweep import Sweep
+
+def said(work, *arguments):
+  try:
+    work(*arguments)
+  except UserError as error:
+    print(error)
+
+run_dir = RunDir(sys.argv[1], parallel.is_first_host())
 sweep = Sweep.__new__(Sweep)
 sweep._experiment = lambda config: None
-try:
-  sweep._run(RunDir(sys.argv[1], parallel.is_first_host()), ConfigDict({"seed": 2}))
-except UserError as error:
-  print(error)
+said(sweep._run, run_dir, ConfigDict({"seed": 2}))
+images = types.SimpleNamespace(listing=lambda: ["b"])
+said(inputs.check_folder, run_dir, images, "made")
 """
 
 PRETRAIN = """
@@ -181,11 +189,12 @@ def test_features_go_to_a_folder_of_the_first_host(tmp_path):
   assert not second.exists()
 
 
-def test_a_folder_that_a_sweep_cannot_have(tmp_path):
+def test_a_folder_that_is_refused_is_refused_to_all(tmp_path):
   with RunDir(tmp_path) as run_dir:
-    run_dir.claim(ConfigDict({"seed": 1}))
-  for said in run(SWEEP, [tmp_path, tmp_path]):
-    assert "holds the run of another config (it differs in seed)" in said
+    run_dir.claim(ConfigDict({"seed": 1, "data": {"name": "made"}}), ["a"])
+  for said in run(REFUSED, [tmp_path, tmp_path]):
+    assert "holds the run of another config (it differs in data.name, seed)" in said
+    assert "the images have changed since" in said
 
 
 def test_what_a_run_would_cost(tmp_path):
