@@ -23,6 +23,7 @@ from tests.devices import xla_flags
 ROOT = Path(__file__).parents[2]
 DEVICES = 2
 
+# Of three images that are held out one host has one.
 KNN = """
 import json, sys
 from byol_jax import cluster, commands, parallel
@@ -34,7 +35,7 @@ from configs import knn as configs_knn
 from experiments import knn
 config = configs_knn.get_config()
 config.encoder = "tests/golden/run"
-config.data.update(train="train[:81]", test="test[:31]", held_out=3)  # of which one host has one
+config.data.update(train="train[:81]", test="test[:31]", held_out=3)
 config.eval.batch_size = 40
 summary = knn.run(config, RunDir(sys.argv[1], parallel.is_first_host()))
 print(json.dumps(summary))
