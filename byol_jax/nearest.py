@@ -4,7 +4,9 @@ Embeddings stay in the host's memory; a device holds two tiles of them at a time
 the similarities of one with the other.
 """
 
+import functools
 import itertools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -66,22 +68,23 @@ def neighbours(
       for start in range(0, len(queries), rows):
         chunk = slice(start, start + rows)
         rest = queries[chunk], itself[chunk], similarity[chunk], index[chunk]
-        found = jax.device_get(_nearer(keys, first, *parallel.spread(rest)))
+        found = jax.device_get(_by_rows()((keys, first), parallel.spread(rest)))
         similarity[chunk], index[chunk] = (x[: len(rest[0])] for x in found)
         bar.add(len(rest[0]))
   return index, similarity
 
 
-@jax.jit
+@functools.cache
+def _by_rows() -> Callable[..., tuple[jax.Array, jax.Array]]:
+  return parallel.by_rows(_nearer)
+
+
 def _nearer(
-  keys: jax.Array,
-  first: jax.Array,
-  queries: jax.Array,
-  itself: jax.Array,
-  similarity: jax.Array,
-  index: jax.Array,
+  tile: tuple[jax.Array, jax.Array],
+  rows: tuple[jax.Array, jax.Array, jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
   """The nearest so far [n, k] after another tile of keys, which begins at `first`."""
+  (keys, first), (queries, itself, similarity, index) = tile, rows
   k = similarity.shape[1]
   places = first + jnp.arange(len(keys), dtype=jnp.int32)
   found = jnp.where(places == itself[:, None], -jnp.inf, _cosine(queries, keys))

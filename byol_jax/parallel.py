@@ -138,6 +138,20 @@ def spread(tree: chex.ArrayTree) -> chex.ArrayTree:
   return jax.device_put(filled, _sharding(PartitionSpec(AXIS)))
 
 
+def by_rows(fn: Callable) -> Callable:
+  """Compiles fn(replicated, rows) -> rows for the devices of this host.
+
+  Each takes its share of the rows, as `spread` makes them, and sees no other. Left to
+  itself XLA gathers them all on each device for what it cannot divide, as `top_k`.
+  """
+  split, whole = PartitionSpec(AXIS), PartitionSpec()
+  mesh = _sharding(whole).mesh
+  mapped = jax.shard_map(
+    fn, mesh=mesh, in_specs=(whole, split), out_specs=split, check_vma=False
+  )
+  return jax.jit(mapped)
+
+
 def copy_to_each(tree: chex.ArrayTree) -> chex.ArrayTree:
   """Gives each device of this host a copy, once and for all.
 

@@ -1,9 +1,10 @@
 """Nearest images and near-duplicates beside all cosines at once, in float64."""
 
+import jax
 import numpy as np
 import pytest
 
-from byol_jax import nearest
+from byol_jax import nearest, parallel
 from byol_jax.errors import UserError
 
 
@@ -32,6 +33,17 @@ def test_neighbours_are_those_of_all_cosines(k):
   expected = cosines(queries, embedding)
   np.testing.assert_array_equal(index, np.argsort(-expected)[:, :k])
   np.testing.assert_allclose(similarity, -np.sort(-expected)[:, :k], atol=1e-6)
+
+
+def test_no_device_sees_the_queries_of_another():
+  assert jax.local_device_count() > 1
+  k, queries = 3, noise(9)
+  found = np.zeros((9, k), np.float32), np.zeros((9, k), np.int32)
+  rows = parallel.spread((queries, np.full(9, -1), *found))
+  tile = parallel.replicate(noise(40)), np.int32(0)
+  program = nearest._by_rows().lower(tile, rows).compile().as_text()
+  assert "topk" in program.lower()
+  assert not [name for name in ("all-gather", "all-reduce") if name in program]
 
 
 @pytest.mark.usefixtures("_tiles")
