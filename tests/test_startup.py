@@ -42,8 +42,9 @@ def test_nothing_is_drawn_early_and_nothing_is_compiled_twice(tmp_path):
   assert drawn not in made
   assert compiled[drawn]
   # What is mapped over devices: the step, the first statistics, the features of images
-  # and those of their views; and logistic regression on features of the encoder and on
-  # pixels, of part of the images and of all.
+  # and those of their views.
   mapped = "jit(_fun)"
   assert mapped not in made
-  assert compiled[mapped] == 8
+  assert compiled[mapped] == 4
+  # On features of the encoder and on pixels, of part of the images and of all.
+  assert compiled["jit(_differentiated)"] == 4
