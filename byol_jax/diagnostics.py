@@ -120,6 +120,8 @@ def lidar(z: np.ndarray, delta: float = 1e-4) -> float:
   the images' means, Sw that of the views around their image's mean, plus delta I. A
   direction in which an image's views differ as much as images do counts for little.
 
+  Nothing is added to the shares, as some implementations do and RankMe does.
+
   Noise alone leaves eigenvalues of about 1 / V, so values are to be compared at equal
   V, and with N above D.
 

@@ -10,7 +10,9 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
 
   The papers name neither the schedule of the rate nor whether it goes with the size
   of the batch. Both are as in BYOL's code, which fine-tunes by a cosine, times
-  batch / 256. What is open is chosen.
+  batch / 256. Unlike there, the classifier starts from zeros and batch norm pools over
+  all devices. That weight decay spares biases and norms is our choice. What is open is
+  chosen.
 
   Args:
     experiment: a file of experiments/.

@@ -4,8 +4,8 @@ r"""Weighted nearest neighbours on a frozen encoder (Wu et al. 2018, section 3.4
 
 All k with all temperatures in one pass over the held-out images of train. The pair that
 is best there is tested, once; the summary has what was held out of all of them. BYOL's
-papers have no such protocol: k = 200 with 0.1 is that of Wu et al. (1805.01978), k = 20
-with 0.07 is common in benchmarks.
+papers have no such protocol: the code of Wu et al. (1805.01978) has k = 200, with 0.07
+for ImageNet and 0.1 for CIFAR-10; k = 20 with 0.07 is common in benchmarks.
 """
 
 from ml_collections import ConfigDict

@@ -11,7 +11,7 @@ is looked at once.
 
 What the paper does not say is our choice: a rate is per 256 images, as in the code
 released with it; of equally good rates the lowest is taken; the sweep makes as many
-steps as the run itself.
+steps as the run itself; classifiers start from zeros, at random in that code.
 
 The variants of the paper's table 7, whose values are a = 20 and b = 0.01:
 

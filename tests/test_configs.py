@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from byol_jax import optim
 from byol_jax.data import datasets, sources
 from byol_jax.data.views import View
 from byol_jax.errors import UserError
@@ -199,6 +200,18 @@ def test_the_reference_codes_resnet18_is_where_its_recipe_is():
   kinds = {name: presets.get(name).encoder for name in presets.PRESETS}
   every = [n for n, e in kinds.items() if e.projected_shortcuts == "every_stage"]
   assert every == ["imagenette"]
+
+
+def test_imagenette_is_the_reference_codes_recipe():
+  config = byol.get_config("imagenette")
+  # 1000 and 10 epochs of 9469 images in batches of 256, each rounded down once.
+  assert config.train.steps == 36_988
+  assert optim.share_of_steps(config.optimiser.warmup, config.train.steps) == 369
+  # In its crop of evaluation 224 / (224 + 32), each 224 is a 128.
+  assert config.data.eval_fraction == 0.8
+  lars = {"weight_decay": 1e-6, "momentum": 0.9, "trust_coefficient": 1e-3}
+  assert config.optimiser.lars.to_dict() == lars
+  assert (config.optimiser.learning_rate, config.target.tau) == (2.0, 0.996)
 
 
 def test_linear_evaluation_is_the_papers():

@@ -23,6 +23,9 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 class Moments(NamedTuple):
   """Moving averages that start at zero; their scale means nothing.
 
+  DirectPred's code starts at the first batch instead, which for a few steps weighs more
+  there: 1 / (1 - rho) times as much.
+
   Attributes:
     correlation: [P, P] of z z^T, z the online projections.
     cross: [P, P] of z z'^T, z' the direction of the other view's target.
@@ -74,7 +77,8 @@ def updated(
 def direct_pred(moments: Moments, epsilon: float) -> jax.Array:
   """U diag((lambda / max lambda)^(1/2) + epsilon) U^T of the correlation.
 
-  Tian et al. 2021 (2102.06810), equations 18 and 19, where rho is 0.3 and epsilon 0.01.
+  Tian et al. 2021 (2102.06810), equations 18 and 19, in the form of their code, whose
+  README has rho 0.3 and epsilon 0.01.
   """
   values, vectors = jnp.linalg.eigh(moments.correlation)
   values = jnp.maximum(values, 0)

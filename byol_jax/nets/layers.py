@@ -21,7 +21,8 @@ from byol_jax.nets.convolve import convolve
 EPSILON = 1e-5
 BATCH_NORM_DECAY = 0.9
 _SETTLED = 2**30  # steps, after which an average lacks nothing at any decay
-# The paper on weight standardisation adds 1e-5 to the deviation; the papers
+# The code released with weight standardisation (Qiao et al., 1903.10520) adds 1e-5 to
+# the deviation: divided by N, as here, in TensorFlow, by N - 1 in PyTorch. The papers
 # reproduced here name no value.
 STANDARDISATION_EPSILON = 1e-5
 
