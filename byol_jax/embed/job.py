@@ -90,8 +90,9 @@ def _drawn(options: Options) -> dict[str, Path]:
 def _write(options: Options) -> None:
   if not (options.encoder and options.images):
     raise UserError("name the encoder, --encoder=RUN, and the images, --images=FOLDER")
-  place = lambda: str(files.check_place(_path(options)))  # noqa: E731
-  path = Path(parallel.value_from_first_host(place))
+  path = Path(
+    parallel.value_from_first_host(lambda: str(files.check_place(_path(options))))
+  )
   check_at_least(1, batch_size=options.batch_size)
   encoder = load_encoder(options.encoder, options.which or "newest")
   name, data_dir = images.find(options.images, options.data_dir)
