@@ -32,13 +32,15 @@ class Peaks(NamedTuple):
 # A device_kind of JAX, as a pattern for all of it -> its peaks by the vendor. Figures
 # that are given with sparsity alone are halved.
 PEAKS: Mapping[str, Peaks] = {
-  # NVIDIA's data sheets of V100, T4, A100, L4, H100 and H200. V100 and T4 have no
-  # bfloat16, and no TF32.
+  # NVIDIA's data sheets of V100, T4, A100, L4, L40, L40S, H100 and H200. V100 and T4
+  # have no bfloat16, and no TF32.
   r"Tesla V100-SXM2-(16|32)GB": Peaks(None, 15.7),
   r"Tesla V100-PCIE-(16|32)GB": Peaks(None, 14.0),
   r"Tesla T4": Peaks(None, 8.1),
   r"NVIDIA A100(-SXM4-[48]0GB|-PCIE-40GB| 80GB PCIe)": Peaks(312, 156),
   r"NVIDIA L4": Peaks(121, 60),
+  r"NVIDIA L40": Peaks(181.05, 90.5),
+  r"NVIDIA L40S": Peaks(362.05, 183),
   r"NVIDIA H100 80GB HBM3": Peaks(989.4, 494.7),  # SXM
   r"NVIDIA H100 PCIe": Peaks(756, 378),
   r"NVIDIA H200": Peaks(989.4, 494.7),

@@ -20,6 +20,8 @@ from byol_jax.run import mfu
     ("NVIDIA A100-SXM4-80GB", "bfloat16", 312),
     ("NVIDIA A100 80GB PCIe", "float32", 156),
     ("NVIDIA L4", "bfloat16", 121),
+    ("NVIDIA L40", "float32", 90.5),
+    ("NVIDIA L40S", "bfloat16", 362.05),
     ("Tesla T4", "float32", 8.1),
     ("Tesla V100-SXM2-16GB", "float32", 15.7),
     ("NVIDIA GeForce RTX 3090", "bfloat16", 71),
@@ -43,7 +45,7 @@ def test_peaks(kind, precision, tera):
     ("Tesla T4", "bfloat16"),
     ("NVIDIA H100 80GB HBM3", "float64"),
     # Others, or parts, of those that are known.
-    ("NVIDIA L40S", "bfloat16"),
+    ("NVIDIA L40G", "bfloat16"),
     ("NVIDIA A10", "bfloat16"),
     ("NVIDIA H200 NVL", "bfloat16"),
     ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "bfloat16"),
