@@ -51,12 +51,17 @@ def labelled_alone(dataset: WithParts, train: str, *others: str) -> WithParts:
       raise UserError(
         f"all images of {train!r} are of one class: name others as data.train"
       )
-    if unknown := images - len(known):
-      logging.warning(
-        "%s: %d of %d images have no label, and are left out", name, unknown, images
-      )
+    if len(known) < images:
+      warn_of_unlabelled(name, images - len(known), images)
       parts[name] = name, known
   return WithParts(dataset, parts, numbered=several)
+
+
+def warn_of_unlabelled(name: str, unknown: int, images: int) -> None:
+  """Warns of so many images of a split or part that have no label."""
+  logging.warning(
+    "%s: %d of %d images have no label, and are left out", name, unknown, images
+  )
 
 
 def check_classes(classes: int, labels: Mapping[str, np.ndarray]) -> None:

@@ -190,9 +190,9 @@ def _by_split(root: str, images: Mapping[str, Header]) -> dict[str, list[str]]:
   tops = {path.split("/", 1)[0] if "/" in path else "" for path in images}
   called = {top: _split(top) for top in tops}
   if not set(called.values()) <= set(SPLITS):  # they may be classes: a sport, a vehicle
-    called = {top: top for top in tops if top in SPLITS}
     if "train" not in tops:
       return {"train": sorted(images, key=_hash)}
+    called = {top: top for top in tops if top in SPLITS}
   if len(set(called.values())) < len(called):
     raise UserError(
       f"{root} has {', '.join(sorted(called))} on top, of which some are one split:"

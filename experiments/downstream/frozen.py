@@ -137,12 +137,7 @@ def _labelled(found: Features, split: str) -> Features:
   known = found.label >= 0
   if known.all():
     return found
-  logging.warning(
-    "%s: %d of %d images have no label, and are left out",
-    split,
-    np.sum(~known),
-    len(known),
-  )
+  labels.warn_of_unlabelled(split, int(np.sum(~known)), len(known))
   if known.sum() < 2:
     raise UserError(f"{called(split)} has no labels to evaluate with")
   return Features(*(values[known] for values in found))
