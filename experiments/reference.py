@@ -398,6 +398,9 @@ SETTINGS: dict[str, Setting] = {
     each(POSITIVE),
     _NO_UNIT,
   ),
+  "crop": Setting(
+    "of the shorter side that the central crop takes", "SimCLR, B.8.1", SOME, "share"
+  ),
   "strengths": Setting(
     "of regularisation, to choose from", "BYOL, App. D.2", each(POSITIVE), _NO_UNIT
   ),

@@ -1,5 +1,6 @@
 """Logistic regression on the features of a frozen encoder: see configs/transfer.py."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ def _check_set(config: ConfigDict) -> None:
 
 def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   several = probes.METRICS[config.metric].several
-  subject = frozen.subject(config, run_dir, several)
+  subject = _cropped(frozen.subject(config, run_dir, several))
   with outcomes.begun(subject) as summary:
     summary = summary or _summary(subject)
     # Also of a complete run: results may go to another file by now.
@@ -56,6 +57,16 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
       setting={"strength": summary["strength"]},
     )
     return outcomes.ended(subject, summary)
+
+
+def _cropped(subject: Subject) -> Subject:
+  """With an encoder that sees the share of each image that the config says."""
+  description = subject.encoder.description
+  image = description.image._replace(crop=subject.config.crop)
+  encoder = dataclasses.replace(
+    subject.encoder, description=description._replace(image=image)
+  )
+  return subject._replace(encoder=encoder)
 
 
 def _summary(subject: Subject) -> dict[str, Any]:

@@ -87,7 +87,10 @@ PROTOCOLS = {
     "Multinomial logistic regression, l2-regularised, on frozen features of images that"
     " are not augmented (BYOL, App. D.2). The strength was chosen on held-out images,"
     " and all was fitted again to these too.",
-    usual={"strengths": [10 ** (power / 4) for power in range(-24, 21)]},
+    usual={
+      "crop": 1.0,
+      "strengths": [10 ** (power / 4) for power in range(-24, 21)],
+    },
   ),
   "transfer_finetune": Protocol(
     "transfer, fine-tuned",

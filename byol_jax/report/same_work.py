@@ -250,7 +250,7 @@ def _transfer(protocol: str, name: str, settings: dict[str, Any]) -> dict[str, A
 def _transfer_linear(name: str) -> dict[str, Any]:
   """Logistic regression on a set: BYOL, App. D.2."""
   strengths = [10 ** (power / 4) for power in range(-24, 21)]
-  return _transfer("transfer_linear", name, {"strengths": strengths})
+  return _transfer("transfer_linear", name, {"crop": 1.0, "strengths": strengths})
 
 
 def _transfer_finetune(name: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Logistic regression on other sets: what scikit-learn makes of the same features."""
 
+import dataclasses
 import json
 import logging
 
@@ -81,6 +82,25 @@ def test_strength_and_accuracy_are_those_of_scikit_learn(encoder_file, tmp_path)
   assert line["value"] == summary["transfer_linear"]["encoder"]
   assert (line["train"], line["valid"], line["test"]) == ("train", None, "test")
   assert line["images"] is None
+
+
+def test_images_are_whole_squares_whatever_crop_an_encoder_is_tested_on(
+  encoder_file, tmp_path
+):
+  whole = byol_jax.load_encoder(encoder_file)
+  image = whole.description.image
+  assert image.crop == 1.0
+  half = whole.description._replace(image=image._replace(crop=0.5))
+  dataclasses.replace(whole, description=half).save(tmp_path / "half.safetensors")
+
+  def held_out(file, name, **settings):
+    config = small(file, name="made", held_out=30)
+    config.update(settings)
+    return [each["held_out"] for each in run(config, tmp_path, name)["of_all"]]
+
+  expected = held_out(encoder_file, "whole")
+  assert held_out(tmp_path / "half.safetensors", "half") == expected
+  assert held_out(encoder_file, "cropped", crop=0.5) != expected
 
 
 def test_no_strength_is_chosen_by_one_class(encoder_file, tmp_path, monkeypatch):
