@@ -192,10 +192,11 @@ def runs(table: Mapping[str, Arm]) -> list[Run]:
 _GN_WS = "group norm and weight standardisation"
 
 
-_CLOSED_FORMS = (
-  ("DirectPred", "direct-pred"),
+_EXPLANATIONS = (
+  ("targets centred over the batch", "centred"),
+  ("a predictor in closed form, DirectPred", "direct-pred"),
   ("DirectCopy", "direct-copy"),
-  ("an orthogonal one", "orthogonal"),
+  ("an orthogonal predictor", "orthogonal"),
 )
 
 
@@ -203,6 +204,7 @@ def _does_the_bootstrap_help(what: str, arm: str) -> Claim:
   return Claim(f"{what}?", rules.ahead(arm, f"{arm}-tau-1"))
 
 
+# Asked before their runs.
 QUESTIONS = (
   _does_the_bootstrap_help(
     f"Is BYOL with {_GN_WS} ahead of its own frozen target", "gn-ws"
@@ -235,7 +237,7 @@ QUESTIONS = (
       f"Without any norm and with {depth} layers: do projections collapse?",
       rules.projections_collapse(f"none-depth-{depth}"),
     )
-    for depth in (10, 18, 34, 50)
+    for depth in arms.DEPTHS
   ),
   Claim(
     "Without any norm and with 50 layers: do features?",
@@ -246,11 +248,8 @@ QUESTIONS = (
     rules.projections_collapse("none-sgd"),
   ),
   *(
-    Claim(
-      f"Do they with a predictor in closed form ({words})?",
-      rules.projections_collapse(f"none-sgd-{arm}"),
-    )
-    for words, arm in _CLOSED_FORMS
+    Claim(f"Do they with {words}?", rules.projections_collapse(f"none-sgd-{arm}"))
+    for words, arm in _EXPLANATIONS
   ),
   Claim(
     f"Under SGD, with {_GN_WS}: do projections collapse?",
@@ -258,27 +257,76 @@ QUESTIONS = (
   ),
   *(
     Claim(f"Do they with {words}?", rules.projections_collapse(f"gn-ws-sgd-{arm}"))
-    for words, arm in _CLOSED_FORMS
+    for words, arm in _EXPLANATIONS
   ),
   *(
     Claim(
-      f"{what} than the learned predictor?",
+      f"With {_GN_WS} and no wait, is it better with {words}?",
       rules.ahead(f"gn-ws-{arm}", "gn-ws-at-once"),
     )
-    for what, arm in (
-      (f"With {_GN_WS} and no wait: is DirectPred better", "direct-pred"),
-      ("Is DirectCopy better", "direct-copy"),
-      ("Is an orthogonal predictor better", "orthogonal"),
-      ("Is IsoLoss better", "iso"),
-      ("Is one batch statistic, centred targets, better", "centred"),
+    for words, arm in (*_EXPLANATIONS, ("DirectPred and IsoLoss", "iso"))
+  ),
+  *(
+    Claim(
+      f"Without any norm, is it better with {words}?",
+      rules.ahead(f"none-{arm}", "none"),
     )
+    for words, arm in _EXPLANATIONS
+  ),
+  Claim(
+    "With batch norm, is DirectPred as good as the learned predictor?",
+    rules.as_good("bn-direct-pred", "bn"),
   ),
   *(
     Claim(
       f"Is a batch of {batch} behind one of 128 with {words}?",
       rules.behind(f"{arm}-batch-{batch}", arm),
     )
-    for batch in (64, 512)
+    for batch in arms.BATCHES
     for words, arm in (("batch norm", "bn"), (_GN_WS, "gn-ws"))
+  ),
+)
+
+# Asked when the runs that answer them were there: no rule could be chosen blindly.
+ASKED_AFTERWARDS = (
+  Claim(
+    "Is group norm behind batch norm, both with standardised weights?",
+    rules.behind("gn-ws", "bn-ws"),
+  ),
+  Claim(
+    "Does it cost SimCLR less than BYOL then?",
+    rules.costs_less(("simclr-bn-ws", "simclr-gn-ws"), ("bn-ws", "gn-ws")),
+  ),
+  Claim(
+    f"Does a moving target bring batch norm more than {_GN_WS}?",
+    rules.costs_less(("bn-tau-1", "bn"), ("gn-ws-tau-1", "gn-ws")),
+  ),
+  Claim(
+    "And batch norm with standardised weights?",
+    rules.costs_less(("bn-ws-tau-1", "bn-ws"), ("gn-ws-tau-1", "gn-ws")),
+  ),
+  Claim(
+    "Does it bring batch norm more without standardised weights than with them?",
+    rules.costs_less(("bn-tau-1", "bn"), ("bn-ws-tau-1", "bn-ws")),
+  ),
+  Claim(
+    f"Is {_GN_WS} with a moving target behind batch norm, weights standardised too,"
+    " with a frozen one?",
+    rules.behind("gn-ws", "bn-ws-tau-1"),
+  ),
+  *(
+    Claim(
+      f"Is {words} ahead of BYOL with batch norm and a frozen target?",
+      rules.ahead(arm, "bn-tau-1"),
+    )
+    for words, arm in (
+      ("RAFT", "raft"),
+      ("BYOL'", "byol-prime"),
+      ("batch norm as an initialisation", "bn-init"),
+    )
+  ),
+  Claim(
+    "Under SGD: do projections collapse with batch norm?",
+    rules.projections_collapse("bn-sgd"),
   ),
 )

@@ -1,6 +1,6 @@
 """Writes the report from the records of runs and studies: tables, and figures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,10 @@ def _lines(
   yield "\n## The rules\n"
   yield from rules.TEXT.splitlines()
   yield "\n## Norms and objectives\n"
+  yield (
+    "The difference, and its two bounds of 95 %, each one-sided: together they are an"
+    " interval of 90 %.\n"
+  )
   yield from report_tables.norms(found)
   yield "\n![accuracy against renewals of the target](bootstrap.png)\n"
   yield (
@@ -140,30 +144,50 @@ def _verdicts(found: Results, pixels: Mapping[str, float] | None) -> Iterator[st
     f" pixels: {raw}.\n"
   )
   yield "## The papers' claims\n"
+  yield (
+    "The difference is that by which the verdict goes, where it goes by one: mean, and"
+    " its two bounds.\n"
+  )
   yield from report_tables.table(
-    ("claim", "source", "the paper's numbers", "here", "verdict"),
+    ("claim", "source", "the paper's numbers", "here", "difference", "verdict"),
     (
       (
         claim.says,
         claim.source,
         claim.paper,
         _here(claim, found),
+        report_tables.difference(claim.rule, found),
         f"**{_OF_CLAIMS[answer]}**",
       )
       for claim, answer in zip(claims.CLAIMS, answers, strict=True)
     ),
   )
   yield "\n## Further questions\n"
-  yield "They are ours.\n"
-  yield from report_tables.table(
-    ("question", "here", "answer"),
+  yield "They are ours, and were asked before their runs.\n"
+  yield from _answers(claims.QUESTIONS, found, pixels)
+  yield "\n## Questions that came afterwards\n"
+  yield (
+    "Asked when the runs that answer them were there. So they were chosen with their"
+    " results in sight, and weigh less.\n"
+  )
+  yield from _answers(claims.ASKED_AFTERWARDS, found, pixels)
+
+
+def _answers(
+  questions: Iterable[claims.Claim],
+  found: Results,
+  pixels: Mapping[str, float] | None,
+) -> Iterator[str]:
+  return report_tables.table(
+    ("question", "here", "difference", "answer"),
     (
       (
         each.says,
         _here(each, found),
+        report_tables.difference(each.rule, found),
         f"**{_OF_QUESTIONS[each.answer(found, pixels)]}**",
       )
-      for each in claims.QUESTIONS
+      for each in questions
     ),
   )
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from benchmarks import tables
 from reproduce import agreement as agreements
 from reproduce import arms, rules
@@ -35,23 +37,25 @@ def norms(found: Results) -> Iterator[str]:
           both(found.get(name.format(norm)), name.format(norm))
           for name in kinds.values()
         ),
-        _difference(found.get(norm), found.get(f"{norm}-tau-1")),
+        difference(rules.ahead(norm, f"{norm}-tau-1"), found),
       )
       for norm in arms.NORMS
     ),
   )
 
 
-def _difference(one: Seeds | None, other: Seeds | None) -> str:
-  """The mean difference by both probes, with its interval, of the same seeds."""
-  if one is None or other is None or one.numbers != other.numbers:
+def difference(rule: rules.Rule, found: Results) -> str:
+  """That by which a rule goes: mean and bounds by both probes, of the same seeds."""
+  seeds = [found[name] for name in rule.arms if name in found]
+  same = all(arm.numbers == seeds[0].numbers for arm in seeds)
+  if rule.difference is None or len(seeds) < len(rule.arms) or not same:
     return ""
+  of_seeds = rule.difference
 
   def of(probe: str) -> str:
-    pairs = zip(one.accuracies(probe), other.accuracies(probe), strict=True)
-    differences = [a - b for a, b in pairs]
-    low, high = rules.interval(differences)
-    return f"{sum(differences) / len(differences):+.1f} ({low:+.1f} to {high:+.1f})"
+    by_seed = of_seeds(*(np.array(arm.accuracies(probe)) for arm in seeds))
+    low, high = rules.interval(by_seed)
+    return f"{np.mean(by_seed):+.1f} ({low:+.1f} to {high:+.1f})"
 
   return pair(of)
 
@@ -118,24 +122,37 @@ def costs(found: dict[str, Any]) -> Iterator[str]:
 def runs(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
   """All measures of all arms."""
   yield (
-    "Raw: a linear classifier on features that are not standardised. Common: squared"
-    " length of the mean direction, of features / projections. Lowest: the spread that"
-    " was lowest on the way, of training images, of the steps that were logged: each"
-    " 30th, with half the steps each 15th, in trials each 100th. RankMe and LiDAR are"
-    " of features, ranks are RankMe of predictions / of targets. Renewals: the sum of"
-    " 1 - tau over the run.\n"
+    "Gain: of accuracy over that of the untrained network. Raw: a linear classifier on"
+    " features that are not standardised. Common: squared length of the mean direction,"
+    " of features / projections, in the end and before training. Lowest: the spread"
+    " that was lowest on the way, of training images, of the steps that were logged:"
+    " each 30th, with half the steps each 15th, in trials each 100th. RankMe and LiDAR"
+    " are of features, LiDAR of four views of an image; ranks are RankMe of predictions"
+    " / of targets. Renewals: the sum of 1 - tau over the run.\n"
   )
   yield from table(
-    ("arm", "seeds", "linear", "untrained", "raw", "kNN", "untrained", *_MEASURES),
+    ("arm", "seeds", *_ACCURACIES, *_MEASURES),
     (
-      *(_row(name, arm) for name, arm in found.items()),
+      *((name, str(len(arm)), *_cells(arm)) for name, arm in found.items()),
       *([_pixels_row(pixels)] if pixels else []),
     ),
   )
 
 
+_ACCURACIES: dict[str, Callable[[Seeds], str]] = {
+  "linear": lambda arm: arm.show(lambda r: r.accuracy("linear")),
+  "linear, untrained": lambda arm: arm.show(lambda r: r.untrained("linear")),
+  "linear, gain": lambda arm: arm.show(lambda r: r.gain("linear")),
+  "raw": lambda arm: arm.show(lambda r: r.raw),
+  "kNN": lambda arm: arm.show(lambda r: r.accuracy("knn")),
+  "kNN, untrained": lambda arm: arm.show(lambda r: r.untrained("knn")),
+  "kNN, gain": lambda arm: arm.show(lambda r: r.gain("knn")),
+}
 _MEASURES: dict[str, Callable[[Seeds], str]] = {
   "common": lambda arm: _two(arm, "feature_common", "projection_common", 2),
+  "common, untrained": lambda arm: _two(
+    arm, "feature_common", "projection_common", 2, "untrained"
+  ),
   "spread": lambda arm: arm.show(lambda r: r.health("spread"), 2),
   "lowest": lambda arm: arm.show(lambda r: r.lowest_spread, 2),
   "RankMe": lambda arm: arm.show(lambda r: r.health("rankme"), 0),
@@ -145,27 +162,23 @@ _MEASURES: dict[str, Callable[[Seeds], str]] = {
 }
 
 
-def _row(name: str, arm: Seeds) -> Sequence[str]:
-  return (
-    name,
-    str(len(arm)),
-    arm.show(lambda r: r.accuracy("linear")),
-    arm.show(lambda r: r.untrained("linear")),
-    arm.show(lambda r: r.raw),
-    arm.show(lambda r: r.accuracy("knn")),
-    arm.show(lambda r: r.untrained("knn")),
-    *(show(arm) for show in _MEASURES.values()),
+def _cells(arm: Seeds) -> list[str]:
+  return [show(arm) for show in (_ACCURACIES | _MEASURES).values()]
+
+
+def _two(
+  arm: Seeds, one: str, other: str, digits: int, network: str = "encoder"
+) -> str:
+  first, second = (
+    arm.mean(lambda r, of=of: r.health(of, network)) for of in (one, other)
   )
-
-
-def _two(arm: Seeds, one: str, other: str, digits: int) -> str:
-  first, second = arm.mean(lambda r: r.health(one)), arm.mean(lambda r: r.health(other))
   return f"{first:.{digits}f} / {second:.{digits}f}"
 
 
 def _pixels_row(pixels: Mapping[str, float]) -> Sequence[str]:
-  linear, knn = (f"{pixels[name]:.1f}" for name in ("linear", "knn"))
-  return ("raw pixels", "", linear, "", "", knn, "", *[""] * len(_MEASURES))
+  of = {"linear": pixels["linear"], "kNN": pixels["knn"]}
+  cells = (f"{of[name]:.1f}" if name in of else "" for name in _ACCURACIES)
+  return ("raw pixels", "", *cells, *[""] * len(_MEASURES))
 
 
 def agreement(found: Results) -> Iterator[str]:
@@ -204,11 +217,8 @@ def trials(found: Results) -> Iterator[str]:
     " `reproduce/trials.py`.\n"
   )
   yield from table(
-    ("trial", "linear", "untrained", "kNN", "untrained", *_MEASURES),
-    (
-      (row[0].removeprefix("trial-"), row[2], row[3], row[5], row[6], *row[7:])
-      for row in (_row(name, arm) for name, arm in found.items())
-    ),
+    ("trial", *_ACCURACIES, *_MEASURES),
+    ((name.removeprefix("trial-"), *_cells(arm)) for name, arm in found.items()),
   )
 
 

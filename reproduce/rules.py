@@ -1,6 +1,7 @@
 """The rules by which runs decide: each answers yes, no, or nothing (None).
 
-Written, and committed, before the runs.
+Written, and committed, before the runs. What "no" takes was decided then too, and put
+into words later.
 """
 
 import math
@@ -35,17 +36,17 @@ and both are above raw pixels. The claims count only if it is passed.
 
 **Learns:** with each seed {LEARNED:g} points or more above the untrained network and
 above raw pixels. **Learns nothing:** with each seed no higher than the better of the
-two.
+two. Each is the other's no; what lies between is open.
 
 **Collapsed:** with each seed a linear classifier on the features as they are (not
 standardised) is within {NEAR_CHANCE:g} points of chance, and the common part of the
 features is above {COMMON:g}. **Projections collapsed:** with each seed the common
-part of the projections is.
+part of the projections is. No: with no seed.
 
-**As good:** the lower bound of the difference is above -{MARGIN:g} points. Not as
-good: it is not, and the upper bound is below 0. **Ahead** and **behind:** the lower
-bound is above 0, the upper one below it. **Costs less:** the lower bound of the
-difference of two differences is above 0."""
+**As good:** the lower bound of the difference is above -{MARGIN:g} points. No: it is
+not, and the upper bound is below 0. **Ahead** and **behind:** the lower bound is above
+0, the upper one below it. Each is the other's no. **Costs less:** the lower bound of
+the difference of two differences is above 0. No: the upper one is below it."""
 
 
 class Rule(NamedTuple):
@@ -54,10 +55,13 @@ class Rule(NamedTuple):
   Attributes:
     arms: their names.
     decide: answers, given the results of each of them in this order, and of pixels.
+    difference: that it goes by, seed by seed, given the accuracies of each of them, if
+      it goes by one.
   """
 
   arms: tuple[str, ...]
   decide: Callable[..., bool | None]
+  difference: Callable[..., np.ndarray] | None = None
 
   def answer(self, found: Results, pixels: Mapping[str, float]) -> bool | None:
     """What the results of its arms, which must all be there, say.
@@ -121,43 +125,38 @@ def projections_collapse(name: str) -> Rule:
 def as_good(one: str, other: str) -> Rule:
   """The first is not behind the second by the margin."""
 
-  def decide(first: np.ndarray, second: np.ndarray, _: float) -> bool | None:
-    low, high = interval(first - second)
+  def decide(low: float, high: float) -> bool | None:
     return _answer(low > -MARGIN, high < 0 and low <= -MARGIN)
 
-  return _by_both((one, other), decide)
+  return _by_difference((one, other), np.subtract, decide)
 
 
 def ahead(one: str, other: str) -> Rule:
   """The first is above the second."""
-
-  def decide(first: np.ndarray, second: np.ndarray, _: float) -> bool | None:
-    low, high = interval(first - second)
-    return _answer(low > 0, high < 0)
-
-  return _by_both((one, other), decide)
+  return _by_difference((one, other), np.subtract, _above)
 
 
 def behind(one: str, other: str) -> Rule:
   """The first is below the second."""
-  reverse = ahead(other, one)
-  return Rule((one, other), lambda a, b, pixels: reverse.decide(b, a, pixels=pixels))
+
+  def below(low: float, high: float) -> bool | None:
+    return _answer(high < 0, low > 0)
+
+  return _by_difference((one, other), np.subtract, below)
 
 
 def costs_less(one: tuple[str, str], other: tuple[str, str]) -> Rule:
   """From its first to its second arm, one pair loses less than the other."""
 
-  def decide(
+  def difference(
     before: np.ndarray,
     after: np.ndarray,
     other_before: np.ndarray,
     other_after: np.ndarray,
-    _: float,
-  ) -> bool | None:
-    low, high = interval((after - before) - (other_after - other_before))
-    return _answer(low > 0, high < 0)
+  ) -> np.ndarray:
+    return (after - before) - (other_after - other_before)
 
-  return _by_both((*one, *other), decide)
+  return _by_difference((*one, *other), difference, _above)
 
 
 def interval(differences: Sequence[float] | np.ndarray) -> tuple[float, float]:
@@ -170,16 +169,25 @@ def interval(differences: Sequence[float] | np.ndarray) -> tuple[float, float]:
   return mean - reach, mean + reach
 
 
-def _by_both(names: tuple[str, ...], decide: Callable[..., bool | None]) -> Rule:
-  """A rule on accuracies: (of each arm by seed ..., of pixels) -> an answer."""
+def _above(low: float, high: float) -> bool | None:
+  return _answer(low > 0, high < 0)
+
+
+def _by_difference(
+  names: tuple[str, ...],
+  difference: Callable[..., np.ndarray],
+  decide: Callable[[float, float], bool | None],
+) -> Rule:
+  """A rule on the bounds of a difference: (lower, upper) -> an answer."""
 
   def by_both(*arms: Seeds, pixels: Mapping[str, float]) -> bool | None:
+    del pixels
     return _agreed(
-      decide(*(np.array(arm.accuracies(probe)) for arm in arms), pixels[probe])
+      decide(*interval(difference(*(np.array(arm.accuracies(probe)) for arm in arms))))
       for probe in PROBES
     )
 
-  return Rule(names, by_both)
+  return Rule(names, by_both, difference)
 
 
 def _of_each(name: str, holds: Callable[[Result], bool]) -> Rule:

@@ -4,7 +4,8 @@ import pytest
 
 from reproduce import arms, claims
 
-ROWS = (claims.GATE, *claims.CLAIMS, *claims.QUESTIONS)
+QUESTIONS = (*claims.QUESTIONS, *claims.ASKED_AFTERWARDS)
+ROWS = (claims.GATE, *claims.CLAIMS, *QUESTIONS)
 PIXELS = {"linear": 41.0, "knn": 36.0}
 
 
@@ -21,7 +22,7 @@ def test_what_is_compared_has_the_same_seeds():
 
 def test_claims_have_a_source_and_questions_have_none():
   assert all(claim.source and claim.paper for claim in claims.CLAIMS)
-  assert not any(question.source for question in claims.QUESTIONS)
+  assert not any(question.source for question in QUESTIONS)
 
 
 def test_what_the_claims_need_is_run_first():

@@ -5,6 +5,8 @@ import pytest
 from reproduce import arms, claims, provenance, records, report
 from tests.reproduce import made_up
 
+ALL = claims.CLAIMS, claims.QUESTIONS, claims.ASKED_AFTERWARDS
+
 
 def keep_studies(folder):
   companions = {"prediction": 0.5, "gradient": 0.25}
@@ -65,6 +67,19 @@ def test_renewals_are_those_of_the_schedule(tmp_path):
   assert found["simclr-bn"][0].renewals[-1] == 0
 
 
+@pytest.mark.parametrize("batch", arms.BATCHES)
+@pytest.mark.parametrize("norm", ["bn", "gn-ws"])
+def test_other_batches_have_as_many_images_and_renewals(norm, batch, tmp_path):
+  seen = []
+  for name in (norm, f"{norm}-batch-{batch}"):
+    made_up.keep_run(tmp_path, name, 1, 60)
+    (result,) = records.read(tmp_path, arms.ARMS)[name]
+    steps = result.config["train"]["steps"]
+    seen.append((steps * result.batch_size, result.renewals[-1]))
+  assert seen[0][0] == seen[1][0]
+  assert seen[0][1] == pytest.approx(seen[1][1], rel=0.01)
+
+
 def test_the_report_says_what_the_folders_hold(tmp_path):
   for seed, linear in zip(arms.SEEDS, (58, 60, 62), strict=True):
     made_up.keep_run(tmp_path, "bn", seed, linear)
@@ -83,6 +98,9 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   bn, frozen = "60.0 ± 2.0 / 60.0 ± 2.0", "56.0 ± 2.0 / 55.0 ± 2.0"
   assert f"| bn: {bn} |" in agreed[0]
   assert f"| bn-tau-1: {frozen}<br>bn: {bn} |" in agreed[1]
+  behind = "-4.0 (-4.0 to -4.0) / -5.0 (-5.0 to -5.0)"
+  assert agreed[1].endswith(f"| {behind} | **agrees** |")
+  assert agreed[0].endswith("|  | **agrees** |")  # goes by no difference of arms
   assert "BYOL without a predictor learns nothing" in agreed[2]
   assert len(agreed) == 3
   assert (
@@ -95,7 +113,7 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
     f"The gate is passed: bn: {bn}, bn-tau-1: {frozen}; raw pixels: 41.0 / 36.0" in text
   )
   verdicts = sum("| **" in row for row in rows)
-  assert verdicts == len(claims.CLAIMS) + len(claims.QUESTIONS)
+  assert verdicts == sum(map(len, ALL))
   missing = [row for row in rows if "**runs missing**" in row]
   assert all("not run" in row or "1 of 3 runs" in row for row in missing)
 
@@ -104,11 +122,13 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   assert "| bn | 0.5 | 0.25 |" in rows
   assert "| bn | 1000 ±2% | 100 | 3 | 77 |" in rows
   assert "at the end 2e-14 and 0.75 in float64" in text
-  accuracies = "60.0 ± 2.0 | 30.0 ± 0.0 | 60.0 ± 2.0 | 60.0 ± 2.0 | 30.0 ± 0.0"
-  health = "0.50 / 0.25 | 0.90 ± 0.00 | 0.12 ± 0.00 | 30 ± 0 | 40 ± 0 | 10 / 11"
+  probe = "60.0 ± 2.0 | 30.0 ± 0.0 | 30.0 ± 2.0"
+  accuracies = f"{probe} | 60.0 ± 2.0 | {probe}"
+  spreads, ranks = "0.90 ± 0.00 | 0.12 ± 0.00", "30 ± 0 | 40 ± 0 | 10 / 11"
+  health = f"0.50 / 0.25 | 0.50 / 0.25 | {spreads} | {ranks}"
   assert any(row.startswith(f"| bn | 3 | {accuracies} | {health} |") for row in rows)
-  assert any(row.startswith("| raw pixels |  | 41.0 |  |  | 36.0 |") for row in rows)
-  trial = "| gn-ws-tau-1 | 44.0 | 30.0 | 44.0 | 30.0 | 0.50 / 0.25 |"
+  assert any(row.startswith("| raw pixels |  | 41.0 |  |  |  | 36.0 |") for row in rows)
+  trial = "| gn-ws-tau-1 | 44.0 | 30.0 | 14.0 | 44.0 | 44.0 | 30.0 | 14.0 |"
   assert any(row.startswith(trial) for row in rows)
   assert "| invariance | 0.00 | 0.00 | 0.0 |" in rows
   here = provenance.here()
@@ -149,5 +169,5 @@ def test_there_is_a_report_before_any_run(tmp_path):
   missing = text.count("| **runs missing** |")
   assert "## Batches" not in text
   assert not (tmp_path / "out" / "batch-size.png").exists()
-  assert missing == len(claims.CLAIMS) + len(claims.QUESTIONS)
+  assert missing == sum(map(len, ALL))
   assert "raw pixels: not measured" in text

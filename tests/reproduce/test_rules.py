@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from reproduce import rules
@@ -113,6 +114,15 @@ def test_probes_that_differ_leave_it_open():
 def test_which_costs_less(lost, cheaper):
   arms = arm(60, 61), arm(55, 56.1), arm(58, 59), arm(58 - lost, 59 - lost)
   assert answer(rules.costs_less(("a", "b"), ("c", "d")), *arms) is cheaper
+
+
+def test_the_difference_of_a_rule_is_of_its_first_arm():
+  one, other = np.array([50.0, 51.0]), np.array([52.0, 54.0])
+  for rule in (rules.ahead, rules.behind, rules.as_good):
+    assert rule("a", "b").difference(one, other).tolist() == [-2, -3]
+  of_two = rules.costs_less(("a", "b"), ("c", "d")).difference
+  assert of_two(other, one, one, other).tolist() == [-2 - 2, -3 - 3]
+  assert rules.learns("a").difference is None
 
 
 def test_a_rule_names_its_arms_in_order():
