@@ -169,9 +169,8 @@ def _cells(arm: Seeds) -> list[str]:
 def _two(
   arm: Seeds, one: str, other: str, digits: int, network: str = "encoder"
 ) -> str:
-  first, second = (
-    arm.mean(lambda r, of=of: r.health(of, network)) for of in (one, other)
-  )
+  first = arm.mean(lambda r: r.health(one, network))
+  second = arm.mean(lambda r: r.health(other, network))
   return f"{first:.{digits}f} / {second:.{digits}f}"
 
 
