@@ -6,7 +6,9 @@ from typing import Any
 
 from benchmarks import tables
 from byol_jax import disk
-from reproduce import figures, stages
+from reproduce import figures, report_tables, stages
+from reproduce import records as report_records
+from reproduce.results import Result, Seeds
 from reproduce.stages import COMPLETE, Plan, Record, Records
 
 Cells = Mapping[str, str]  # heading -> what stands under it
@@ -40,10 +42,23 @@ def _lines(plan: Plan, folder: Path, records: Records) -> Iterator[str]:
     if rows:
       yield f"\n## {title}\n\n{explained}\n"
       yield from _table(rows)
+  networks = [
+    {"": stage.name, **measured}
+    for stage in plan.stages
+    if stage.kind == "train" and (measured := _measured(records.get(stage.name)))
+  ]
+  if networks:
+    if pixels := report_records.read_pixels(folder):
+      networks.append({"": "raw pixels", **report_tables.of_pixels(pixels)})
+    yield f"\n## Networks\n\nOn the test split. {report_tables.MEASURES}\n"
+    yield from _table(networks)
   yield "\n![held-out accuracy over training](accelerator.png)"
   if choices := stages.read_choices(folder):
     yield "\n## Choices\n"
-    yield "Each was made once, by a rule of `reproduce/accelerator.py`.\n"
+    yield (
+      "Each was made once: by a rule of `reproduce/accelerator.py`, or by hand, where"
+      " it says so.\n"
+    )
     yield from _table(
       {"": name, "settings": _flags(choice.settings), "why": choice.why}
       for name, choice in choices.items()
@@ -95,14 +110,8 @@ def _progress(record: Record) -> Cells:
 
 
 def _train(record: Record) -> Cells:
-  def accuracy(probe: str, features: str) -> str:
-    return _percent(record.found.get(probe, {}).get(features))
-
   return {
     **_progress(record),
-    "kNN, %": accuracy("knn", "encoder"),
-    "linear, %": accuracy("linear", "encoder"),
-    "kNN untrained, %": accuracy("knn", "untrained"),
     "images/s": _number(record.found.get("images_per_second"), ".0f"),
     "minutes": _number(record.found.get("seconds", 0) / 60 or None, ".1f"),
   }
@@ -122,11 +131,18 @@ _TABLES: dict[str, tuple[str, str, Callable[[Record], Cells]]] = {
   ),
   "train": (
     "Training",
-    "Held-out kNN is of training images whose labels were held out, kNN and linear of"
-    " the test split at the end.",
+    "Held-out kNN is of training images whose labels were held out.",
     _train,
   ),
 }
+
+
+def _measured(record: Record | None) -> Cells:
+  """What the arms' report has too; nothing where it was not measured, or not yet."""
+  if record is None or record.config is None or "linear" not in record.found:
+    return {}
+  result = Result(record.starts, record.config, record.found, record.curves)
+  return report_tables.measured(Seeds([result]))
 
 
 def _state(record: Record) -> Cells:

@@ -204,6 +204,12 @@ def read_study(folder: Path, name: str) -> dict[str, Any] | None:
   return read_record(path, form) if path.exists() else None
 
 
+def read_pixels(folder: Path) -> dict[str, float] | None:
+  """Accuracies of raw pixels by probe, %, None if they were not measured."""
+  study = read_study(folder, "pixels")
+  return study and {probe: 100 * value for probe, value in study["found"].items()}
+
+
 def _write(path: Path, record: dict[str, Any]) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   write_json(path, record)

@@ -36,11 +36,9 @@ def write(folder: Path) -> Path:
 def _lines(
   folder: Path, found: Results, trials: Results, studies: dict[str, Any]
 ) -> Iterator[str]:
-  page, pixels = "docs/reproduction.md", None
+  page, pixels = "docs/reproduction.md", records.read_pixels(folder)
   if (folder.parent / "reproduction.md").exists():  # not beside a report of one's own
     page = "[reproduction.md](../reproduction.md)"
-  if "pixels" in studies:
-    pixels = {name: 100 * value for name, value in studies["pixels"]["found"].items()}
   yield "# The papers' argument on CIFAR-10\n"
   yield (
     "Written by `python -m reproduce`; what it means, and why the runs are as they"

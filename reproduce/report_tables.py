@@ -119,22 +119,29 @@ def costs(found: dict[str, Any]) -> Iterator[str]:
   )
 
 
+# What stands in the columns of `measured`.
+MEASURES = (
+  "Linear and kNN are accuracies in %; gain is that over the untrained network, points."
+  " Raw: a linear classifier on features that are not standardised. Common: squared"
+  " length of the mean direction, of features / projections, in the end and before"
+  " training. Spread: of projections; lowest: of training images, of the steps that"
+  " were logged. RankMe and LiDAR are of features, LiDAR of four views of an image;"
+  " ranks are RankMe of predictions / of targets. Renewals: the sum of 1 - tau over"
+  " the run."
+)
+
+
 def runs(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
   """All measures of all arms."""
   yield (
-    "Gain: of accuracy over that of the untrained network. Raw: a linear classifier on"
-    " features that are not standardised. Common: squared length of the mean direction,"
-    " of features / projections, in the end and before training. Lowest: the spread"
-    " that was lowest on the way, of training images, of the steps that were logged:"
-    " each 30th, with half the steps each 15th, in trials each 100th. RankMe and LiDAR"
-    " are of features, LiDAR of four views of an image; ranks are RankMe of predictions"
-    " / of targets. Renewals: the sum of 1 - tau over the run.\n"
+    f"{MEASURES} The spread was logged each 30th step; with half the steps each 15th,"
+    " in trials each 100th.\n"
   )
   yield from table(
     ("arm", "seeds", *_ACCURACIES, *_MEASURES),
     (
-      *((name, str(len(arm)), *_cells(arm)) for name, arm in found.items()),
-      *([_pixels_row(pixels)] if pixels else []),
+      *((name, str(len(arm)), *measured(arm).values()) for name, arm in found.items()),
+      *([("raw pixels", "", *of_pixels(pixels).values())] if pixels else []),
     ),
   )
 
@@ -162,8 +169,9 @@ _MEASURES: dict[str, Callable[[Seeds], str]] = {
 }
 
 
-def _cells(arm: Seeds) -> list[str]:
-  return [show(arm) for show in (_ACCURACIES | _MEASURES).values()]
+def measured(arm: Seeds) -> dict[str, str]:
+  """All measures of an arm by their headings; see `MEASURES`."""
+  return {name: show(arm) for name, show in (_ACCURACIES | _MEASURES).items()}
 
 
 def _two(
@@ -174,10 +182,11 @@ def _two(
   return f"{first:.{digits}f} / {second:.{digits}f}"
 
 
-def _pixels_row(pixels: Mapping[str, float]) -> Sequence[str]:
-  of = {"linear": pixels["linear"], "kNN": pixels["knn"]}
-  cells = (f"{of[name]:.1f}" if name in of else "" for name in _ACCURACIES)
-  return ("raw pixels", "", *cells, *[""] * len(_MEASURES))
+def of_pixels(pixels: Mapping[str, float]) -> dict[str, str]:
+  """The same of raw pixels, accuracies in %, as far as they have any."""
+  empty = dict.fromkeys((*_ACCURACIES, *_MEASURES), "")
+  linear, knn = (f"{pixels[probe]:.1f}" for probe in PROBES)
+  return {**empty, "linear": linear, "kNN": knn}
 
 
 def agreement(found: Results) -> Iterator[str]:
@@ -217,14 +226,19 @@ def trials(found: Results) -> Iterator[str]:
   )
   yield from table(
     ("trial", *_ACCURACIES, *_MEASURES),
-    ((name.removeprefix("trial-"), *_cells(arm)) for name, arm in found.items()),
+    (
+      (name.removeprefix("trial-"), *measured(arm).values())
+      for name, arm in found.items()
+    ),
   )
 
 
-def made(found: Iterable[Seeds], studies: dict[str, Any]) -> Iterator[str]:
+def made(found: Sequence[Seeds], studies: dict[str, Any]) -> Iterator[str]:
   """With what, and by which commands, it was made."""
   notes = [note for arm in found for result in arm for note in result.made]
   notes += [note for study in studies.values() for note in study["made"]]
+  seconds = [result.summary["seconds"] for arm in found for result in arm]
+  yield f"- hours of a core: {sum(seconds) / 3600:.0f}, of {len(seconds)} runs"
   for key in ("commit", "machine", "versions", "day"):
     values = list(dict.fromkeys(note[key] for note in notes))
     yield f"- {key}: {'; '.join(values) or 'unknown'}"

@@ -90,8 +90,7 @@ def linear(run):
 
 def test_verdicts_are_those_of_the_records():
   found = records.read(_REPORT, arms.ARMS)
-  pixels = records.read_study(_REPORT, "pixels")["found"]
-  pixels = {probe: 100 * accuracy for probe, accuracy in pixels.items()}
+  pixels = records.read_pixels(_REPORT)
   _, _, *table = rows("docs/reproduction.md", "# The papers").values()
   words = {
     claims.Answer.YES: "agrees",

@@ -38,7 +38,10 @@ def summary(linear, knn=None, *, untrained=30.0, raw=None, **health):
       "untrained": untrained / 100,
     }
     for name, value in accuracies.items()
-  } | {"health": {"encoder": HEALTH | health, "untrained": HEALTH}}
+  } | {
+    "health": {"encoder": HEALTH | health, "untrained": HEALTH},
+    "seconds": 1800.0,
+  }
 
 
 def arm(*linears, knn=None, **rest):

@@ -5,7 +5,9 @@ import pytest
 from byol_jax.disk import write_json
 from byol_jax.errors import UserError
 from reproduce import accelerator_tables, stages
+from reproduce import records as report_records
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
+from tests.reproduce import made_up
 
 PLAN = Plan(
   [
@@ -40,8 +42,13 @@ START = {
 CONFIG = {
   "optimiser": {"learning_rate": 4.0, "predictor_multiplier": 10.0},
   "train": {"steps": 970},
+  "target": {"kind": "online"},
 }
-CURVES = {"loss": ([50, 100], [1.0, 0.5]), "valid_knn": ([0, 100], [0.3, 0.4567])}
+CURVES = {
+  "spread": ([50, 100], [0.25, 0.5]),
+  "loss": ([50, 100], [1.0, 0.5]),
+  "valid_knn": ([0, 100], [0.3, 0.4567]),
+}
 
 
 def keep(folder, name, state, found=None, why="", **fields):
@@ -56,9 +63,9 @@ def lines(tmp_path):
   keep(tmp_path, "broken", FAILED, why="XlaError: out | of memory")
   run = {"config": CONFIG, "steps": 100, "curves": CURVES}
   keep(tmp_path, "pilot", COMPLETE, {"seconds": 1.0}, starts=[START, START], **run)
-  accuracy = {"encoder": 0.868, "untrained": 0.3}
-  summary = {"knn": accuracy, "linear": accuracy, "seconds": 150.0}
+  summary = made_up.summary(86.8, 85.8) | {"seconds": 150.0}
   keep(tmp_path, "done", COMPLETE, summary, **run)
+  report_records.keep_study("pixels", tmp_path, {"linear": 0.41, "knn": 0.36})
   keep(tmp_path, "stopped", INCOMPLETE, why="stopped", **run)
   choices = {"rate-bn": Choice({"optimiser.learning_rate": 4.0}, "45.7 % at 4")}
   stages.keep_choices(tmp_path, choices)
@@ -70,9 +77,12 @@ def lines(tmp_path):
   [
     "| fast | 1234 | 2000 | 12.3 | 20.0 | 3.0 | 61 | 2.0 | 0.5 | yes | complete |",
     "| broken |  |  |  |  |  |  |  |  |  | failed: XlaError: out \\| of memory |",
-    "| pilot | 4 | 10 | 100 of 970 | 0.500 |  | 45.7 | complete |",
-    "| done | 100 of 970 | 0.500 |  | 45.7 | 86.8 | 86.8 | 30.0 |  | 2.5 | complete |",
-    "| stopped | 100 of 970 | 0.500 |  | 45.7 |  |  |  |  |  | incomplete: stopped |",
+    "| pilot | 4 | 10 | 100 of 970 | 0.500 | 0.50 | 45.7 | complete |",
+    "| done | 100 of 970 | 0.500 | 0.50 | 45.7 |  | 2.5 | complete |",
+    "| stopped | 100 of 970 | 0.500 | 0.50 | 45.7 |  |  | incomplete: stopped |",
+    "| done | 86.8 | 30.0 | 56.8 | 86.8 | 85.8 | 30.0 | 55.8 | 0.50 / 0.25 |"
+    " 0.50 / 0.25 | 0.90 | 0.25 | 30 | 40 | 10 / 11 | 0 |",
+    "| raw pixels | 41.0 |  |  |  | 36.0 |" + 10 * "  |",
     "| rate-bn | `optimiser.learning_rate=4.0` | 45.7 % at 4 |",
     "- PJRT C API cuda 13000: jax 0.11.2, jax-cuda13-plugin 0.11.2",
   ],

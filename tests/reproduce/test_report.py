@@ -133,6 +133,7 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   assert "| invariance | 0.00 | 0.00 | 0.0 |" in rows
   here = provenance.here()
   assert f"- versions: {here['versions']}" in rows
+  assert "- hours of a core: 8, of 15 runs" in rows
   commits = [row for row in rows if row.startswith("- commit: ")]
   assert commits == [f"- commit: abc1234; {here['commit']}"]
   pictures = {p.name for p in path.parent.glob("*.png")}
