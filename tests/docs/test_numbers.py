@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reproduce import arms, claims, records, results, rules
+from reproduce.trials import TRIALS
 from tests.docs import tables
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +89,12 @@ def linear(run):
   return run.accuracy("linear")
 
 
+def means(arm):
+  """Accuracies of an arm by both probes, as the pages write them."""
+  both = (arm.mean(lambda run, p=p: run.accuracy(p)) for p in results.PROBES)
+  return " / ".join(f"{mean:.1f}" for mean in both)
+
+
 def test_verdicts_are_those_of_the_records():
   found = records.read(_REPORT, arms.ARMS)
   pixels = records.read_pixels(_REPORT)
@@ -118,9 +125,7 @@ def test_verdicts_are_those_of_the_records():
       a, b, c, d = (found[name].mean(linear) for name in claim.arms)
       assert row[1] == f"{a:.1f} to {b:.1f}, {c:.1f} to {d:.1f}"
     else:
-      arm = found[claim.arms[0]]
-      means = (arm.mean(lambda run, p=p: run.accuracy(p)) for p in results.PROBES)
-      assert row[1] == " / ".join(f"{mean:.1f}" for mean in means)
+      assert row[1] == means(found[claim.arms[0]])
 
 
 # By which stages, each one run, larger runs stand beside an arm's.
@@ -136,12 +141,12 @@ _LARGER = {
 def apart(one, other):
   """By how much one arm is ahead of another, as the pages write it."""
   found = records.read(_REPORT, arms.ARMS)
-  means = (
+  differences = (
     found[one].mean(lambda run, p=p: run.accuracy(p))
     - found[other].mean(lambda run, p=p: run.accuracy(p))
     for p in results.PROBES
   )
-  return " / ".join(f"{mean:.1f}" for mean in means)
+  return " / ".join(f"{each:.1f}" for each in differences)
 
 
 def apart_larger(one, other):
@@ -150,8 +155,10 @@ def apart_larger(one, other):
     json.loads((_RECORDS / f"{s}.json").read_text())["found"] for s in (one, other)
   )
   one, other = stages
-  means = (100 * (one[p]["encoder"] - other[p]["encoder"]) for p in results.PROBES)
-  return " / ".join(f"{mean:.1f}" for mean in means)
+  differences = (
+    100 * (one[p]["encoder"] - other[p]["encoder"]) for p in results.PROBES
+  )
+  return " / ".join(f"{each:.1f}" for each in differences)
 
 
 def test_differences_are_those_of_the_records_not_of_rounded_means():
@@ -162,18 +169,68 @@ def test_differences_are_those_of_the_records_not_of_rounded_means():
   ahead = apart("simclr-bn", "bn"), apart_larger("simclr", "bn")
   behind = apart("bn", "gn-ws"), apart_larger("bn", "gn-ws")
   for sentence in (
-    "(GN + WS) {} points in small runs and {} in a larger one".format(*own),
-    "its target brings more: {} and {}".format(*bn),
-    "| {} behind, {} in the larger runs |".format(*behind),
+    "gains {1} points in a larger run and {0} in small ones".format(*own),
+    "Its target brings more, {1} and {0}".format(*bn),
+    f"it brings {apart('bn-ws', 'bn-ws-tau-1')} in small runs.",
+    "| {} behind, {} in the larger runs;".format(*behind),
+    f"larger runs; {apart('bn-ws', 'gn-ws')} behind batch norm with standardised",
+    f"**Group norm costs {apart('bn-ws', 'gn-ws')} points** where weights are"
+    f" standardised on both sides, in SimCLR {apart('simclr-bn-ws', 'simclr-gn-ws')}.",
+    f"is ahead of BYOL with GN + WS** by {apart('bn-ws-tau-1', 'gn-ws')}.",
     f"Without norms BYOL loses {byol} points, SimCLR {simclr}.",
     "Measured: by {} points small, by {} larger.".format(*ahead),
     f"BYOL loses {apart('bn', 'bn-no-colour')}, SimCLR"
     f" {apart('simclr-bn', 'simclr-no-colour')} and its lead",
-    f"| {apart('bn', 'raft')} behind BYOL with LARS",
+    f"; {apart('bn', 'raft')} behind BYOL with LARS",
     f"| {apart('bn', 'bn-init')} behind, in a setting",
     f"the wait brought {apart_larger('gn-ws', 'gn-ws-at-once')} (one seed)",
   ):
     assert sentence in page
+
+
+def test_norms_and_standardised_weights():
+  found = records.read(_REPORT, arms.ARMS)
+  _, _, *table = rows("docs/reproduction.md", "**GN + WS is behind").values()
+  for row, name in zip(table, ("bn", "bn-ws", "gn-ws"), strict=True):
+    frozen, simclr = f"{name}-tau-1", f"simclr-{name}"
+    both = [means(found[each]) for each in (name, frozen, simclr)]
+    assert row == [both[0], both[1], apart(name, frozen), both[2]]
+
+
+def test_how_near_to_collapse_runs_begin_and_end():
+  def common(health):
+    return health["projection_common"]
+
+  found = records.read(_REPORT, arms.ARMS)
+  start, end, batch_norm = (
+    found[arm].mean(lambda r, network=network: r.health("projection_common", network))
+    for arm, network in (
+      ("none", "untrained"),
+      ("none", "encoder"),
+      ("bn", "untrained"),
+    )
+  )
+  larger = json.loads((_RECORDS / "none.json").read_text())["found"]["health"]
+  page = " ".join((_ROOT / "docs" / "reproduction.md").read_text().split())
+  assert (
+    f"is {start:.2f} at the start (batch norm: {batch_norm:.2f}) and {end:.2f} after"
+  ) in page
+  assert (
+    f"is {start:.2f} in the small network and {common(larger['untrained']):.2f} in the"
+    f" larger. But they end at {end:.2f} and {common(larger['encoder']):.2f}."
+  ) in page
+
+
+def test_how_long_it_took():
+  both = arms.ARMS, TRIALS
+  runs, trials = (
+    [r for arm in records.read(_REPORT, table).values() for r in arm] for table in both
+  )
+  hours = sum(r.summary["seconds"] for r in (*runs, *trials)) / 3600
+  page = " ".join((_ROOT / "docs" / "reproduction.md").read_text().split())
+  assert (
+    f"{hours:.0f} hours of a core for the {len(runs)} runs and {len(trials)} trials"
+  ) in page
 
 
 def test_the_papers_and_the_larger_runs_numbers():
@@ -223,7 +280,7 @@ def test_the_trials():
   assert list(table.values())[2:] == [
     [trial("gn-ws-tau-1"), trial("gn-ws-tau-1-predictor-30")],
     [trial("gn-ws-tau-98"), trial("gn-ws-predictor-30")],
-    ["not tried", trial("gn-ws-frozen-predictor-30")],
+    ["not among these", trial("gn-ws-frozen-predictor-30")],
   ]
   rates = rows("docs/reproduction.md", "Rates of each norm")
   shown = [cell.replace("*", "") for row in list(rates.values())[2:] for cell in row]
