@@ -4,9 +4,10 @@
 
 NT-Xent on the projections, with all other views of the batch as negatives, or of a
 microbatch where gradients are accumulated:
-no predictor, no target network. All else is BYOL's, as in the tables where the
-papers compare the two: 69.4 % in BYOL's table 19 (ResNet-50, 300 epochs), where
-the loss is multiplied by twice the temperature. BYOL's learning rates are used.
+no predictor, no target network. All else is BYOL's, learning rates too, as in BYOL's
+table 19: 69.4 % (ResNet-50, 300 epochs). There the loss is `info_nce`, 0.4 times this
+one at a temperature of 0.1. In SimCLR's code it is twice this, and more is other:
+docs/how-to/systems.md has the differences.
 """
 
 from ml_collections import ConfigDict

@@ -171,7 +171,7 @@ def test_differences_are_those_of_the_records_not_of_rounded_means():
   for sentence in (
     "gains {1} points in a larger run and {0} in small ones".format(*own),
     "Its target brings more, {1} and {0}".format(*bn),
-    f"it brings {apart('bn-ws', 'bn-ws-tau-1')} in small runs.",
+    f"it brings {apart('bn-ws', 'bn-ws-tau-1')}: not surely more",
     "| {} behind, {} in the larger runs;".format(*behind),
     f"larger runs; {apart('bn-ws', 'gn-ws')} behind batch norm with standardised",
     f"**Group norm costs {apart('bn-ws', 'gn-ws')} points** where weights are"
