@@ -82,6 +82,8 @@ def _lines(
   if "costs" in studies:
     yield "\n## What a step costs\n"
     yield from report_tables.costs(studies["costs"]["found"])
+  if to_come := [name for name in arms.STUDIES if name not in studies]:
+    yield f"\nStudies to come: {', '.join(to_come)}."
   yield "\n## All runs\n"
   yield from report_tables.runs(found, pixels)
   if found:

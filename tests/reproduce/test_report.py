@@ -134,6 +134,7 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   here = provenance.here()
   assert f"- versions: {here['versions']}" in rows
   assert "- hours of a core: 8, of 15 runs" in rows
+  assert "Studies to come" not in text
   commits = [row for row in rows if row.startswith("- commit: ")]
   assert commits == [f"- commit: abc1234; {here['commit']}"]
   pictures = {p.name for p in path.parent.glob("*.png")}
@@ -172,3 +173,4 @@ def test_there_is_a_report_before_any_run(tmp_path):
   assert not (tmp_path / "out" / "batch-size.png").exists()
   assert missing == sum(map(len, ALL))
   assert "raw pixels: not measured" in text
+  assert f"Studies to come: {', '.join(arms.STUDIES)}." in text
