@@ -86,6 +86,7 @@ NO_PREDICTOR: Changes = {"predictor.depth": 0, "predictor.norm": "none"}
 LINEAR_PREDICTOR: Changes = {"predictor.depth": 1, "predictor.norm": "none"}
 FIXED_TARGET: Changes = {"target.tau": 1.0}
 NO_AVERAGE: Changes = {"target.tau": 0.0, "target.schedule": "constant"}
+SLOW_PREDICTOR: Changes = {"optimiser.predictor_multiplier": 1.0}  # the papers'
 NO_COLOUR: Changes = {"augmentations": "no_colour"}
 CENTRED: Changes = {"objective.byol.centre_targets": True}
 ISO: Changes = {"objective.name": "isoloss"}
@@ -128,7 +129,7 @@ def _of_batch(batch: int) -> Changes:
 
 
 def of_depth(depth: int) -> Changes:
-  """Half the width and half the steps, so that 50 layers can be afforded."""
+  """Half the width and half the steps: 50 layers can be afforded."""
   narrow = {"encoder.depth": depth, "encoder.width": 0.25, "encoder.groups": 4}
   return {**narrow, **_HALF}
 
@@ -172,7 +173,10 @@ ARMS = {
     for batch in BATCHES
     for name, arm in (("bn", BN), ("gn-ws", GN_WS))
   },
-  **{f"none-depth-{depth}": NONE.changed(of_depth(depth)) for depth in DEPTHS},
+  **{
+    f"none-depth-{depth}": NONE.changed(of_depth(depth), SLOW_PREDICTOR)
+    for depth in DEPTHS
+  },
   **{
     f"{name}-{what}": arm.changed(changes)
     for name, arm in _AT_ONCE.items()

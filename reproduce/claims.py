@@ -234,15 +234,14 @@ QUESTIONS = (
   ),
   *(
     Claim(
-      f"Without any norm and with {depth} layers: do projections collapse?",
+      f"Without any norm, {depth} layers and a predictor no faster than the rest: do"
+      " projections collapse?",
       rules.projections_collapse(f"none-depth-{depth}"),
     )
     for depth in arms.DEPTHS
   ),
-  Claim(
-    "Without any norm and with 50 layers: do features?",
-    rules.collapses("none-depth-50"),
-  ),
+  Claim("With 50 layers: do features?", rules.collapses("none-depth-50")),
+  Claim("With 50 layers: does it learn nothing?", rules.fails("none-depth-50")),
   Claim(
     "Under SGD: do projections collapse without any norm?",
     rules.projections_collapse("none-sgd"),

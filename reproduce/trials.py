@@ -74,7 +74,8 @@ TRIALS = {
   "trial-bn-ws": _trial(_BN_WS, _98, _30),
   "trial-bn-ws-rate-075": _trial(_BN_WS, _98, _30, _rate(0.75)),
   # Where can depth decide on collapse? The arms of other depths have a predictor no
-  # faster than the rest, the papers', unless 10 layers collapse with it already.
+  # faster than the rest, the papers', unless 10 layers collapse with it already. They
+  # did not.
   **{
     f"trial-none-depth-{depth}-predictor-{speed}": _trial(
       _NONE, _98, _rate(0.75), arms.of_depth(depth), _predictor(float(speed))

@@ -216,9 +216,29 @@ def test_how_near_to_collapse_runs_begin_and_end():
     f"is {start:.2f} at the start (batch norm: {batch_norm:.2f}) and {end:.2f} after"
   ) in page
   assert (
-    f"is {start:.2f} in the small network and {common(larger['untrained']):.2f} in the"
-    f" larger. But they end at {end:.2f} and {common(larger['encoder']):.2f}."
+    f"the larger network starts at {common(larger['untrained']):.2f} and ends at"
+    f" {common(larger['encoder']):.2f}."
   ) in page
+
+
+def test_trials_of_depth():
+  def both(summary, network):
+    return " / ".join(f"{100 * summary[p][network]:.1f}" for p in results.PROBES)
+
+  _, _, *table = rows("docs/reproduction.md", "**More layers collapse").items()
+  assert len(table) == 4
+  for name, row in table:
+    layers, speed = re.findall(r"\d+", name)
+    path = f"trial-none-depth-{layers}-predictor-{speed}-seed0.json"
+    found = json.loads((_REPORT / "runs" / path).read_text())["summary"]
+    before, after = (found["health"][n] for n in ("untrained", "encoder"))
+    assert row == [
+      both(found, "encoder"),
+      both(found, "untrained"),
+      f"{before['projection_common']:.2f}",
+      f"{after['projection_common']:.2f}",
+      f"{after['feature_common']:.2f}",
+    ]
 
 
 def test_how_long_it_took():
