@@ -29,14 +29,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   with outcomes.begun(subject) as summary:
     summary = summary or _summary(subject)
     # Also of a complete run: results may go to another file by now.
-    outcomes.record(
-      subject,
-      "knn",
-      "top_1",
-      summary["knn"]["encoder"],
-      test_images=summary["test_images"],
-      setting={name: summary[name] for name in ("k", "temperature")},
-    )
+    outcomes.record(subject, "knn", {"top_1": "knn"}, summary, ("k", "temperature"))
     return outcomes.ended(subject, summary)
 
 

@@ -62,10 +62,9 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
     outcomes.record(
       subject,
       "transfer_finetune",
-      config.metric,
-      summary["transfer_finetune"]["encoder"],
-      test_images=summary["test_images"],
-      setting={name: summary[name] for name in ("rate", "weight_decay")},
+      {config.metric: "transfer_finetune"},
+      summary,
+      ("rate", "weight_decay"),
     )
     return outcomes.ended(subject, summary)
 

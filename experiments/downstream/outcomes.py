@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -56,55 +56,57 @@ def evaluated(subject: Subject) -> dict[str, Any]:
 def record(
   found: Subject,
   protocol: str,
-  metric: str,
-  value: float,
-  *,
-  test_images: int,
-  setting: Mapping[str, Any],
+  accuracies: Mapping[str, str],
+  summary: Summary,
+  setting: Sequence[str],
 ) -> None:
-  """Appends an accuracy to results.jsonl, on the first host alone.
+  """Appends accuracies of a summary to results.jsonl, on the first host alone.
 
   Args:
     found: what was evaluated.
     protocol: what was done, such as "knn".
-    metric: a key of `probes.METRICS`.
-    value: in [0, 1].
-    test_images: of how many images it is.
-    setting: what the sweep has chosen.
+    accuracies: key of `probes.METRICS` -> that of such an accuracy in the summary.
+    summary: it has "test_images" too, of how many they are.
+    setting: keys, in the summary, of what the sweep has chosen.
   """
   if not found.run_dir.writes:
     return
   config, about = found.config, found.encoder.description
-  chosen = ", ".join(f"{name} {value:.4g}" for name, value in setting.items())
-  logging.info(
-    "%s: %s %.2f %% of %d images (%s); added to %s",
-    *(config.encoder, metric, 100 * value, test_images, chosen, config.results),
-  )
-  listing = sorted(found.dataset.listing())
-  results.append(
-    config.results,
-    {
-      "protocol": protocol,
-      "setting": dict(setting),
-      "data": found.dataset.name,
-      "images": found.shown,
-      "train": config.data.train,
-      "valid": config.data.valid,
-      "test": config.data.test,
-      "listing": hashlib.sha256("\n".join(listing).encode()).hexdigest(),
-      "metric": metric,
-      "value": value,
-      "test_images": test_images,
-      "encoder": {
-        **evaluated(found),
-        "network": dict(about.network),
+  chosen = {name: summary[name] for name in setting}
+  images = summary["test_images"]
+  listing = "\n".join(sorted(found.dataset.listing()))
+  for metric, name in accuracies.items():
+    value = summary[name]["encoder"]
+    logging.info(
+      "%s: %s %.2f %% of %d images (%s); added to %s",
+      *(config.encoder, metric, 100 * value, images),
+      ", ".join(f"{key} {each:.4g}" for key, each in chosen.items()),
+      config.results,
+    )
+    results.append(
+      config.results,
+      {
+        "protocol": protocol,
+        "setting": chosen,
+        "data": found.dataset.name,
+        "images": found.shown,
+        "train": config.data.train,
+        "valid": config.data.valid,
+        "test": config.data.test,
+        "listing": hashlib.sha256(listing.encode()).hexdigest(),
+        "metric": metric,
+        "value": value,
+        "test_images": images,
+        "encoder": {
+          **evaluated(found),
+          "network": dict(about.network),
+        },
+        "seed": config.seed,
+        "run": str(found.run_dir.path),
+        "config": resolved(config),
+        "pretrained": _pretrained(config.encoder),
       },
-      "seed": config.seed,
-      "run": str(found.run_dir.path),
-      "config": resolved(config),
-      "pretrained": _pretrained(config.encoder),
-    },
-  )
+    )
 
 
 def _pretrained(path: str) -> dict[str, Any] | None:
