@@ -31,6 +31,7 @@ OBJECTIVES = ("byol", "simclr", "raft")
 PRECISIONS = ("float32", "bfloat16")
 
 _MATMUL = 2048  # rows and columns: 17 GFLOP
+_PRODUCTS = 8  # in a turn
 _COPY = 64 * 2**20  # numbers: 256 MiB
 
 
@@ -89,7 +90,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   return facts, workload.stepping(step, parallel.replicate(state), batch)
 
 
-def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_matmul() -> tuple[dict[str, Any], Callable[[], None]]:
   """Square matrix products: what the machine can do."""
   import jax
   import jax.numpy as jnp
@@ -99,12 +100,12 @@ def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]
 
   def run() -> None:
     product = matrix
-    for _ in range(repeats):
+    for _ in range(_PRODUCTS):
       product = multiply(product, matrix)
     product.block_until_ready()
 
   run()
-  return {"flops": repeats * 2 * _MATMUL**3}, run
+  return {"flops": _PRODUCTS * 2 * _MATMUL**3}, run
 
 
 def prepare_copy() -> tuple[dict[str, Any], Callable[[], None]]:

@@ -135,7 +135,6 @@ def measure(config: Config, dataset: Dataset) -> choices.Facts:
     pixels=pixels,
     mean=mean,
     std=std,
-    labelled=bool(source.num_classes),
     accelerated=jax.local_devices()[0].platform != "cpu",
     devices=jax.device_count(),
     cores=machine.cores(),
