@@ -11,7 +11,7 @@ from absl import logging
 from byol_jax import parallel
 from byol_jax.disk import absolute, read_json
 from byol_jax.formats import saved
-from byol_jax.run import hosts, results
+from byol_jax.run import hosts, results, stored
 from byol_jax.run.folder import RunDir
 from byol_jax.run.settings import resolved
 from experiments.downstream.encoders import Summary
@@ -112,12 +112,10 @@ def record(
 def _pretrained(path: str) -> dict[str, Any] | None:
   """The run that an encoder is of: folder, config, any origin.json; None for a file."""
   folder = absolute(path)
-  if saved.is_file(folder):
+  place = None if saved.is_file(folder) else stored.run_of(folder)
+  if place is None:
     return None
-  for place in (folder, *folder.parents[:2]):
-    if (place / "config.json").exists():
-      config = read_json(place / "config.json", "restore it")
-      found = {"run": str(place), "config": config}
-      origin = RunDir(place, writes=False).read_origin()
-      return found | ({"origin": origin} if origin else {})
-  return None
+  config = read_json(place / "config.json", "restore it")
+  found = {"run": str(place), "config": config}
+  origin = RunDir(place, writes=False).read_origin()
+  return found | ({"origin": origin} if origin else {})
