@@ -47,7 +47,7 @@ def rows(batch: int) -> Iterator[Row]:
     yield Row(name, NETWORKS[network] | {"batch": batch} | choice)
 
 
-def prepare_device() -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_device() -> turns.Prepared:
   """What JAX finds: device and version, or why it finds no device."""
   import jax
 
@@ -58,7 +58,7 @@ def prepare_device() -> tuple[dict[str, Any], Callable[[], None]]:
   return {"kind": kind, "jax": jax.__version__}, lambda: None
 
 
-def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(**settings: Any) -> turns.Prepared:
   """Our step, compiled as in training; see `turns.Contestant`."""
   from byol_jax import parallel
 
@@ -74,7 +74,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   return facts, workload.stepping(step, state, batch, STEPS)
 
 
-def prepare_matmul(precision: str) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_matmul(precision: str) -> turns.Prepared:
   """Matrix products in a row: what the card reaches with the simplest work."""
   import jax
   import jax.numpy as jnp

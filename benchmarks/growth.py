@@ -39,9 +39,7 @@ MICROBATCHES = 32
 BOUND_MIB = 6 * 1024
 
 
-def prepare(
-  hosts: int = 1, address: str = "", **settings: Any
-) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(hosts: int = 1, address: str = "", **settings: Any) -> turns.Prepared:
   """Our step; with `hosts`, beside those of the others, which it starts."""
   from byol_jax.run import host
 
@@ -203,7 +201,7 @@ def _remat(rounds: int) -> None:
     tables.row((norm, *temps, *times, f"{remat.ratio(kept):.2f}"))
 
 
-def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_memory(**settings: Any) -> turns.Prepared:
   """Compiles a step that nobody runs; nothing is timed."""
   from byol_jax.run import host
 

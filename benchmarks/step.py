@@ -52,7 +52,7 @@ def rows() -> Iterator[Row]:
     yield Row(name, workload.NETWORKS[network] | choice)
 
 
-def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(**settings: Any) -> turns.Prepared:
   """Our step, ready to be timed; see `turns.Contestant`."""
   from byol_jax.run import host
 
@@ -90,7 +90,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   return facts, workload.stepping(step, parallel.replicate(state), batch)
 
 
-def prepare_matmul() -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_matmul() -> turns.Prepared:
   """Square matrix products: what the machine can do."""
   import jax
   import jax.numpy as jnp
@@ -108,7 +108,7 @@ def prepare_matmul() -> tuple[dict[str, Any], Callable[[], None]]:
   return {"flops": _PRODUCTS * 2 * _MATMUL**3}, run
 
 
-def prepare_copy() -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_copy() -> turns.Prepared:
   """An array that is read, changed and written: how fast memory is."""
   import jax
   import jax.numpy as jnp
