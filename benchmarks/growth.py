@@ -14,6 +14,7 @@ import atexit
 import math
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -115,9 +116,7 @@ def _free_port() -> int:
 def slope(work: Mapping[float, float]) -> float:
   """Least-squares slope of log time over log work."""
   xs, ys = ([math.log(v) for v in values] for values in (work.keys(), work.values()))
-  mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
-  pairs = list(zip(xs, ys, strict=True))
-  return sum((x - mx) * (y - my) for x, y in pairs) / sum((x - mx) ** 2 for x in xs)
+  return statistics.linear_regression(xs, ys).slope
 
 
 def _timed(
