@@ -40,7 +40,7 @@ MICROBATCHES = 32
 BOUND_MIB = 6 * 1024
 
 
-def prepare(hosts: int = 1, address: str = "", **settings: Any) -> turns.Prepared:
+def prepare(hosts: int = 1, **settings: Any) -> turns.Prepared:
   """Our step; with `hosts`, beside those of the others, which it starts."""
   from byol_jax.run import host
 
@@ -50,12 +50,9 @@ def prepare(hosts: int = 1, address: str = "", **settings: Any) -> turns.Prepare
 
   others: list[Any] = []
   if hosts > 1:
-    address = address or f"localhost:{_free_port()}"
     number = int(os.environ.setdefault("JAX_PROCESS_ID", "0"))
-    os.environ |= {
-      "JAX_COORDINATOR_ADDRESS": address,
-      "JAX_NUM_PROCESSES": str(hosts),
-    }
+    os.environ.setdefault("JAX_COORDINATOR_ADDRESS", f"localhost:{_free_port()}")
+    os.environ["JAX_NUM_PROCESSES"] = str(hosts)
     if number == 0:
       code = f"from benchmarks import growth; growth.follow({hosts}, **{settings})"
       others = [
@@ -88,8 +85,7 @@ def prepare(hosts: int = 1, address: str = "", **settings: Any) -> turns.Prepare
 def follow(hosts: int, **settings: Any) -> None:
   """What the hosts but the first do: a step for each line they read."""
   threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-  address = os.environ["JAX_COORDINATOR_ADDRESS"]
-  _, run = prepare(hosts, address, **settings)
+  _, run = prepare(hosts, **settings)
   for _ in sys.stdin.buffer:
     run()
 
