@@ -12,9 +12,10 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks import tables, turns, workload
+from benchmarks.workload import Row
 
 NETWORKS = {
   "resnet50": {"depth": 50, "stem": "imagenet", "size": 224},
@@ -30,13 +31,6 @@ _ENVIRONMENT = {
   "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
   "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
 }
-
-
-class Row(NamedTuple):
-  """One line of the table: settings of `prepare` and of its twin."""
-
-  name: str
-  settings: dict[str, Any]
 
 
 def rows(batch: int) -> Iterator[Row]:

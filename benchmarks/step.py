@@ -19,12 +19,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 from absl import app, flags
 
 from benchmarks import convolutions, gpu, tables, turns, workload
+from benchmarks.workload import Row
 
 NORMS = ("bn", "gn_ws", "none")
 OBJECTIVES = ("byol", "simclr", "raft")
@@ -33,13 +34,6 @@ PRECISIONS = ("float32", "bfloat16")
 _MATMUL = 2048  # rows and columns: 17 GFLOP
 _PRODUCTS = 8  # in a turn
 _COPY = 64 * 2**20  # numbers: 256 MiB
-
-
-class Row(NamedTuple):
-  """One line of the table: settings of `prepare` and of its twin."""
-
-  name: str
-  settings: dict[str, Any]
 
 
 def rows() -> Iterator[Row]:
