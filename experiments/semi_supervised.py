@@ -21,7 +21,7 @@ from experiments.downstream import (
 )
 from experiments.downstream.frozen import Subject
 from experiments.downstream.sweep import Splits, Sweep, Trial
-from experiments.labels import FIT, HELD_OUT, check_seen
+from experiments.labels import FIT, HELD_OUT, warn_of_unseen
 
 LABELLED = "with labels"
 _SPLITS = Splits(FIT, HELD_OUT, LABELLED)
@@ -105,7 +105,7 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   dataset = subject.dataset
   labels = labels_of(dataset.split(train))
   test = subject.config.data.test
-  check_seen(test, labels_of(dataset.split(test)), labels)
+  warn_of_unseen(test, labels_of(dataset.split(test)), labels)
   is_list = dataset.name.partition(":")[0] in _PUBLISHED.values()
   share = 1.0 if is_list else config.data.labels
   chosen = _labelled(labels, share, config.seed)
