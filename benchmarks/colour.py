@@ -4,7 +4,6 @@
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,7 +108,7 @@ def reference_augment(draws: Any, images: Any, view: Any) -> Any:
 
 def prepare_augment(
   folder: str, size: int, number: int, reference: bool
-) -> tuple[dict[str, Any], Callable[[], None]]:
+) -> turns.Prepared:
   """Colour and blur of a batch of crops."""
   jpegs.pin()
   import jax

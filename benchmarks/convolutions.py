@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from unittest import mock
 
+from benchmarks import turns
+
 # Times that what follows a convolution reads or writes its output: at least once
 # each on the way forwards; backwards it reads output and gradient and writes one.
 _FORWARDS, _BACKWARDS = 2, 3
@@ -42,7 +44,7 @@ def of_network(experiment: Any, batch: int) -> list[Convolution]:
   return found
 
 
-def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(**settings: Any) -> turns.Prepared:
   """The convolutions of a step and their gradients; see `turns.Contestant`.
 
   Two views pass through the online network and back, and through the target's if

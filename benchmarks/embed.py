@@ -10,7 +10,6 @@ included.
 """
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from absl import app, flags
 
 from benchmarks import tables, turns
 
-_Prepared = tuple[dict[str, Any], Callable[[], None]]
 
-
-def prepare_forward(settings: dict[str, Any]) -> _Prepared:
+def prepare_forward(settings: dict[str, Any]) -> turns.Prepared:
   """The forward pass over as many batches as the images are."""
   encoder, dataset, split = _opened(settings)
   import jax
@@ -39,7 +36,7 @@ def prepare_forward(settings: dict[str, Any]) -> _Prepared:
   return {"images": count}, run
 
 
-def prepare_file(settings: dict[str, Any], ending: str) -> _Prepared:
+def prepare_file(settings: dict[str, Any], ending: str) -> turns.Prepared:
   """The whole way to a file."""
   encoder, dataset, split = _opened(settings)
   from byol_jax import write_features

@@ -12,9 +12,10 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks import tables, turns, workload
+from benchmarks.workload import Row
 
 NETWORKS = {
   "resnet50": {"depth": 50, "stem": "imagenet", "size": 224},
@@ -32,13 +33,6 @@ _ENVIRONMENT = {
 }
 
 
-class Row(NamedTuple):
-  """One line of the table: settings of `prepare` and of its twin."""
-
-  name: str
-  settings: dict[str, Any]
-
-
 def rows(batch: int) -> Iterator[Row]:
   """All of them for one size of batches, the most important first."""
   for network, precision, norm in itertools.product(NETWORKS, PRECISIONS, NORMS):
@@ -47,7 +41,7 @@ def rows(batch: int) -> Iterator[Row]:
     yield Row(name, NETWORKS[network] | {"batch": batch} | choice)
 
 
-def prepare_device() -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_device() -> turns.Prepared:
   """What JAX finds: device and version, or why it finds no device."""
   import jax
 
@@ -58,7 +52,7 @@ def prepare_device() -> tuple[dict[str, Any], Callable[[], None]]:
   return {"kind": kind, "jax": jax.__version__}, lambda: None
 
 
-def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(**settings: Any) -> turns.Prepared:
   """Our step, compiled as in training; see `turns.Contestant`."""
   from byol_jax import parallel
 
@@ -74,7 +68,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   return facts, workload.stepping(step, state, batch, STEPS)
 
 
-def prepare_matmul(precision: str) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_matmul(precision: str) -> turns.Prepared:
   """Matrix products in a row: what the card reaches with the simplest work."""
   import jax
   import jax.numpy as jnp

@@ -14,6 +14,7 @@ import atexit
 import math
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -39,9 +40,7 @@ MICROBATCHES = 32
 BOUND_MIB = 6 * 1024
 
 
-def prepare(
-  hosts: int = 1, address: str = "", **settings: Any
-) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(hosts: int = 1, **settings: Any) -> turns.Prepared:
   """Our step; with `hosts`, beside those of the others, which it starts."""
   from byol_jax.run import host
 
@@ -51,12 +50,9 @@ def prepare(
 
   others: list[Any] = []
   if hosts > 1:
-    address = address or f"localhost:{_free_port()}"
     number = int(os.environ.setdefault("JAX_PROCESS_ID", "0"))
-    os.environ |= {
-      "JAX_COORDINATOR_ADDRESS": address,
-      "JAX_NUM_PROCESSES": str(hosts),
-    }
+    os.environ.setdefault("JAX_COORDINATOR_ADDRESS", f"localhost:{_free_port()}")
+    os.environ["JAX_NUM_PROCESSES"] = str(hosts)
     if number == 0:
       code = f"from benchmarks import growth; growth.follow({hosts}, **{settings})"
       others = [
@@ -89,8 +85,7 @@ def prepare(
 def follow(hosts: int, **settings: Any) -> None:
   """What the hosts but the first do: a step for each line they read."""
   threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-  address = os.environ["JAX_COORDINATOR_ADDRESS"]
-  _, run = prepare(hosts, address, **settings)
+  _, run = prepare(hosts, **settings)
   for _ in sys.stdin.buffer:
     run()
 
@@ -117,9 +112,7 @@ def _free_port() -> int:
 def slope(work: Mapping[float, float]) -> float:
   """Least-squares slope of log time over log work."""
   xs, ys = ([math.log(v) for v in values] for values in (work.keys(), work.values()))
-  mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
-  pairs = list(zip(xs, ys, strict=True))
-  return sum((x - mx) * (y - my) for x, y in pairs) / sum((x - mx) ** 2 for x in xs)
+  return statistics.linear_regression(xs, ys).slope
 
 
 def _timed(
@@ -203,7 +196,7 @@ def _remat(rounds: int) -> None:
     tables.row((norm, *temps, *times, f"{remat.ratio(kept):.2f}"))
 
 
-def prepare_memory(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_memory(**settings: Any) -> turns.Prepared:
   """Compiles a step that nobody runs; nothing is timed."""
   from byol_jax.run import host
 

@@ -12,7 +12,7 @@ the row is left out.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
@@ -51,7 +51,7 @@ def make_experiment(system: str, preset: str) -> Any:
     return pretrain.Pretrain(config)
 
 
-def prepare(system: str, preset: str) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(system: str, preset: str) -> turns.Prepared:
   """Compiles a preset's step in a process that simulates the devices."""
   from byol_jax.run import host
 

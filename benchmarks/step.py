@@ -19,26 +19,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 from absl import app, flags
 
 from benchmarks import convolutions, gpu, tables, turns, workload
+from benchmarks.workload import Row
 
 NORMS = ("bn", "gn_ws", "none")
 OBJECTIVES = ("byol", "simclr", "raft")
 PRECISIONS = ("float32", "bfloat16")
 
 _MATMUL = 2048  # rows and columns: 17 GFLOP
+_PRODUCTS = 8  # in a turn
 _COPY = 64 * 2**20  # numbers: 256 MiB
-
-
-class Row(NamedTuple):
-  """One line of the table: settings of `prepare` and of its twin."""
-
-  name: str
-  settings: dict[str, Any]
 
 
 def rows() -> Iterator[Row]:
@@ -51,7 +46,7 @@ def rows() -> Iterator[Row]:
     yield Row(name, workload.NETWORKS[network] | choice)
 
 
-def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(**settings: Any) -> turns.Prepared:
   """Our step, ready to be timed; see `turns.Contestant`."""
   from byol_jax.run import host
 
@@ -89,7 +84,7 @@ def prepare(**settings: Any) -> tuple[dict[str, Any], Callable[[], None]]:
   return facts, workload.stepping(step, parallel.replicate(state), batch)
 
 
-def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_matmul() -> turns.Prepared:
   """Square matrix products: what the machine can do."""
   import jax
   import jax.numpy as jnp
@@ -99,15 +94,15 @@ def prepare_matmul(repeats: int = 8) -> tuple[dict[str, Any], Callable[[], None]
 
   def run() -> None:
     product = matrix
-    for _ in range(repeats):
+    for _ in range(_PRODUCTS):
       product = multiply(product, matrix)
     product.block_until_ready()
 
   run()
-  return {"flops": repeats * 2 * _MATMUL**3}, run
+  return {"flops": _PRODUCTS * 2 * _MATMUL**3}, run
 
 
-def prepare_copy() -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_copy() -> turns.Prepared:
   """An array that is read, changed and written: how fast memory is."""
   import jax
   import jax.numpy as jnp

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks import turns
+
 EPSILON = 1e-5
 
 
@@ -176,7 +178,7 @@ def prepare(
   compiled: bool,
   device: str = "cpu",
   steps: int = 1,
-) -> tuple[dict[str, Any], Callable[[], None]]:
+) -> turns.Prepared:
   """Steps on random images, ready to be timed; see `turns.Contestant`.
 
   On GPUs float32 is TF32, as in JAX, and cuDNN looks for the fastest convolutions.

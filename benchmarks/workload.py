@@ -4,13 +4,20 @@ JAX is imported inside of functions: a contestant is tuned before (see `turns`).
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 NETWORKS = {
   "resnet18-b64": {"depth": 18, "stem": "cifar", "size": 32, "batch": 64},
   "resnet18-b256": {"depth": 18, "stem": "cifar", "size": 32, "batch": 256},
   "resnet50-b8": {"depth": 50, "stem": "imagenet", "size": 224, "batch": 8},
 }
+
+
+class Row(NamedTuple):
+  """One line of a table of steps: settings of `prepare` and of its twin."""
+
+  name: str
+  settings: dict[str, Any]
 
 
 def make_experiment(

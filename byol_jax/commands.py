@@ -1,5 +1,6 @@
 """What our commands have in common; they alone set anything for their process."""
 
+import argparse
 import contextlib
 import errno
 import io
@@ -16,7 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
@@ -139,6 +140,14 @@ def parse(argv: list[str]) -> list[str]:
   if rest[1:]:
     raise UserError(f"unexpected argument {rest[1]!r}; flags begin with --")
   return rest
+
+
+class Parser(argparse.ArgumentParser):
+  """For commands that take more than flags."""
+
+  def error(self, message: str) -> NoReturn:
+    """Raises what any mistake in an argument is, a `UserError`."""
+    raise UserError(f"{message}; see {self.prog} --help")
 
 
 # What absl says of a value -> what the flag is.

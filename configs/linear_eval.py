@@ -25,15 +25,6 @@ from ml_collections import ConfigDict, config_dict
 
 from configs import evaluations, presets
 
-# Preset -> the pretraining preset whose views its images are seen in.
-_VIEWS = {
-  "embedded": "embedded",
-  "cifar10": "cifar10",
-  "imagenette": "imagenette",
-  "imagenet": "imagenet-1000",
-  "folder": "folder",
-}
-
 
 def get_config(preset: str | None = None) -> ConfigDict:
   r"""The config of a preset, embedded if none is given.
@@ -49,7 +40,8 @@ def get_config(preset: str | None = None) -> ConfigDict:
   """
   preset = preset or "embedded"
   config = evaluations.base("linear_eval", preset)
-  pretraining = presets.get(_VIEWS[preset])
+  # The pretraining preset whose views its images are seen in.
+  pretraining = presets.get({"imagenet": "imagenet-1000"}.get(preset, preset))
   config.data.update(
     size=config_dict.placeholder(int),
     eval_fraction=config_dict.placeholder(float),

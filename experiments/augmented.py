@@ -1,14 +1,19 @@
 """The views that a run draws: their chance is that of (seed, step, position) alone."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from byol_jax.data import augment, colour
 from byol_jax.data.views import View
+from byol_jax.run import figures
 
 Batch = dict[str, jax.Array]
+
+_SHOWN = 12  # images of a drawing
 
 
 class Augmented:
@@ -46,6 +51,14 @@ class Augmented:
       pixels = colour.to_unit(crops)
       augmented.append(augment.augment(jnp.concatenate(keys), pixels, view))
     return augmented
+
+  def draw(self, batch: Batch, folder: Path) -> Path:
+    """Draws views of the first images of a batch of all devices; returns the file."""
+    path = folder / "views.png"
+    shown = jax.tree.map(lambda x: x[0, 0, :_SHOWN], batch)
+    drawn = jax.jit(self.of_step)(jnp.zeros((), jnp.int32), shown)
+    figures.contact_sheet([np.asarray(view) for view in drawn], path)
+    return path
 
   def _keys(self) -> jax.Array:
     return jax.random.split(jax.random.key(self._seed))

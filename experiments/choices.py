@@ -41,7 +41,6 @@ class Facts(NamedTuple):
     pixels: as many in all, rows times columns.
     mean: of each channel, in [0, 1], of the images measured.
     std: likewise.
-    labelled: whether they have labels.
     accelerated: whether the devices are no CPUs.
     devices: number of devices, over all hosts.
     cores: of this host that the process may use.
@@ -55,7 +54,6 @@ class Facts(NamedTuple):
   pixels: int
   mean: tuple[float, ...]
   std: tuple[float, ...]
-  labelled: bool
   accelerated: bool
   devices: int
   cores: int

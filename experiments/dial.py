@@ -18,6 +18,7 @@ from byol_jax.data import crops, reduce
 from byol_jax.data.sources import Dataset, Source, Unreadable
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError
+from byol_jax.run.settings import flat
 from experiments import choices
 
 _FEWEST = 10  # images to train on
@@ -57,9 +58,10 @@ def fill(
     if config.data.train is None:
       _set(config, "data.train", choices.train_split(dataset))
     if names := _open(config):
-      facts = measure(config, dataset)
+      facts, before = measure(config, dataset), flat(saved or {})
       for name in names:
-        kept = None if saved is None else _saved(saved, name)
+        kept = before.get(name)
+        kept = tuple(kept) if isinstance(kept, list) else kept  # as JSON has it
         rule = choices.CHOICES[name]
         _set(config, name, rule(config, facts) if kept is None else (kept, "as before"))
   return with_steps(config, dataset)
@@ -135,7 +137,6 @@ def measure(config: Config, dataset: Dataset) -> choices.Facts:
     pixels=pixels,
     mean=mean,
     std=std,
-    labelled=bool(source.num_classes),
     accelerated=jax.local_devices()[0].platform != "cpu",
     devices=jax.device_count(),
     cores=machine.cores(),
@@ -180,14 +181,6 @@ def _get(config: Config, name: str) -> Any:
   for key in name.split("."):
     config = config[key]
   return config
-
-
-def _saved(saved: Mapping[str, Any], name: str) -> Any:
-  """A value of config.json, None where it has none."""
-  found: Any = saved
-  for key in name.split("."):
-    found = found.get(key) if isinstance(found, Mapping) else None
-  return tuple(found) if isinstance(found, list) else found
 
 
 def _set(config: Config, name: str, choice: choices.Choice) -> None:

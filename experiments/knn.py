@@ -8,12 +8,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from byol_jax import parallel, probes
+from byol_jax.errors import UserError
 from byol_jax.probes.checks import check
 from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments.downstream import encoders, frozen, outcomes
 from experiments.downstream.frozen import Features, Subject
-from experiments.labels import FIT, HELD_OUT, check_seen
+from experiments.labels import FIT, HELD_OUT, warn_of_unseen
 
 Setting = tuple[int, float]  # k and temperature
 
@@ -29,14 +30,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   with outcomes.begun(subject) as summary:
     summary = summary or _summary(subject)
     # Also of a complete run: results may go to another file by now.
-    outcomes.record(
-      subject,
-      "knn",
-      "top_1",
-      summary["knn"]["encoder"],
-      test_images=summary["test_images"],
-      setting={name: summary[name] for name in ("k", "temperature")},
-    )
+    outcomes.record(subject, "knn", {"top_1": "knn"}, summary, ("k", "temperature"))
     return outcomes.ended(subject, summary)
 
 
@@ -44,7 +38,11 @@ def _summary(subject: Subject) -> dict[str, Any]:
   config = subject.config
   fit, held_out, test = map(subject.features, (FIT, HELD_OUT, config.data.test))
   train = frozen.together(fit, held_out)
-  check_seen(config.data.test, test.label, train.label)
+  if len(np.unique(train.label)) < 2:
+    raise UserError(
+      "all images to train on are of one class: name others as data.train"
+    )
+  warn_of_unseen(config.data.test, test.label, train.label)
   grid = list(itertools.product(config.k, config.temperature))
   if len(grid) > 1:
     subject.check_classes({FIT: fit.label, HELD_OUT: held_out.label})

@@ -93,26 +93,14 @@ def check_classes(classes: int, labels: Mapping[str, np.ndarray]) -> None:
       )
 
 
-def check_seen(name: str, labels: np.ndarray, train: np.ndarray) -> None:
+def warn_of_unseen(name: str, labels: np.ndarray, train: np.ndarray) -> None:
   """Warns of images of classes that no image to train on has.
 
   Args:
     name: of the split to test on.
     labels: of its images, int [N]; -1 is no label.
     train: labels of the images to train on, int [M].
-
-  Raises:
-    UserError: all of these are of one class.
   """
-  if len(np.unique(train)) < 2:
-    raise UserError(
-      "all images to train on are of one class: name others as data.train"
-    )
-  warn_of_unseen(name, labels, train)
-
-
-def warn_of_unseen(name: str, labels: np.ndarray, train: np.ndarray) -> None:
-  """Warns of images of classes that no image to train on has; see `check_seen`."""
   known = labels[labels >= 0]
   if len(unseen := known[~np.isin(known, train)]):
     logging.warning(

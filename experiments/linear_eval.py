@@ -18,7 +18,7 @@ from byol_jax.data import views
 from byol_jax.data.labelled import labels_of
 from byol_jax.description import ImageForm
 from byol_jax.errors import UserError, no_such
-from byol_jax.run import figures, hosts, loop
+from byol_jax.run import hosts, loop
 from byol_jax.run.folder import RunDir
 from configs import linear_eval
 from experiments import choices, dial
@@ -147,14 +147,9 @@ class LinearEval:
       for rate, of_rate in rows
     ]
 
-  def show_views(self, folder: Path, images: int = 12) -> Path:
+  def show_views(self, folder: Path) -> Path:
     """Draws the first batch's first images; returns the file."""
-    path = folder / "views.png"
-    batch = self.inputs.first_batch([self.view])
-    shown = jax.tree.map(lambda x: x[0, 0, :images], batch)
-    (drawn,) = jax.jit(self.augmented.of_step)(jnp.zeros((), jnp.int32), shown)
-    figures.contact_sheet([np.asarray(drawn)], path)
-    return path
+    return self.augmented.draw(self.inputs.first_batch([self.view]), folder)
 
   def _embed(self, encoder: FrozenParts, images: jax.Array) -> jax.Array:
     """Features, float32 [n, D], of standardised images."""

@@ -119,23 +119,23 @@ def _look(setting: str, path: str) -> Origin:
       f" give the folder of its run as {setting}"
     )
   folders = stored.choose(path)
-  for place in (folders[0], *folders[0].parents[:2]):  # a step may lie by itself
-    if (place / "config.json").exists():
-      config = read_json(place / "config.json")
-      if config.get("experiment") != "pretrain":
-        raise UserError(
-          f"{place} is not the folder of a pretraining run: name one as {setting}"
-        )
-      if not fits(config, _CONFIG):
-        raise UserError(f"{place / 'config.json'} is damaged: restore it")
-      own = RunDir(place, writes=False).read_origin()
-      if own is not None and not fits(own, _OWN):
-        raise UserError(f"{place / 'origin.json'} is damaged: restore it")
-      return Origin(setting, path, str(place), config, _classes(folders), own)
-  raise UserError(
-    f"{folders[0]} has no config.json beside it: copy it there from the folder of its"
-    " run"
-  )
+  place = stored.run_of(folders[0])
+  if place is None:
+    raise UserError(
+      f"{folders[0]} has no config.json beside it: copy it there from the folder of its"
+      " run"
+    )
+  config = read_json(place / "config.json")
+  if config.get("experiment") != "pretrain":
+    raise UserError(
+      f"{place} is not the folder of a pretraining run: name one as {setting}"
+    )
+  if not fits(config, _CONFIG):
+    raise UserError(f"{place / 'config.json'} is damaged: restore it")
+  own = RunDir(place, writes=False).read_origin()
+  if own is not None and not fits(own, _OWN):
+    raise UserError(f"{place / 'origin.json'} is damaged: restore it")
+  return Origin(setting, path, str(place), config, _classes(folders), own)
 
 
 def _classes(folders: Sequence[Any]) -> int | None:

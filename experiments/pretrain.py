@@ -9,7 +9,6 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 import optax
 
 from byol_jax import description as describe
@@ -17,7 +16,7 @@ from byol_jax import diagnostics, objectives, optim, parallel
 from byol_jax.data import datasets, views
 from byol_jax.errors import UserError
 from byol_jax.nets import bn_init, closed_form, model
-from byol_jax.run import figures, hosts, loop, mfu
+from byol_jax.run import hosts, loop, mfu
 from byol_jax.run.folder import RunDir
 from configs import presets
 from experiments import (
@@ -330,13 +329,9 @@ class Pretrain:
     first, before = self.renewed
     return before + float(made[-1] - made[first])
 
-  def show_views(self, folder: Path, images: int = 12) -> Path:
+  def show_views(self, folder: Path) -> Path:
     """Draws both views of the first batch's first images; returns the file."""
-    path = folder / "views.png"
-    batch = jax.tree.map(lambda x: x[0, 0, :images], self.extract.first_batch())
-    drawn = jax.jit(self.augmented.of_step)(jnp.zeros((), jnp.int32), batch)
-    figures.contact_sheet([np.asarray(view) for view in drawn], path)
-    return path
+    return self.augmented.draw(self.extract.first_batch(), folder)
 
 
 def _of_labelled(grads: hk.Params, scalars: Scalars) -> tuple[hk.Params, Scalars]:

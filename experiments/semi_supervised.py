@@ -11,14 +11,20 @@ from byol_jax.data.parts import WithParts
 from byol_jax.errors import UserError
 from byol_jax.run.folder import RunDir
 from configs import semi_supervised
-from experiments.downstream import encoders, frozen, outcomes, sweep, tuning
+from experiments.downstream import (
+  classifiers,
+  encoders,
+  frozen,
+  outcomes,
+  sweep,
+  tuning,
+)
 from experiments.downstream.frozen import Subject
 from experiments.downstream.sweep import Splits, Sweep, Trial
-from experiments.labels import FIT, HELD_OUT, check_seen
+from experiments.labels import FIT, HELD_OUT, warn_of_unseen
 
 LABELLED = "with labels"
 _SPLITS = Splits(FIT, HELD_OUT, LABELLED)
-_METRICS = ("top_1", "top_5")
 # Share of ImageNet's labels -> the set of tensorflow-datasets with SimCLR's list.
 _PUBLISHED = {0.01: "imagenet2012_subset/1pct", 0.1: "imagenet2012_subset/10pct"}
 _MOST_HELD_OUT = 10_009  # BYOL, App. C.1, of all of ImageNet
@@ -48,7 +54,7 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   ]
   subject = _with_labelled(_published(config), run_dir, len(trials) > 1)
   images = subject.dataset.check(LABELLED)
-  runs = Sweep(subject, trials, _SPLITS, _METRICS)
+  runs = Sweep(subject, trials, _SPLITS, classifiers.METRICS)
   with outcomes.begun(subject) as summary:
     if not summary:
       found = runs.run()
@@ -62,16 +68,8 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
         "sweep": found.of_all,
       }
     # Also of a complete run: results may go to another file by now.
-    names = ("semi_supervised", "semi_supervised_top5")
-    for metric, name in zip(_METRICS, names, strict=True):
-      outcomes.record(
-        subject,
-        "semi_supervised",
-        metric,
-        summary[name]["encoder"],
-        test_images=summary["test_images"],
-        setting={each: summary[each] for each in ("labels", "rate", "epochs")},
-      )
+    setting = ("labels", "rate", "epochs")
+    classifiers.record(subject, "semi_supervised", summary, setting)
     return outcomes.ended(subject, summary)
 
 
@@ -107,7 +105,7 @@ def _with_labelled(config: ConfigDict, run_dir: RunDir, choose: bool) -> Subject
   dataset = subject.dataset
   labels = labels_of(dataset.split(train))
   test = subject.config.data.test
-  check_seen(test, labels_of(dataset.split(test)), labels)
+  warn_of_unseen(test, labels_of(dataset.split(test)), labels)
   is_list = dataset.name.partition(":")[0] in _PUBLISHED.values()
   share = 1.0 if is_list else config.data.labels
   chosen = _labelled(labels, share, config.seed)

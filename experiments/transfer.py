@@ -48,14 +48,8 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
   with outcomes.begun(subject) as summary:
     summary = summary or _summary(subject)
     # Also of a complete run: results may go to another file by now.
-    outcomes.record(
-      subject,
-      "transfer_linear",
-      config.metric,
-      summary["transfer_linear"]["encoder"],
-      test_images=summary["test_images"],
-      setting={"strength": summary["strength"]},
-    )
+    accuracies = {config.metric: "transfer_linear"}
+    outcomes.record(subject, "transfer_linear", accuracies, summary, ("strength",))
     return outcomes.ended(subject, summary)
 
 

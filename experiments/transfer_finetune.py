@@ -20,7 +20,7 @@ from experiments.downstream import (
 )
 from experiments.downstream.frozen import Subject
 from experiments.downstream.sweep import Splits, Sweep, Trial
-from experiments.labels import FIT, HELD_OUT, check_seen
+from experiments.labels import FIT, HELD_OUT, warn_of_unseen
 
 
 def run(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
@@ -62,10 +62,9 @@ def _evaluate(config: ConfigDict, run_dir: RunDir) -> dict[str, Any]:
     outcomes.record(
       subject,
       "transfer_finetune",
-      config.metric,
-      summary["transfer_finetune"]["encoder"],
-      test_images=summary["test_images"],
-      setting={name: summary[name] for name in ("rate", "weight_decay")},
+      {config.metric: "transfer_finetune"},
+      summary,
+      ("rate", "weight_decay"),
     )
     return outcomes.ended(subject, summary)
 
@@ -79,7 +78,7 @@ def _opened(config: ConfigDict, run_dir: RunDir) -> tuple[Subject, Splits]:
   if not several:
     names = (train, test, FIT, HELD_OUT)
     labels = {name: labels_of(subject.dataset.split(name)) for name in names}
-    check_seen(test, labels[test], labels[train])
+    warn_of_unseen(test, labels[test], labels[train])
     if len(config.rates) * len(config.weight_decays) > 1:
       subject.check_classes({part: labels[part] for part in (FIT, HELD_OUT)})
   subject = tuning.with_choices(subject, train)

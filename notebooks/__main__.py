@@ -13,7 +13,6 @@ from byol_jax import interrupts
 if __name__ == "__main__":
   interrupts.importing()
 
-import argparse
 import copy
 import os
 import sys
@@ -21,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from byol_jax import commands
 from byol_jax.errors import UserError, no_such
@@ -59,20 +58,13 @@ _METADATA = {
 Notebook = Any  # nbformat has no types
 
 
-class _Parser(argparse.ArgumentParser):
-  """One whose errors are a line, as those of all our commands are."""
-
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; see python -m notebooks --help")
-
-
 def main(argv: Sequence[str]) -> None:
   """Runs notebooks, and prints how long each took.
 
   Raises:
     UserError: there is none of a name, a package is missing, or a cell failed.
   """
-  parser = _Parser(prog="python -m notebooks", allow_abbrev=False)
+  parser = commands.Parser(prog="python -m notebooks", allow_abbrev=False)
   parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
   parser.add_argument("--fast", action="store_true", help="small, and keep nothing")
   given = parser.parse_args(argv)

@@ -1,10 +1,9 @@
 """accelerator.md: what came of the stages so far, as tables, from their records."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables
 from byol_jax import disk
 from reproduce import figures, report_tables, stages
 from reproduce import records as report_records
@@ -60,8 +59,10 @@ def _lines(plan: Plan, folder: Path, records: Records) -> Iterator[str]:
       " it says so.\n"
     )
     yield from _table(
-      {"": name, "settings": _flags(choice.settings), "why": choice.why}
-      for name, choice in choices.items()
+      [
+        {"": name, "settings": _flags(choice.settings), "why": choice.why}
+        for name, choice in choices.items()
+      ]
     )
   if software := _software(records):
     yield "\n## Software of the devices\n"
@@ -172,12 +173,8 @@ def _starts(name: str, record: Record) -> Iterator[Cells]:
     }
 
 
-def _table(rows: Iterator[Cells] | list[Any]) -> Iterator[str]:
-  for number, row in enumerate(rows):
-    if number == 0:
-      yield tables.line(row)
-      yield tables.line(["---"] * len(row))
-    yield tables.line(row.values())
+def _table(rows: Sequence[Cells]) -> Iterator[str]:
+  return report_tables.table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _flags(settings: Mapping[str, Any]) -> str:

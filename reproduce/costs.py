@@ -1,6 +1,5 @@
 """What a step of the arms costs: its time, its memory, and its all-reduces."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ ROUNDS = 20
 DEVICES = 8
 
 
-def prepare(
-  arm: str, data_dir: str | None
-) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare(arm: str, data_dir: str | None) -> turns.Prepared:
   """The arm's step on noise, in a process of its own."""
   from byol_jax.run import host
 
@@ -27,9 +24,7 @@ def prepare(
   return facts, workload.stepping(step, state, workload.make_batch(experiment))
 
 
-def prepare_on_devices(
-  arm: str, data_dir: str | None
-) -> tuple[dict[str, Any], Callable[[], None]]:
+def prepare_on_devices(arm: str, data_dir: str | None) -> turns.Prepared:
   """The same compiled for several devices; nothing is run."""
   return _compiled(arm, data_dir)[1], lambda: None
 

@@ -109,7 +109,7 @@ def costs(found: dict[str, Any]) -> Iterator[str]:
     (
       (
         name,
-        f"{cost['images_per_second']:.0f} ±{50 * cost['spread']:.0f}%",
+        tables.with_spread(f"{cost['images_per_second']:.0f}", cost["spread"]),
         f"{cost['temp_mib']:.0f}",
         str(cost["collectives"]["all-reduce"]["ops"]),
         str(cost["collectives"]["all-reduce"]["arrays"]),

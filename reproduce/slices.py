@@ -19,7 +19,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from byol_jax import commands, disk
+from byol_jax import disk
 from byol_jax.errors import UserError
 from byol_jax.run import provenance
 from byol_jax.run.folder import RunDir
@@ -186,18 +186,9 @@ class _Child:
     command = stages.command(self._stage, choices, data_dir, self._run)
     self._asked = _asked(command)
     logging.info("%s: %s", self._stage.name, " ".join(command[1:]))
-    self._log.parent.mkdir(parents=True, exist_ok=True)
     # A run that goes on, here or elsewhere, need not be compiled again.
     environment = {"JAX_COMPILATION_CACHE_DIR": self._cache, **os.environ}
-    environment[commands.PARENT] = str(os.getpid())
-    with self._log.open("w") as file:
-      return subprocess.Popen(
-        command,
-        stdout=file,
-        stderr=file,
-        env=environment,
-        process_group=0,  # Ctrl-C is for us; a second signal would end it unsaved
-      )
+    return work.start(command, self._log, "w", environment)
 
   def _wait(self, process: subprocess.Popen, left: Left) -> None:
     """Returns when the process has ended or no time is left; keeps records meanwhile.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -190,23 +190,36 @@ def _start(
   command += [f"--workdir={run.folder(root)}"]
   if data_dir:
     command += [f"--config.data.data_dir={data_dir}"]
-  environment = os.environ | {commands.PARENT: str(os.getpid())}
+  environment = dict(os.environ)
   if jobs > 1:  # one alone takes three quarters
     environment.setdefault(_MEMORY, f"{_MOST_OF_GPUS / jobs:.3f}")
   logging.info("%s", " ".join(command[1:]))
-  log = _log(root, run)
-  log.parent.mkdir(parents=True, exist_ok=True)
-  with log.open("a") as file:
-    child = subprocess.Popen(
-      command,
-      stdout=file,
-      stderr=file,
-      env=environment,
-      process_group=0,  # a signal is for us; a second one would end it unsaved
-    )
+  child = start(command, _log(root, run), "a", environment)
   if hasattr(os, "sched_setaffinity"):  # before it has started any thread
     os.sched_setaffinity(child.pid, share)
   return child
+
+
+def start(
+  command: Sequence[str], log: Path, mode: str, environment: Mapping[str, str]
+) -> subprocess.Popen:
+  """Begins a process that ends with this one.
+
+  Args:
+    command: of the process.
+    log: the file for all that it says.
+    mode: in which that is opened; "a" keeps what was said before.
+    environment: of the process.
+  """
+  log.parent.mkdir(parents=True, exist_ok=True)
+  with log.open(mode) as file:
+    return subprocess.Popen(
+      command,
+      stdout=file,
+      stderr=file,
+      env={**environment, commands.PARENT: str(os.getpid())},
+      process_group=0,  # Ctrl-C is for us; a second signal would end it unsaved
+    )
 
 
 def _log(root: Path, run: arms.Run) -> Path:

@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from benchmarks import gpu, step, torch_twin, turns, workload
+from benchmarks.workload import Row
 from experiments import pretrain
 from tests import tiny
 
@@ -66,7 +67,7 @@ def timing(milliseconds, flops, parameters=7):
   return turns.Timing([gpu.STEPS * milliseconds / 1e3] * 4, facts, 1000.0)
 
 
-ROW = gpu.Row("row", TINY | {"batch": 64, "norm": "gn_ws", "precision": "bfloat16"})
+ROW = Row("row", TINY | {"batch": 64, "norm": "gn_ws", "precision": "bfloat16"})
 # 64 images of 63 GFLOP in 32 ms are 126 TFLOP/s.
 TIMES = {
   "ours": timing(32, 64 * 63e9),

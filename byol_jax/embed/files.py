@@ -14,7 +14,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -289,10 +289,10 @@ def _read_parquet(path: Path) -> Features:
     _check_memory(path, file.metadata.num_rows * size * np.float32().nbytes)
     embedding = np.empty((file.metadata.num_rows, size), np.float32)
     rows = 0
-    for table in _row_groups(file, "embedding"):
-      part = table.combine_chunks().column(0).chunk(0).flatten().to_numpy()
-      embedding[rows : rows + len(table)] = part.reshape(-1, size)
-      rows += len(table)
+    for batch in file.iter_batches(4096, columns=["embedding"]):
+      part = batch.column(0).flatten().to_numpy()
+      embedding[rows : rows + len(batch)] = part.reshape(-1, size)
+      rows += len(batch)
     names = file.read(["path"]).column(0).to_pylist()
     return Features(
       embedding,
@@ -301,10 +301,6 @@ def _read_parquet(path: Path) -> Features:
       tuple(json.loads(about[b"class_names"])),
       json.loads(about[b"provenance"]),
     )
-
-
-def _row_groups(file: pq.ParquetFile, column: str) -> Iterator[pa.Table]:
-  return (file.read_row_group(i, [column]) for i in range(file.num_row_groups))
 
 
 _WRITERS: dict[str, Callable[[Path, Sequence[Path], list[str], str], None]] = {

@@ -127,14 +127,14 @@ def _write(options: Options) -> None:
 
 
 def _draw(options: Options, found: Features, drawn: Mapping[str, Path]) -> None:
-  if "duplicates" in drawn and options.duplicates is not None:
+  if options.duplicates is not None:
     with _new(drawn["duplicates"]) as path:
       count = drawings.duplicates(found, options.duplicates, path)
     commands.say(f"{drawn['duplicates']}: {count} pairs", drawn["duplicates"])
-  if "map" in drawn and options.map:
+  if options.map is not None:
     figure = drawings.draw_map(found, _source(options, found), options.map)
     _save(figure, drawn["map"])
-  if "neighbours" in drawn and options.neighbours:
+  if options.neighbours is not None:
     encoder = _encoder(options, found)
     queries = images.queries(options.neighbours, encoder.description.image.channels)
     figure = drawings.neighbours(

@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.numpy
 
 import byol_jax
@@ -151,4 +150,4 @@ def _card(encoder: Encoder) -> str:
 
 
 def _numbers(values: tuple[float, ...]) -> str:
-  return " ".join(f"{value:g}" for value in np.asarray(values))
+  return " ".join(f"{value:g}" for value in values)

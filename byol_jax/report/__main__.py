@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import jax
 
@@ -19,13 +18,6 @@ from byol_jax.disk import absolute
 from byol_jax.errors import UserError
 from byol_jax.report import write, write_results
 from byol_jax.run import host
-
-
-class _Parser(argparse.ArgumentParser):
-  """One whose errors are a line, as those of all our commands are."""
-
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; see python -m byol_jax.report --help")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
   Raises:
     UserError: the arguments do not go together, or see `write` and `write_results`.
   """
-  parser = _Parser(
+  parser = commands.Parser(
     prog="python -m byol_jax.report",
     description="Writes what a run has learned into one HTML file; of several runs, how"
     " they compare; of a results.jsonl, a table of what it holds.",

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 from byol_jax.probes import METRICS
-from byol_jax.report.systems import Line, is_one_of
-from byol_jax.run.settings import OPERATIONAL, flat
+from byol_jax.report.systems import Line
+from byol_jax.run.settings import OPERATIONAL, flat, is_one_of
 
 
 class Protocol(NamedTuple):

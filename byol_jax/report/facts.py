@@ -26,6 +26,7 @@ _ROWS = {
   "untrained": "the same network, untrained",
   "pixels": "the pixels themselves",
 }
+_MOST = 20  # rows of starts, and of skipped images
 
 
 class Table(NamedTuple):
@@ -225,11 +226,11 @@ def _devices(line: Mapping[str, Any]) -> str:
   return f"{line.get('devices')} x {line.get('kind')} on {line.get('hosts')} host(s)"
 
 
-def starts(run: Run, most: int = 20) -> Table | None:
+def starts(run: Run) -> Table | None:
   """The last starts of a run that was started more than once."""
   if len(run.starts) < 2:
     return None
-  rows = [start(each) for each in run.starts[-most:]]
+  rows = [start(each) for each in run.starts[-_MOST:]]
   caption = f"The run was started {len(run.starts)} times; the last {len(rows)}"
   return Table(caption, ["started (UTC)", "code", "devices", "command"], rows)
 
@@ -268,11 +269,11 @@ def duration(seconds: float) -> str:
   return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def skipped(run: Run, most: int = 20) -> Table | None:
+def skipped(run: Run) -> Table | None:
   """The first images that could not be read; None where all could."""
   if not run.skipped:
     return None
-  shown = run.skipped[:most]
+  shown = run.skipped[:_MOST]
   caption = f"{len(run.skipped)} files could not be read; the first {len(shown)}"
   return Table(caption, ["file", "reason"], shown)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from byol_jax.data.views import BYOL_VIEW1, BYOL_VIEW2
 from byol_jax.report import evaluations, systems
 from byol_jax.report.systems import Line
-from byol_jax.run.settings import flat
+from byol_jax.run.settings import flat, is_one_of
 
 _IMAGENET_TRAIN = 1_281_167  # images
 _BATCH = 4096
@@ -136,7 +136,7 @@ def encoder_of(line: Line) -> Encoder | None:
   What evaluates it does not matter.
   """
   all_settings = systems.settings(line)
-  found = {k: v for k, v in all_settings.items() if not systems.is_one_of(k, _UNUSED)}
+  found = {k: v for k, v in all_settings.items() if not is_one_of(k, _UNUSED)}
   for part in ("encoder", "projector", "predictor"):
     if found.get(f"{part}.norm") == "batch":
       found.pop(f"{part}.groups", None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byol_jax.run.settings import ADDED, FOLDERS, OPERATIONAL, flat
+from byol_jax.run.settings import ADDED, FOLDERS, OPERATIONAL, flat, is_one_of
 
 Line = Mapping[str, Any]  # of results.jsonl
 
@@ -72,11 +72,6 @@ def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
     before = {"step": origin.get("step"), **_settings(origin)}
     kept |= {f"origin.{name}": value for name, value in before.items()}
   return kept
-
-
-def is_one_of(name: str, names: Iterable[str]) -> bool:
-  """Whether a setting is among `names`, or in a section that is."""
-  return any(name == each or name.startswith(f"{each}.") for each in names)
 
 
 def find(lines: Sequence[Line]) -> list[System]:

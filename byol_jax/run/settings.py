@@ -1,7 +1,7 @@
 """The settings of a run, as its config.json has them, and in what two runs differ."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -59,6 +59,11 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   return found
 
 
+def is_one_of(name: str, names: Iterable[str]) -> bool:
+  """Whether a setting is among `names`, or in a section that is."""
+  return any(name == each or name.startswith(f"{each}.") for each in names)
+
+
 def differences(
   one: Mapping[str, Any], other: Mapping[str, Any], free: Sequence[str] = OPERATIONAL
 ) -> list[str]:
@@ -69,5 +74,5 @@ def differences(
     name
     for name in first.keys() | second.keys()
     if first.get(name, missing) != second.get(name, missing)
-    and not any(name == key or name.startswith(f"{key}.") for key in free)
+    and not is_one_of(name, free)
   )

@@ -104,6 +104,15 @@ def choose(path: str | Path, which: str | int = "newest") -> list[Path]:
   return chosen
 
 
+def run_of(path: Path) -> Path | None:
+  """The folder with the config.json of a run, of its checkpoints/ or of one step.
+
+  A step that was moved may have that file beside it, or within. None where it has none.
+  """
+  places = (path, *path.parents[:2])
+  return next((each for each in places if (each / "config.json").exists()), None)
+
+
 def is_checkpoint(path: Path) -> bool:
   """Whether a folder is that of one step."""
   return path.name.isdecimal() and (path / STATE).is_dir()

@@ -154,14 +154,12 @@ def summary(
   }
 
 
-def record(subject: frozen.Subject, protocol: str, found: Mapping[str, Any]) -> None:
+def record(
+  subject: frozen.Subject,
+  protocol: str,
+  found: dict[str, Any],
+  setting: Sequence[str] = ("learning_rate",),
+) -> None:
   """Appends the accuracies of a summary to results.jsonl, unless they are there."""
-  for metric, name in zip(METRICS, (protocol, f"{protocol}_top5"), strict=True):
-    outcomes.record(
-      subject,
-      protocol,
-      metric,
-      found[name]["encoder"],
-      test_images=found["test_images"],
-      setting={"learning_rate": found["learning_rate"]},
-    )
+  accuracies = {"top_1": protocol, "top_5": f"{protocol}_top5"}
+  outcomes.record(subject, protocol, accuracies, found, setting)

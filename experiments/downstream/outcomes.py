@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -11,7 +11,7 @@ from absl import logging
 from byol_jax import parallel
 from byol_jax.disk import absolute, read_json
 from byol_jax.formats import saved
-from byol_jax.run import hosts, results
+from byol_jax.run import hosts, results, stored
 from byol_jax.run.folder import RunDir
 from byol_jax.run.settings import resolved
 from experiments.downstream.encoders import Summary
@@ -56,66 +56,66 @@ def evaluated(subject: Subject) -> dict[str, Any]:
 def record(
   found: Subject,
   protocol: str,
-  metric: str,
-  value: float,
-  *,
-  test_images: int,
-  setting: Mapping[str, Any],
+  accuracies: Mapping[str, str],
+  summary: Summary,
+  setting: Sequence[str],
 ) -> None:
-  """Appends an accuracy to results.jsonl, on the first host alone.
+  """Appends accuracies of a summary to results.jsonl, on the first host alone.
 
   Args:
     found: what was evaluated.
     protocol: what was done, such as "knn".
-    metric: a key of `probes.METRICS`.
-    value: in [0, 1].
-    test_images: of how many images it is.
-    setting: what the sweep has chosen.
+    accuracies: key of `probes.METRICS` -> that of such an accuracy in the summary.
+    summary: it has "test_images" too, of how many they are.
+    setting: keys, in the summary, of what the sweep has chosen.
   """
   if not found.run_dir.writes:
     return
   config, about = found.config, found.encoder.description
-  chosen = ", ".join(f"{name} {value:.4g}" for name, value in setting.items())
-  logging.info(
-    "%s: %s %.2f %% of %d images (%s); added to %s",
-    *(config.encoder, metric, 100 * value, test_images, chosen, config.results),
-  )
-  listing = sorted(found.dataset.listing())
-  results.append(
-    config.results,
-    {
-      "protocol": protocol,
-      "setting": dict(setting),
-      "data": found.dataset.name,
-      "images": found.shown,
-      "train": config.data.train,
-      "valid": config.data.valid,
-      "test": config.data.test,
-      "listing": hashlib.sha256("\n".join(listing).encode()).hexdigest(),
-      "metric": metric,
-      "value": value,
-      "test_images": test_images,
-      "encoder": {
-        **evaluated(found),
-        "network": dict(about.network),
+  chosen = {name: summary[name] for name in setting}
+  images = summary["test_images"]
+  listing = "\n".join(sorted(found.dataset.listing()))
+  for metric, name in accuracies.items():
+    value = summary[name]["encoder"]
+    logging.info(
+      "%s: %s %.2f %% of %d images (%s); added to %s",
+      *(config.encoder, metric, 100 * value, images),
+      ", ".join(f"{key} {each:.4g}" for key, each in chosen.items()),
+      config.results,
+    )
+    results.append(
+      config.results,
+      {
+        "protocol": protocol,
+        "setting": chosen,
+        "data": found.dataset.name,
+        "images": found.shown,
+        "train": config.data.train,
+        "valid": config.data.valid,
+        "test": config.data.test,
+        "listing": hashlib.sha256(listing.encode()).hexdigest(),
+        "metric": metric,
+        "value": value,
+        "test_images": images,
+        "encoder": {
+          **evaluated(found),
+          "network": dict(about.network),
+        },
+        "seed": config.seed,
+        "run": str(found.run_dir.path),
+        "config": resolved(config),
+        "pretrained": _pretrained(config.encoder),
       },
-      "seed": config.seed,
-      "run": str(found.run_dir.path),
-      "config": resolved(config),
-      "pretrained": _pretrained(config.encoder),
-    },
-  )
+    )
 
 
 def _pretrained(path: str) -> dict[str, Any] | None:
   """The run that an encoder is of: folder, config, any origin.json; None for a file."""
   folder = absolute(path)
-  if saved.is_file(folder):
+  place = None if saved.is_file(folder) else stored.run_of(folder)
+  if place is None:
     return None
-  for place in (folder, *folder.parents[:2]):
-    if (place / "config.json").exists():
-      config = read_json(place / "config.json", "restore it")
-      found = {"run": str(place), "config": config}
-      origin = RunDir(place, writes=False).read_origin()
-      return found | ({"origin": origin} if origin else {})
-  return None
+  config = read_json(place / "config.json", "restore it")
+  found = {"run": str(place), "config": config}
+  origin = RunDir(place, writes=False).read_origin()
+  return found | ({"origin": origin} if origin else {})

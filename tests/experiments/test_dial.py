@@ -20,7 +20,6 @@ FACTS = choices.Facts(
   pixels=187_500,
   mean=(0.5,),
   std=(0.2,),
-  labelled=False,
   accelerated=False,
   devices=1,
   cores=2,

@@ -111,6 +111,9 @@ def test_nothing_is_chosen_by_one_class(tmp_path, monkeypatch):
     knn.run(config, RunDir(tmp_path / "several"))
   config.update(k=(3,), temperature=(0.5,))  # nothing to choose
   assert knn.run(config, RunDir(tmp_path / "one"))["k"] == 3
+  config.data.train = "train[:20]"
+  with pytest.raises(UserError, match="all images to train on are of one class"):
+    knn.run(config, RunDir(tmp_path / "none"))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from byol_jax.run.folder import RunDir
 from byol_jax.run.settings import flat, resolved
 from experiments import pretrain, settings, speed
 from reproduce import __main__ as command
-from reproduce import accelerator, slices, stages
+from reproduce import accelerator, slices, stages, work
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
 from tests import tiny
 
@@ -305,7 +305,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def plan(monkeypatch, quick):
   """Two runs that are the same, and before them their speed."""
-  monkeypatch.setattr(slices, "subprocess", types.SimpleNamespace(Popen=Here))
+  monkeypatch.setattr(work, "subprocess", types.SimpleNamespace(Popen=Here))
   monkeypatch.setattr(accelerator, "check_device", lambda: None)
   monkeypatch.setattr(command, "_check_images", lambda config: None)
   settings = {**changes(tiny.config()), "target.tau": 0.9}

@@ -232,7 +232,8 @@ def test_images_to_choose_by_that_are_fitted_to_are_said(tmp_path, caplog):
 
 def test_a_result_says_what_it_is_of(tmp_path):
   found = subject(tmp_path)
-  outcomes.record(found, "knn", "top_1", 0.25, test_images=10, setting={"k": 5})
+  summary = {"knn": {"encoder": 0.25}, "test_images": 10, "k": 5}
+  outcomes.record(found, "knn", {"top_1": "knn"}, summary, ["k"])
   (line,) = results.read(tmp_path / results.FILE)
   assert line["value"] == 0.25
   assert line["setting"] == {"k": 5}
@@ -245,5 +246,6 @@ def test_a_result_says_what_it_is_of(tmp_path):
   assert line["pretrained"]["config"]["seed"] == 13
   assert line["run"] == str(tmp_path / "out")
   other = found._replace(run_dir=RunDir(tmp_path / "out", writes=False))
-  outcomes.record(other, "knn", "top_1", 0.5, test_images=10, setting={})
+  summary["knn"]["encoder"] = 0.5
+  outcomes.record(other, "knn", {"top_1": "knn"}, summary, [])
   assert len(results.read(tmp_path / results.FILE)) == 1
