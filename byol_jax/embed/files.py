@@ -45,6 +45,7 @@ _DAMAGE = (
   OSError,
   EOFError,
   KeyError,
+  IndexError,  # of a column whose name is damaged
   MemoryError,  # for what a few bytes claim
   RuntimeError,  # too deep, packed in an unknown way, or encrypted
   TypeError,

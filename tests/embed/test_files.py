@@ -109,6 +109,15 @@ def test_a_damaged_file_is_named(tmp_path, ending, kept):
     files.read_features(path)
 
 
+def test_a_damaged_name_of_a_column_is_named(tmp_path):
+  path, *_ = written(tmp_path, ".parquet")
+  content = path.read_bytes()
+  assert content.count(b"label") > 1
+  path.write_bytes(content.replace(b"label", b"lobel"))
+  with pytest.raises(UserError, match=r"features\.parquet is damaged, or holds no"):
+    files.read_features(path)
+
+
 def test_other_files_are_no_features(tmp_path):
   np.savez(tmp_path / "other.npz", images=np.zeros(3))
   pq.write_table(pa.table({"embedding": [[1.0, 2.0]]}), tmp_path / "other.parquet")
