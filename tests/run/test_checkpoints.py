@@ -331,7 +331,7 @@ def test_two_hosts_need_no_shared_file_system(tmp_path):
     def read():
       assert rank == "0"
       return text
-    assert parallel.text_from_first_host(read) == text
+    assert parallel.from_first_host(read) == text
     try:
       load(path, {"absent": np.zeros(1)})
     except UserError as error:
