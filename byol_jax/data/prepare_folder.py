@@ -26,7 +26,7 @@ from byol_jax.data import crops, datasets, folder, images, record_files
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import Unreadable
-from byol_jax.disk import lock, read_json
+from byol_jax.disk import lock, read_json, write_json
 from byol_jax.errors import UserError, check_at_least
 from byol_jax.progress import Bar
 from byol_jax.valid import fits
@@ -257,7 +257,7 @@ def _write_file(
     "bytes": sum(lengths),
     "size": path.stat().st_size,
   }
-  record_files.write_json(job.path / STATE, state)
+  write_json(job.path / STATE, state)
 
 
 def _record(source: FolderSource, side: int, index: int) -> bytes | Unreadable:

@@ -4,11 +4,9 @@
 dataset_info.json is, which is written last.
 """
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
@@ -54,13 +52,6 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
     writer.close()
   except RuntimeError as error:  # What it makes of a disk that is full.
     raise OSError(str(error).partition(";")[0]) from error
-  partial.replace(path)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-  """Writes a JSON object, replacing the file in one go."""
-  partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
-  partial.write_text(json.dumps(value, indent=1) + "\n")
   partial.replace(path)
 
 

@@ -236,9 +236,7 @@ def list_array_record(builder: tfds.core.DatasetBuilder) -> None:
   path = pathlib.Path(builder.data_dir) / _INFO
   info = json.loads(path.read_text())
   info.setdefault("alternativeFileFormats", []).append(ARRAY_RECORD)
-  partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
-  partial.write_text(json.dumps(info, indent=2))
-  partial.replace(path)
+  disk.write_json(path, info)
 
 
 def prepare_command(name: str, data_dir: str | None) -> str:
