@@ -160,7 +160,8 @@ def _state(job: _Job) -> dict[str, Any]:
   """
   path, made_of = job.path / STATE, job.made_of()
   if not path.exists():
-    if any(not entry.name.startswith("incomplete.") for entry in job.path.iterdir()):
+    left = ("incomplete.", f"{STATE}.tmp")  # by a command that was killed at once
+    if any(not entry.name.startswith(left) for entry in job.path.iterdir()):
       raise UserError(f"{job.path} holds another set: choose another --name")
     return {"made_of": made_of, "files": {}, "unreadable": {}}
   way_out = f"delete {path.parent}, and the same command begins anew"
@@ -190,6 +191,8 @@ def _is_whole(job: _Job, state: Mapping[str, Any], file: str) -> bool:
 def _write(job: _Job, state: dict[str, Any]) -> None:
   """Writes what is not there yet, dataset_info.json at the end."""
   state["unreadable"] |= job.dataset.unreadable
+  # Without it, files that a killed command has not listed would be another set's.
+  write_json(job.path / STATE, state)
   features: dict[str, Any] = {"path": tfds.features.Text()}
   lengths: dict[str, list[int]] = {}
   sizes: dict[str, int] = {}
