@@ -50,9 +50,11 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
     for record in records:
       writer.write(record)
     writer.close()
+    partial.replace(path)
   except RuntimeError as error:  # What it makes of a disk that is full.
     raise OSError(str(error).partition(";")[0]) from error
-  partial.replace(path)
+  finally:
+    partial.unlink(missing_ok=True)
 
 
 def write_info(
