@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from byol_jax import machine, progress
-from byol_jax.data import crops, datasets, folder, images, record_files
+from byol_jax.data import crops, datasets, folder, images, record_files, tfds_files
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import Unreadable
@@ -179,7 +179,7 @@ def _state(job: _Job) -> dict[str, Any]:
 
 
 def _is_complete(job: _Job, state: Mapping[str, Any]) -> bool:
-  info = job.path / record_files.INFO
+  info = job.path / tfds_files.INFO
   return info.is_file() and all(_is_whole(job, state, file) for file in state["files"])
 
 

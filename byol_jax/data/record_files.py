@@ -13,9 +13,7 @@ from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
 from byol_jax import disk
-
-ARRAY_RECORD = "array_record"
-INFO = "dataset_info.json"
+from byol_jax.data.tfds_files import ARRAY_RECORD, INFO
 
 Features = Mapping[str, tfds.features.FeatureConnector]
 

@@ -28,8 +28,9 @@ from byol_jax.data.records import Place
 from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
+INFO = "dataset_info.json"
 
-_INFO, _FEATURES = "dataset_info.json", "features.json"
+_FEATURES = "features.json"
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _THREADS = 16  # that wait for disks and networks
 _MOST_OF_A_DESCRIPTION = 2**28  # bytes, names of a million classes among them
@@ -100,7 +101,7 @@ def _folders(name: str, data_dir: str | None) -> dict[str, pathlib.Path]:
   found = {}
   for root in file_utils.list_data_dirs(given_data_dir=data_dir):
     folder = pathlib.Path(root, base_name)
-    for info in sorted([*folder.glob(f"*/{_INFO}"), *folder.glob(f"*/*/{_INFO}")]):
+    for info in sorted([*folder.glob(f"*/{INFO}"), *folder.glob(f"*/*/{INFO}")]):
       *config, version = info.parent.relative_to(folder).parts
       found[f"{'/'.join([base_name, *config])}:{version}"] = info.parent
   return found
@@ -233,7 +234,7 @@ def shards(
 
 def list_array_record(builder: tfds.core.DatasetBuilder) -> None:
   """Notes array_record as a further format, as TFDS's own converter does."""
-  path = pathlib.Path(builder.data_dir) / _INFO
+  path = pathlib.Path(builder.data_dir) / INFO
   info = json.loads(path.read_text())
   info.setdefault("alternativeFileFormats", []).append(ARRAY_RECORD)
   disk.write_json(path, info)
