@@ -148,12 +148,6 @@ class Checkpoints:
       lambda: self._manager.latest_step() if self._manager else None
     )
 
-  def best_step(self) -> int | None:
-    """Returns the step of highest score, or None; call it on every host."""
-    return parallel.from_first_host(
-      lambda: self._manager.best_step() if self._manager else None
-    )
-
   def wait(self) -> None:
     """Returns once every save is on disk; raises UserError as `save` does."""
     if self._manager is not None:
