@@ -27,7 +27,7 @@ from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import Unreadable
 from byol_jax.disk import lock, read_json, write_json
-from byol_jax.errors import UserError, check_at_least
+from byol_jax.errors import UserError, check_positive
 from byol_jax.progress import Bar
 from byol_jax.valid import fits
 
@@ -83,7 +83,7 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
     UserError: the folder holds no images of 1 or 3 channels; there is another set of
       this name, or one made of other images; it cannot be written.
   """
-  check_at_least(1, side=side)
+  check_positive("side", side)
   if not root:
     raise UserError("name the folder of images: --folder=PHOTOS")
   if not data_dir:
