@@ -19,6 +19,7 @@ from byol_jax.errors import UserError
 AXIS = "devices"
 FIRST_HOST = 0  # the one that reads and writes files
 
+_AHEAD = 2  # batches on their way to the devices
 _LINE = 1000  # bytes of a message between hosts
 
 Value = TypeVar("Value")
@@ -170,11 +171,11 @@ def copy_to_each(tree: chex.ArrayTree) -> chex.ArrayTree:
 
 
 def prefetch(
-  batches: Iterable[chex.ArrayTree], microbatches: int | None = None, ahead: int = 2
+  batches: Iterable[chex.ArrayTree], microbatches: int | None = None
 ) -> Iterator[chex.ArrayTree]:
-  """Shards batches, keeping `ahead` of them on their way to the devices."""
+  """Shards batches, keeping `_AHEAD` of them on their way to the devices."""
   iterator = (shard(batch, microbatches) for batch in batches)
-  queue = collections.deque(itertools.islice(iterator, ahead))
+  queue = collections.deque(itertools.islice(iterator, _AHEAD))
   while queue:
     yield queue.popleft()
     queue.extend(itertools.islice(iterator, 1))
