@@ -1,4 +1,4 @@
-"""Devices and hosts: the one place that knows of pmap and collectives."""
+"""Devices and hosts: the one place that knows of pmap."""
 
 import collections
 import itertools

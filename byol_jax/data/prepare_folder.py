@@ -26,7 +26,7 @@ from byol_jax.data import crops, datasets, folder, images, record_files, tfds_fi
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import Unreadable
-from byol_jax.disk import lock, read_json, write_json
+from byol_jax.disk import absolute, lock, read_json, write_json
 from byol_jax.errors import UserError, check_positive
 from byol_jax.progress import Bar
 from byol_jax.valid import fits
@@ -88,7 +88,7 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
     raise UserError("name the folder of images: --folder=PHOTOS")
   if not data_dir:
     raise UserError("say where to write the set: --data_dir=OUT")
-  target = Path(os.path.abspath(os.path.expanduser(data_dir)))
+  target = absolute(data_dir)
   name = _default_name(root, side) if name is None else name
   _check_name(name)
   dataset = folder.open_dataset(root)
@@ -110,7 +110,7 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
 
 def _default_name(root: str, side: int) -> str:
   """photos_320 for My/Photos."""
-  base = os.path.basename(os.path.abspath(os.path.expanduser(root))).lower()
+  base = absolute(root).name.lower()
   plain = re.sub("[^a-z0-9]+", "_", base).strip("_").lstrip("_0123456789")
   return f"{plain or 'images'}_{side}"
 

@@ -1,7 +1,7 @@
 """The files of prepared sets of tensorflow-datasets: where they lie, and how sound.
 
 No code of a set is run, and TensorFlow is not imported. What this project needs of
-TFDS's insides is here and in `tfds_sets`.
+TFDS's insides is here, in `tfds_sets` and in `record_files`.
 """
 
 import concurrent.futures

@@ -2,7 +2,7 @@
 
 config.json         the resolved config
 starts.jsonl        a line for each start that trained: see `byol_jax.run.provenance`
-encoder.json        of a pretraining run: see `byol_jax.pretrained`
+encoder.json        of a pretraining run: see `byol_jax.description`
 origin.json         of one that began with another run: see `experiments.origin`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
