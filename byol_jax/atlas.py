@@ -62,7 +62,7 @@ def thumbnails(
   return found
 
 
-def thumbnail(image: np.ndarray, size: int = 64) -> np.ndarray:
+def thumbnail(image: np.ndarray, size: int) -> np.ndarray:
   """The central square of an image uint8 [H, W, C], resized: [size, size, C]."""
   square = crops.central_crop(image, min(image.shape[:2]), 1.0)
   # Means of areas where pixels become fewer, plain squares where they become more.

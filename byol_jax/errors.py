@@ -42,12 +42,10 @@ class Diverged(UserError):
   """What is trained is infinite or no number, as with too high a learning rate."""
 
 
-def check_at_least(least: float, **settings: float) -> None:
-  """Raises UserError for a setting below `least`; "__" in a name stands for a dot."""
-  for name, value in settings.items():
-    if not value >= least:
-      setting = name.replace("__", ".")
-      raise UserError(f"{setting} is {value}: give {least:g} or more")
+def check_positive(name: str, value: int) -> None:
+  """Raises UserError for a setting below 1."""
+  if value < 1:
+    raise UserError(f"{name} is {value}: give 1 or more")
 
 
 class Stopped(Exception):

@@ -30,15 +30,11 @@ def memory() -> int:
 
 def _quotas() -> Iterator[float]:
   """Of the control groups that have one, cores' worth of time."""
+  names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")  # the first, or the rest
   for folder in _groups("cpu"):
-    quota, period = (
-      *_numbers(folder / "cpu.max"),
-      *_numbers(folder / "cpu.cfs_quota_us"),
-      *_numbers(folder / "cpu.cfs_period_us"),
-      *(0, 0),
-    )[:2]
-    if quota > 0 and period > 0:
-      yield quota / period
+    found = [number for name in names for number in _numbers(folder / name)]
+    if len(found) == 2 and min(found) > 0:
+      yield found[0] / found[1]
 
 
 def _limits() -> Iterator[int]:

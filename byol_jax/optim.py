@@ -150,18 +150,10 @@ OPTIMISERS = {"lars": lars, "sgd": sgd, "adam": adam}
 
 def scale_predictor(multiplier: float) -> optax.GradientTransformation:
   """Multiplies the predictor's updates, as in BYOL's ablation (table 21)."""
-
-  def update(
-    updates: hk.Params, state: optax.OptState, params: hk.Params | None = None
-  ) -> tuple[hk.Params, optax.OptState]:
-    del params
-    scaled = hk.data_structures.map(
-      lambda module, _, u: multiplier * u if module.startswith("predictor/") else u,
-      updates,
-    )
-    return scaled, state
-
-  return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+  return optax.masked(
+    optax.scale(multiplier),
+    lambda params: {module: module.startswith("predictor/") for module in params},
+  )
 
 
 def make_optimiser(

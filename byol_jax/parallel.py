@@ -1,9 +1,10 @@
-"""Devices and hosts: the one place that knows of pmap and collectives."""
+"""Devices and hosts: the one place that knows of pmap."""
 
 import collections
 import itertools
 import json
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -18,10 +19,10 @@ from byol_jax.errors import UserError
 AXIS = "devices"
 FIRST_HOST = 0  # the one that reads and writes files
 
-_NONE, _FAILED = -1, -2  # in place of a step
+_AHEAD = 2  # batches on their way to the devices
 _LINE = 1000  # bytes of a message between hosts
 
-State = TypeVar("State")
+Value = TypeVar("Value")
 
 
 def check_batch_size(name: str, batch_size: int, microbatches: int = 1) -> None:
@@ -170,11 +171,11 @@ def copy_to_each(tree: chex.ArrayTree) -> chex.ArrayTree:
 
 
 def prefetch(
-  batches: Iterable[chex.ArrayTree], microbatches: int | None = None, ahead: int = 2
+  batches: Iterable[chex.ArrayTree], microbatches: int | None = None
 ) -> Iterator[chex.ArrayTree]:
-  """Shards batches, keeping `ahead` of them on their way to the devices."""
+  """Shards batches, keeping `_AHEAD` of them on their way to the devices."""
   iterator = (shard(batch, microbatches) for batch in batches)
-  queue = collections.deque(itertools.islice(iterator, ahead))
+  queue = collections.deque(itertools.islice(iterator, _AHEAD))
   while queue:
     yield queue.popleft()
     queue.extend(itertools.islice(iterator, 1))
@@ -240,62 +241,38 @@ def sum_over_hosts(values: np.ndarray) -> np.ndarray:
   return multihost_utils.process_allgather(values).sum(axis=0)
 
 
-def of_first_host(step: int | None) -> int | None:
-  """The first host's step, or None, on every host; all hosts must ask."""
-  known = np.int32(_NONE if step is None else step)
-  shared = int(multihost_utils.broadcast_one_to_all(known))
-  return None if shared == _NONE else shared
-
-
-def from_first_host(
-  read: Callable[[], tuple[int, State] | None], template: State
-) -> tuple[int, State] | None:
-  """Reads a step and its state on the first host; they are the result on every host.
+def from_first_host(read: Callable[[], Value]) -> Value:
+  """Reads something on the first host; it is the result on every host.
 
   Args:
-    read: called on the first host alone.
-    template: a pytree of arrays or shapes, with the structure, shapes and dtypes of
-      what `read` gives.
+    read: called on the first host alone; it gives what can be pickled.
 
   Raises:
     UserError: `read` has raised one; on every host.
   """
   if jax.process_count() == 1:
     return read()
-  found, status, refusal = None, None, ""
+  mine: list[np.ndarray] = []
   if is_first_host():
+    found: Value | UserError
     try:
       found = read()
-      status = found[0] if found else None
     except UserError as error:
-      status, refusal = _FAILED, str(error)
-  status = of_first_host(status)
-  if status == _FAILED:
-    raise UserError(_text(multihost_utils.broadcast_one_to_all(_line(refusal))))
-  if status is None:
-    return None
-  return status, _broadcast(found[1] if found else None, template)
-
-
-def text_from_first_host(read: Callable[[], str]) -> str:
-  """Reads a text on the first host; it is the result on every host.
-
-  Raises:
-    UserError: `read` has raised one; on every host.
-  """
-  if jax.process_count() == 1:
-    return read()
-  texts: list[bytes] = []
-
-  def measure() -> tuple[int, np.ndarray]:
-    texts.append(read().encode())
-    return 0, np.array(len(texts[0]))
-
-  found = from_first_host(measure, np.array(0))
-  assert found is not None
-  text = texts[0] if texts else bytes(int(found[1]))
-  sent = multihost_utils.broadcast_one_to_all(np.frombuffer(text, np.uint8))
-  return bytes(np.asarray(sent)).decode()
+      found = error
+    buffers: list[pickle.PickleBuffer] = []
+    message = pickle.dumps(found, protocol=5, buffer_callback=buffers.append)
+    parts = [memoryview(message), *(buffer.raw() for buffer in buffers)]
+    mine = [np.frombuffer(part, np.uint8) for part in parts]
+  count = int(multihost_utils.broadcast_one_to_all(np.int32(len(mine))))
+  sizes = np.array([part.size for part in mine] or [0] * count, np.int64)
+  # All as bytes: JAX makes int32 of int64, and sums do not keep every float's bits.
+  sizes = multihost_utils.broadcast_one_to_all(sizes.view(np.uint8)).view(np.int64)
+  mine = mine or [np.zeros(size, np.uint8) for size in sizes]
+  first, *others = multihost_utils.broadcast_one_to_all(mine)
+  shared = pickle.loads(first, buffers=others)
+  if isinstance(shared, UserError):
+    raise shared
+  return shared
 
 
 def value_from_first_host(read: Callable[[], Any]) -> Any:
@@ -304,50 +281,4 @@ def value_from_first_host(read: Callable[[], Any]) -> Any:
   Raises:
     UserError: `read` has raised one; on every host.
   """
-  return json.loads(text_from_first_host(lambda: json.dumps(read())))
-
-
-def arrays_from_first_host(
-  read: Callable[[], Mapping[str, np.ndarray]],
-) -> dict[str, np.ndarray]:
-  """Reads arrays by name on the first host; they are the result on every host.
-
-  Raises:
-    UserError: `read` has raised one; on every host.
-  """
-  if jax.process_count() == 1:
-    return dict(read())
-  found: dict[str, np.ndarray] = {}
-
-  def look() -> dict[str, Any]:
-    found.update(read())
-    return {name: [str(x.dtype), x.shape] for name, x in found.items()}
-
-  shapes = value_from_first_host(look)
-  template: Any = {
-    name: jax.ShapeDtypeStruct(shape, dtype) for name, (dtype, shape) in shapes.items()
-  }
-  return _broadcast(found or None, template)
-
-
-def _broadcast(state: Any, template: State) -> State:
-  """Sends a state from the first host, the only one that has it, to all.
-
-  As bytes: sums over hosts do not keep every float's bits.
-  """
-  leaves, structure = jax.tree.flatten(template)
-  empty = [np.zeros(np.shape(leaf), _dtype(leaf)) for leaf in leaves]
-  mine = empty if state is None else jax.tree.leaves(state)
-  sent = [np.ascontiguousarray(leaf).reshape(-1).view(np.uint8) for leaf in mine]
-  received = multihost_utils.broadcast_one_to_all(sent)
-  return jax.tree.unflatten(
-    structure,
-    [
-      np.asarray(data).view(leaf.dtype).reshape(leaf.shape)
-      for leaf, data in zip(empty, received, strict=True)
-    ],
-  )
-
-
-def _dtype(leaf: Any) -> np.dtype:
-  return leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+  return json.loads(from_first_host(lambda: json.dumps(read())))

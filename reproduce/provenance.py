@@ -1,6 +1,7 @@
 """On what commit and machine, and when, something was measured."""
 
 import datetime
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def here() -> dict[str, str]:
   return _note(
     {
       "commit": provenance.commit(),
-      "cores": provenance.cores(),
+      "cores": os.cpu_count(),
       "processor": provenance.processor(),
       "versions": provenance.versions(),
       "started": datetime.datetime.now(datetime.UTC).isoformat(),

@@ -144,7 +144,7 @@ def test_a_copy_for_each_device_stays_where_it_is_step_after_step():
 def test_prefetch_runs_ahead_but_not_away():
   drawn = itertools.count()
   source = ({"x": np.full(2, next(drawn))} for _ in range(10))
-  batches = parallel.prefetch(source, ahead=2)
+  batches = parallel.prefetch(source)
   first = next(batches)
   assert first["x"][0, 0] == 0
   assert next(drawn) == 2

@@ -30,41 +30,10 @@ _END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 4096  # bytes at the end of a file in which its end mark is looked for
 # Endings of files that are meant as images, whether they can be read or not.
 _IMAGE_ENDINGS = {
-  ".jpg",
-  ".jpeg",
-  ".jpe",
-  ".jfif",
-  ".png",
-  ".webp",
-  ".bmp",
-  ".dib",
-  ".tif",
-  ".tiff",
-  ".gif",
-  ".ppm",
-  ".pgm",
-  ".pnm",
-  ".npy",
-  ".heic",
-  ".heif",
-  ".avif",
-  ".jxl",
-  ".jp2",
-  ".j2k",
-  ".svg",
-  ".psd",
-  ".exr",
-  ".hdr",
-  ".ico",
-  ".tga",
-  ".cr2",
-  ".cr3",
-  ".nef",
-  ".arw",
-  ".dng",
-  ".orf",
-  ".rw2",
-  ".raf",
+  *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"),
+  *(".gif", ".ppm", ".pgm", ".pnm", ".npy", ".heic", ".heif", ".avif", ".jxl", ".jp2"),
+  *(".j2k", ".svg", ".psd", ".exr", ".hdr", ".ico", ".tga"),
+  *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"),
 }
 _ORIENTATION = 0x0112
 _TRANSPOSED = (5, 6, 7, 8)  # orientations that swap height and width
@@ -122,9 +91,9 @@ def inspect(path: str | os.PathLike[str]) -> Header:
       return _bands_header(array.shape, array.dtype)
     if start[:4] in _TIFF:
       with tifffile.TiffFile(path) as tiff:
-        page = _first_page(tiff)
+        page = tiff.pages.first
         if not _is_picture(page):
-          return _bands_header(_bands_last(page.shape, page), page.dtype)
+          return _bands_header(_bands_last(page), page.dtype)
     file.seek(0)
     with _open(file) as image:
       header = _header(image)
@@ -172,7 +141,7 @@ def decode(
       return reduce.averaged(pixels, scale // of_jpeg)
 
 
-def _open(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+def _open(file: BinaryIO) -> Image.Image:
   Image.init()  # its readers, the first time
   return Image.open(file, formats=FORMATS)
 
@@ -252,9 +221,9 @@ def _bands(path: str | os.PathLike[str]) -> np.ndarray:
     image = np.load(path, allow_pickle=False)
   else:
     with tifffile.TiffFile(path) as tiff:
-      page = _first_page(tiff)
+      page = tiff.pages.first
       image = page.asarray()
-      if _bands_last(page.shape, page) != page.shape:
+      if _bands_last(page) != page.shape:
         image = np.moveaxis(image, 0, -1)
   if image.dtype == np.uint16:
     image = _to_eight_bits(image.astype(np.float32))
@@ -275,12 +244,9 @@ def _is_picture(page: tifffile.TiffPage) -> bool:
   return is_few and is_whole and page.bitspersample <= 16
 
 
-def _first_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
-  return tiff.pages.first
-
-
-def _bands_last(shape: tuple[int, ...], page: tifffile.TiffPage) -> tuple[int, ...]:
+def _bands_last(page: tifffile.TiffPage) -> tuple[int, ...]:
   """[H, W, C], where the file has one band after the other."""
+  shape = page.shape
   is_first = len(shape) == 3 and page.axes.startswith("S")
   return (*shape[1:], shape[0]) if is_first else shape
 

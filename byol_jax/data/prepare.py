@@ -15,7 +15,6 @@ if __name__ == "__main__":
 
 import importlib.util
 import os
-import pathlib
 import struct
 import sys
 from collections.abc import Iterator
@@ -24,10 +23,9 @@ import cv2
 import google_crc32c
 import tensorflow_datasets as tfds
 from absl import flags
-from array_record.python import array_record_module
 
-from byol_jax import commands, disk, progress
-from byol_jax.data import datasets, prepare_folder, tfds_files
+from byol_jax import commands, progress
+from byol_jax.data import datasets, prepare_folder, record_files, tfds_files
 from byol_jax.errors import UserError
 from byol_jax.progress import Bar
 
@@ -110,32 +108,24 @@ def _convert(builder: tfds.core.DatasetBuilder) -> str:
   shards = list(tfds_files.shards(builder))
   total = sum(length for _, _, length in shards)
   with progress.shown(f"converting {builder.name}", total, "examples") as bar:
-    count = sum(_convert_shard(*shard, bar) for shard in shards)
+    for path, target, length in shards:
+      record_files.write_shard(target, _payloads(path, length, bar))
   tfds_files.list_array_record(builder)
-  return f"Converted {count} examples in {builder.data_dir} to array_record."
+  return f"Converted {total} examples in {builder.data_dir} to array_record."
 
 
-def _convert_shard(
-  path: os.PathLike[str], target: pathlib.Path, length: int, bar: Bar
-) -> int:
-  partial = disk.cleared(target.with_name(f"incomplete.{target.name}"))
-  writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
+def _payloads(path: os.PathLike[str], length: int, bar: Bar) -> Iterator[bytes]:
+  """The records of a tfrecord file, which has to have so many."""
   count = 0
-  try:
-    for payload in read_tfrecord(path):
-      writer.write(payload)
-      count += 1
-      bar.add()
-    if count != length:
-      raise UserError(
-        f"{path} has {count} records, dataset_info.json says {length}: fetch"
-        " this file again"
-      )
-    writer.close()
-    partial.replace(target)
-  finally:
-    partial.unlink(missing_ok=True)
-  return count
+  for payload in read_tfrecord(path):
+    yield payload
+    count += 1
+    bar.add()
+  if count != length:
+    raise UserError(
+      f"{path} has {count} records, dataset_info.json says {length}: fetch"
+      " this file again"
+    )
 
 
 def _download(name: str, data_dir: str | None) -> str:

@@ -22,12 +22,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from byol_jax import machine, progress
-from byol_jax.data import crops, datasets, folder, images, record_files
+from byol_jax.data import crops, datasets, folder, images, record_files, tfds_files
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import Unreadable
-from byol_jax.disk import lock, read_json
-from byol_jax.errors import UserError, check_at_least
+from byol_jax.disk import absolute, lock, read_json, write_json
+from byol_jax.errors import UserError, check_positive
 from byol_jax.progress import Bar
 from byol_jax.valid import fits
 
@@ -83,12 +83,12 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
     UserError: the folder holds no images of 1 or 3 channels; there is another set of
       this name, or one made of other images; it cannot be written.
   """
-  check_at_least(1, side=side)
+  check_positive("side", side)
   if not root:
     raise UserError("name the folder of images: --folder=PHOTOS")
   if not data_dir:
     raise UserError("say where to write the set: --data_dir=OUT")
-  target = Path(os.path.abspath(os.path.expanduser(data_dir)))
+  target = absolute(data_dir)
   name = _default_name(root, side) if name is None else name
   _check_name(name)
   dataset = folder.open_dataset(root)
@@ -110,7 +110,7 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
 
 def _default_name(root: str, side: int) -> str:
   """photos_320 for My/Photos."""
-  base = os.path.basename(os.path.abspath(os.path.expanduser(root))).lower()
+  base = absolute(root).name.lower()
   plain = re.sub("[^a-z0-9]+", "_", base).strip("_").lstrip("_0123456789")
   return f"{plain or 'images'}_{side}"
 
@@ -160,7 +160,8 @@ def _state(job: _Job) -> dict[str, Any]:
   """
   path, made_of = job.path / STATE, job.made_of()
   if not path.exists():
-    if any(not entry.name.startswith("incomplete.") for entry in job.path.iterdir()):
+    left = ("incomplete.", f"{STATE}.tmp")  # by a command that was killed at once
+    if any(not entry.name.startswith(left) for entry in job.path.iterdir()):
       raise UserError(f"{job.path} holds another set: choose another --name")
     return {"made_of": made_of, "files": {}, "unreadable": {}}
   way_out = f"delete {path.parent}, and the same command begins anew"
@@ -178,7 +179,7 @@ def _state(job: _Job) -> dict[str, Any]:
 
 
 def _is_complete(job: _Job, state: Mapping[str, Any]) -> bool:
-  info = job.path / record_files.INFO
+  info = job.path / tfds_files.INFO
   return info.is_file() and all(_is_whole(job, state, file) for file in state["files"])
 
 
@@ -190,6 +191,8 @@ def _is_whole(job: _Job, state: Mapping[str, Any], file: str) -> bool:
 def _write(job: _Job, state: dict[str, Any]) -> None:
   """Writes what is not there yet, dataset_info.json at the end."""
   state["unreadable"] |= job.dataset.unreadable
+  # Without it, files that a killed command has not listed would be another set's.
+  write_json(job.path / STATE, state)
   features: dict[str, Any] = {"path": tfds.features.Text()}
   lengths: dict[str, list[int]] = {}
   sizes: dict[str, int] = {}
@@ -257,7 +260,7 @@ def _write_file(
     "bytes": sum(lengths),
     "size": path.stat().st_size,
   }
-  record_files.write_json(job.path / STATE, state)
+  write_json(job.path / STATE, state)
 
 
 def _record(source: FolderSource, side: int, index: int) -> bytes | Unreadable:

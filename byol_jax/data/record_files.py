@@ -4,20 +4,16 @@
 dataset_info.json is, which is written last.
 """
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
 from byol_jax import disk
-
-ARRAY_RECORD = "array_record"
-INFO = "dataset_info.json"
+from byol_jax.data.tfds_files import ARRAY_RECORD, INFO
 
 Features = Mapping[str, tfds.features.FeatureConnector]
 
@@ -52,16 +48,11 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
     for record in records:
       writer.write(record)
     writer.close()
+    partial.replace(path)
   except RuntimeError as error:  # What it makes of a disk that is full.
     raise OSError(str(error).partition(";")[0]) from error
-  partial.replace(path)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-  """Writes a JSON object, replacing the file in one go."""
-  partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
-  partial.write_text(json.dumps(value, indent=1) + "\n")
-  partial.replace(path)
+  finally:
+    partial.unlink(missing_ok=True)
 
 
 def write_info(

@@ -1,7 +1,7 @@
 """The files of prepared sets of tensorflow-datasets: where they lie, and how sound.
 
 No code of a set is run, and TensorFlow is not imported. What this project needs of
-TFDS's insides is here and in `tfds_sets`.
+TFDS's insides is here, in `tfds_sets` and in `record_files`.
 """
 
 import concurrent.futures
@@ -28,8 +28,9 @@ from byol_jax.data.records import Place
 from byol_jax.errors import UserError
 
 ARRAY_RECORD = "array_record"
+INFO = "dataset_info.json"
 
-_INFO, _FEATURES = "dataset_info.json", "features.json"
+_FEATURES = "features.json"
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 _THREADS = 16  # that wait for disks and networks
 _MOST_OF_A_DESCRIPTION = 2**28  # bytes, names of a million classes among them
@@ -100,7 +101,7 @@ def _folders(name: str, data_dir: str | None) -> dict[str, pathlib.Path]:
   found = {}
   for root in file_utils.list_data_dirs(given_data_dir=data_dir):
     folder = pathlib.Path(root, base_name)
-    for info in sorted([*folder.glob(f"*/{_INFO}"), *folder.glob(f"*/*/{_INFO}")]):
+    for info in sorted([*folder.glob(f"*/{INFO}"), *folder.glob(f"*/*/{INFO}")]):
       *config, version = info.parent.relative_to(folder).parts
       found[f"{'/'.join([base_name, *config])}:{version}"] = info.parent
   return found
@@ -233,12 +234,10 @@ def shards(
 
 def list_array_record(builder: tfds.core.DatasetBuilder) -> None:
   """Notes array_record as a further format, as TFDS's own converter does."""
-  path = pathlib.Path(builder.data_dir) / _INFO
+  path = pathlib.Path(builder.data_dir) / INFO
   info = json.loads(path.read_text())
   info.setdefault("alternativeFileFormats", []).append(ARRAY_RECORD)
-  partial = disk.cleared(path.with_name(f"incomplete.{path.name}"))
-  partial.write_text(json.dumps(info, indent=2))
-  partial.replace(path)
+  disk.write_json(path, info)
 
 
 def prepare_command(name: str, data_dir: str | None) -> str:

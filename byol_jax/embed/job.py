@@ -18,7 +18,7 @@ from byol_jax.disk import absolute
 from byol_jax.embed import drawings, files, images
 from byol_jax.embed.files import Features
 from byol_jax.embed.writing import write_features
-from byol_jax.errors import UserError, check_at_least
+from byol_jax.errors import UserError, check_positive
 from byol_jax.pretrained import Encoder, load_encoder
 
 
@@ -77,7 +77,7 @@ def _drawn(options: Options) -> dict[str, Path]:
     nearest.check_threshold(options.duplicates)
     found["duplicates"] = Path(f"{stem}.duplicates-{options.duplicates}.tsv")
   if options.neighbours is not None:
-    check_at_least(1, k=options.k)
+    check_positive("k", options.k)
     images.queries(options.neighbours)
     query = Path(os.path.abspath(options.neighbours)).stem
     found["neighbours"] = Path(f"{stem}.neighbours-{query}.png")
@@ -93,7 +93,7 @@ def _write(options: Options) -> None:
   path = Path(
     parallel.value_from_first_host(lambda: str(files.check_place(_path(options))))
   )
-  check_at_least(1, batch_size=options.batch_size)
+  check_positive("batch_size", options.batch_size)
   encoder = load_encoder(options.encoder, options.which or "newest")
   name, data_dir = images.find(options.images, options.data_dir)
   dataset = images.open_found(name, data_dir)

@@ -96,9 +96,7 @@ def load(path: Path, template: Any) -> tuple[int, Any]:
   Raises:
     UserError: it is damaged, or does not fit its own description.
   """
-  found = parallel.from_first_host(lambda: _load(path, template), template)
-  assert found is not None
-  return found
+  return parallel.from_first_host(lambda: _load(path, template))
 
 
 def _load(path: Path, template: Any) -> tuple[int, Any]:

@@ -1,10 +1,7 @@
 """Projector and predictor (Grill et al., 2006.07733, section 3.3)."""
 
-from collections.abc import Sequence
-
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from byol_jax.errors import UserError
 from byol_jax.nets.layers import Layers
@@ -48,7 +45,7 @@ class MLP(hk.Module):
       x = jax.nn.relu(x)
     if self.depth == 0:
       return x
-    init = _identity if self.identity_init else None
+    init = hk.initializers.Identity() if self.identity_init else None
     return self.layers.linear(self.outputs, False, w_init=init, name="linear")(x)
 
   def _check(self, inputs: int) -> None:
@@ -70,7 +67,3 @@ class MLP(hk.Module):
         f"{name}.identity_init needs a single linear layer ({name}.depth=1), plain"
         f" weights ({name}.standardised=False) and as many outputs as inputs"
       )
-
-
-def _identity(shape: Sequence[int], dtype: jnp.dtype) -> jax.Array:
-  return jnp.eye(shape[0], dtype=dtype)

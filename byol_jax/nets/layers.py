@@ -88,10 +88,10 @@ class Conv2D(hk.Module):
     self,
     channels: int,
     kernel: int,
-    stride: int = 1,
-    standardised: bool = False,
+    stride: int,
+    standardised: bool,
     *,
-    name: str | None = None,
+    name: str,
   ):
     super().__init__(name)
     self.channels = channels
@@ -138,7 +138,7 @@ Norm = Callable[..., jax.Array]  # (x, is_training) -> x
 class _Affine(hk.Module):
   """What all norms share: a scale and an offset for each channel."""
 
-  def __init__(self, zero_scale: bool = False, name: str | None = None):
+  def __init__(self, zero_scale: bool, name: str):
     super().__init__(name)
     self._scale_init = jnp.zeros if zero_scale else jnp.ones
 

@@ -82,15 +82,19 @@ def _moments(
   return reference + first, jnp.maximum(second - jnp.square(first), 0.0)
 
 
+Three = tuple[jax.Array, jax.Array, jax.Array]
+Saved = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def normalise(
   x: jax.Array,
   scale: jax.Array,
   offset: jax.Array,
   reference: jax.Array | None,
-  *,
   pool: Pool,
   eps: float,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> Three:
   """Normalises each pool to zero mean and unit variance, then scales and shifts.
 
   Args:
@@ -107,23 +111,6 @@ def normalise(
     y: [N, M, C] of x's type; mean and (biased) variance, [N or 1, 1, C].
     No gradient flows through the latter two.
   """
-  return _normalise(x, scale, offset, reference, pool, eps)
-
-
-Three = tuple[jax.Array, jax.Array, jax.Array]
-Saved = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
-
-
-# jax.custom_vjp counts arguments: none of these can be given by keyword.
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _normalise(
-  x: jax.Array,
-  scale: jax.Array,
-  offset: jax.Array,
-  reference: jax.Array | None,
-  pool: Pool,
-  eps: float,
-) -> Three:
   return _forward(x, scale, offset, reference, pool, eps)[0]
 
 
@@ -162,4 +149,4 @@ def _backward(
   return dx.astype(x.dtype), d_scale, d_offset, None
 
 
-_normalise.defvjp(_forward, _backward)
+normalise.defvjp(_forward, _backward)

@@ -166,7 +166,6 @@ class ResNet(hk.Module):
     zero_last_scale: bool = False,
     projected_shortcuts: str = "as_needed",
     remat: bool = False,
-    name: str | None = None,
   ):
     """Builds the network.
 
@@ -181,7 +180,6 @@ class ResNet(hk.Module):
         without bottlenecks alone, whose first stage keeps the shape.
       remat: whether blocks are recomputed in the backward pass, which takes
         less memory and more time.
-      name: "res_net<depth>" by default.
 
     Raises:
       UserError: for a depth, a stem or projections that are in no table.
@@ -196,7 +194,7 @@ class ResNet(hk.Module):
       )
     if width not in WIDTHS:
       raise UserError(f"encoder.width is {width}: give {WIDTHS.words}")
-    super().__init__(name or f"res_net{depth}")
+    super().__init__(f"res_net{depth}")
     blocks, bottleneck = SHAPES[depth]
     kernel, stride, self.max_pool = STEMS[stem]
     channels = round(64 * width)

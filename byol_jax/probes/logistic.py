@@ -164,10 +164,8 @@ class Problem:
       weights = self.fit(strength, weights)
       yield strength, weights
 
-  def own_scores(
-    self, weights: Weights, rows: np.ndarray | slice = np.s_[:]
-  ) -> np.ndarray:
-    """Logits [n, C] of its own features, or of some `rows` of them."""
+  def own_scores(self, weights: Weights, rows: np.ndarray) -> np.ndarray:
+    """Logits [n, C] of some `rows` of its own features."""
     return self._x[rows] @ weights[:, :-1].T + weights[:, -1]
 
   def scores(self, weights: Weights, x: np.ndarray) -> np.ndarray:

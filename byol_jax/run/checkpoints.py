@@ -140,17 +140,13 @@ class Checkpoints:
       self._set_aside(unusable)
       return step, state
 
-    return parallel.from_first_host(read, template)
+    return parallel.from_first_host(read)
 
   def latest_step(self) -> int | None:
     """Returns the newest step saved, or None; call it on every host."""
-    return parallel.of_first_host(
-      self._manager.latest_step() if self._manager else None
+    return parallel.from_first_host(
+      lambda: self._manager.latest_step() if self._manager else None
     )
-
-  def best_step(self) -> int | None:
-    """Returns the step of highest score, or None; call it on every host."""
-    return parallel.of_first_host(self._manager.best_step() if self._manager else None)
 
   def wait(self) -> None:
     """Returns once every save is on disk; raises UserError as `save` does."""

@@ -2,7 +2,7 @@
 
 config.json         the resolved config
 starts.jsonl        a line for each start that trained: see `byol_jax.run.provenance`
-encoder.json        of a pretraining run: see `byol_jax.pretrained`
+encoder.json        of a pretraining run: see `byol_jax.description`
 origin.json         of one that began with another run: see `experiments.origin`
 metrics.jsonl       one JSON object a line, "step" in each, steps ascending
 summary.json        the results, once the run is complete
@@ -78,7 +78,7 @@ class RunDir:
     self._summary = self.path / "summary.json"
     self._images = self.path / image_list.NAME
     self._origin = self.path / "origin.json"
-    self._writes = writes
+    self.writes = writes
     self._writer_names = table.DEFAULT
     self._writers: list[table.Writer] = []
     self._unlock: Callable[[], object] | None = None
@@ -92,12 +92,7 @@ class RunDir:
 
   def inside(self, name: str) -> "RunDir":
     """The folder of a run within this one, such as one of a sweep."""
-    return RunDir(self.path / name, self._writes, self._start)
-
-  @property
-  def writes(self) -> bool:
-    """Whether this host writes."""
-    return self._writes
+    return RunDir(self.path / name, self.writes, self._start)
 
   def read_config(self) -> dict[str, Any] | None:
     """The config of the run that is there, None if there is none."""
@@ -146,7 +141,7 @@ class RunDir:
     Raises:
       UserError: it began with others.
     """
-    if self._writes and self._images.exists():
+    if self.writes and self._images.exists():
       image_list.check(self._images, listing, way_out)
 
   def claim(
@@ -165,7 +160,7 @@ class RunDir:
       UserError: it holds the run of another config, is in use by another run,
         or cannot be written; or a package of `log.writers` is missing.
     """
-    if not self._writes:
+    if not self.writes:
       return False
     disk.check_utf8(self.path)
     settings = resolved(config)
@@ -248,7 +243,7 @@ class RunDir:
   def _may_write(self) -> bool:
     if self._closed:
       raise RuntimeError(f"{self.path} was closed: claim it again")
-    return self._writes
+    return self.writes
 
   def rewind(self, step: int) -> dict[str, Any]:
     """Drops what was logged after a step, which is about to be done again.
@@ -256,7 +251,7 @@ class RunDir:
     Returns:
       The last record that is left, {} if none is.
     """
-    if self._writes and step > 0 and not self._metrics.exists():
+    if self.writes and step > 0 and not self._metrics.exists():
       logging.warning("%s is gone: curves begin after step %d", self._metrics, step)
     records = [r for r in self.records() if r["step"] <= step]
     if self._may_write():

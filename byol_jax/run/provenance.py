@@ -63,7 +63,7 @@ def start() -> dict[str, Any]:
     "kind": jax.devices()[0].device_kind,
     "backend": jax.default_backend(),
     "hosts": jax.process_count(),
-    "cores": cores(),
+    "cores": os.cpu_count(),
     "processor": processor(),
   }
 
@@ -113,13 +113,8 @@ def of_jax() -> dict[str, str]:
   return {name: str(getattr(jax.config, name)) for name in _OF_JAX}
 
 
-def cores() -> int | None:
-  """Number of cores of this machine."""
-  return os.cpu_count()
-
-
 def processor() -> str:
-  """The model of its cores."""
+  """The model of this machine's cores."""
   cpuinfo = Path("/proc/cpuinfo")
   if cpuinfo.exists():
     for line in cpuinfo.read_text().splitlines():

@@ -56,11 +56,7 @@ def load(
     UserError: nothing is there, it is damaged, or it does not fit; the message
       then names the first parameter that differs.
   """
-  found = parallel.from_first_host(
-    lambda: _load(choose(path, which), template), template
-  )
-  assert found is not None
-  return found
+  return parallel.from_first_host(lambda: _load(choose(path, which), template))
 
 
 def choose(path: str | Path, which: str | int = "newest") -> list[Path]:

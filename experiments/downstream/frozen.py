@@ -67,7 +67,7 @@ class Subject(NamedTuple):
       write_features(
         self.encoder, self.dataset, path, split=split, batch_size=batch_size
       )
-    found = Features(**parallel.arrays_from_first_host(lambda: self._read(path)))
+    found = Features(**parallel.from_first_host(lambda: self._read(path)))
     _say_if_collapsed(found.embedding[:10_000], split)
     if (truth := self.dataset.truth(split)) is None:
       return _labelled(found, split)

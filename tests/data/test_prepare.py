@@ -105,6 +105,7 @@ def test_a_link_in_the_folder_is_not_written_through(tfrecords):
   for path in list(folder.iterdir()):
     name = path.name.replace("tfrecord", "array_record")
     (folder / f"incomplete.{name}").symlink_to(theirs)
+  (folder / "dataset_info.json.tmp").symlink_to(theirs)
   assert prepare.prepare("cifar10", str(tfrecords.data_dir)).startswith("Converted 18")
   assert theirs.read_text() == "precious"
 

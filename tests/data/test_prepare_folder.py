@@ -309,6 +309,30 @@ def test_a_stopped_command_goes_on_with_the_same_bytes(
   assert files(out) == wanted
 
 
+def test_a_command_killed_before_its_first_file_is_listed_goes_on(
+  root, out, tmp_path, small_files, monkeypatch
+):
+  wanted, write = undisturbed(root, tmp_path), record_files.write_shard
+
+  def dying(path, records):
+    write(path, records)
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patched:
+    patched.setattr(record_files, "write_shard", dying)
+    with pytest.raises(KeyboardInterrupt):
+      prepare(root, out)
+  prepare(root, out)
+  assert files(out) == wanted
+
+
+@pytest.mark.parametrize("name", ["incomplete.a-train", "prepared.json.tmp"])
+def test_what_a_killed_command_leaves_is_no_other_set(root, out, name):
+  (out / SET).mkdir(parents=True)
+  (out / SET / name).write_text("half")
+  assert prepare(root, out).startswith("Prepared 10 images")
+
+
 def test_a_complete_set_is_ready_and_a_lost_file_comes_back(
   root, out, small_files, monkeypatch
 ):

@@ -3,6 +3,7 @@
 import datetime
 import importlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -75,7 +76,7 @@ def _made_by() -> dict[str, Any]:
     "date": datetime.date.today().isoformat(),
     "commit": provenance.commit(),
     "versions": provenance.versions(),
-    "machine": f"{provenance.cores()} cores of {provenance.processor()}",
+    "machine": f"{os.cpu_count()} cores of {provenance.processor()}",
   }
 
 

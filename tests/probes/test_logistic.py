@@ -189,7 +189,7 @@ def test_a_part_is_fitted_as_if_it_were_all(digits):
   np.testing.assert_allclose(
     whole.scores(weights, x), alone.scores(expected, x), atol=5e-3
   )
-  own = part.own_scores(weights)
+  own = part.own_scores(weights, np.arange(np.sum(rows)))
   np.testing.assert_allclose(own, whole.scores(weights, x[rows]), atol=1e-4)
 
 

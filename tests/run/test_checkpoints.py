@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from byol_jax.errors import UserError
+from byol_jax.run import stored
 from byol_jax.run.checkpoints import Checkpoints
 from tests.run.states import (
   CONV,
@@ -54,7 +55,6 @@ def test_an_empty_folder_holds_nothing(tmp_path):
   checkpoints = Checkpoints(tmp_path / "new" / "checkpoints")
   assert checkpoints.restore(make_state()) is None
   assert checkpoints.latest_step() is None
-  assert checkpoints.best_step() is None
   checkpoints.close()
 
 
@@ -79,15 +79,19 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     checkpoints.save(step, make_state(step), metrics)
   checkpoints.wait()
   assert steps_in(tmp_path) == [2, 5, 6]
-  assert (checkpoints.best_step(), checkpoints.latest_step()) == (2, 6)
+  assert checkpoints.latest_step() == 6
+  assert stored.choose(tmp_path, "best")[0].name == "2"
   checkpoints.close()
   again = Checkpoints(tmp_path, keep=2)
-  assert again.best_step() == 2
-  again.save(7, make_state(7), {"score": 0.95})
-  again.save(8, make_state(8), {"score": 0.2})
-  again.save(9, make_state(9))
+  again.save(7, make_state(7), {"score": 0.8})
+  again.save(8, make_state(8))
+  again.wait()
+  assert steps_in(tmp_path) == [2, 7, 8]
+  again.save(9, make_state(9), {"score": 0.95})
+  again.save(10, make_state(10), {"score": 0.2})
+  again.save(11, make_state(11))
   again.close()
-  assert steps_in(tmp_path) == [7, 8, 9]
+  assert steps_in(tmp_path) == [9, 10, 11]
 
 
 def test_saving_a_step_again_leaves_it(saved):
@@ -173,9 +177,11 @@ def test_a_broken_score_costs_the_score_alone(tmp_path):
   checkpoints.close()
   (tmp_path / "1" / "metrics" / "metrics").write_text('{"sco')
   again = Checkpoints(tmp_path)
-  assert again.best_step() is None
   assert again.latest_step() == 1
+  again.save(2, make_state(2), {"score": 0.5})
   again.close()
+  assert steps_in(tmp_path) == [1, 2]
+  assert stored.choose(tmp_path, "best")[0].name == "2"
 
 
 def test_restore_wants_the_whole_state(tmp_path):
@@ -319,7 +325,7 @@ def test_two_hosts_need_no_shared_file_system(tmp_path):
     replicated = {**state, "w": replicate(state["w"]), "b": replicate(state["b"])}
     for step in (1, 2):
       checkpoints.save(step, replicated, {"score": -step})
-    assert (checkpoints.latest_step(), checkpoints.best_step()) == (2, 1)
+    assert checkpoints.latest_step() == 2
     path = f"{folder}/{rank}"
     for step, found in (checkpoints.restore(template), load(path, template)):
       assert step == 2
@@ -327,11 +333,12 @@ def test_two_hosts_need_no_shared_file_system(tmp_path):
         assert found[key].dtype == value.dtype
         assert found[key].shape == value.shape
         assert found[key].tobytes() == value.tobytes(), (key, found[key])
+    assert load(path, template, "best")[0] == 1
     text = "übersetzt " * 100
     def read():
       assert rank == "0"
       return text
-    assert parallel.text_from_first_host(read) == text
+    assert parallel.from_first_host(read) == text
     try:
       load(path, {"absent": np.zeros(1)})
     except UserError as error:
