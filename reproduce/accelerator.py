@@ -71,6 +71,12 @@ _TRAIN = {
   "checkpoint.keep": 1,
   "checkpoint.every_minutes": 2.0,
 }
+# As on CPUs: a predictor no faster than the rest, and a target that moves at once.
+_COLLAPSE = {
+  **arms.SLOW_PREDICTOR,
+  "train.steps": 20 * _EPOCH,
+  "eval.every_steps": 2 * _EPOCH,
+}
 
 
 def _stages() -> Iterator[Stage]:
@@ -89,6 +95,7 @@ def _stages() -> Iterator[Stage]:
       yield Stage(_pilot(name, pace), "pilot", config, changes, ("fed",))
   tau_1 = {**_TRAIN, "target.tau": 1.0}
   standardised = arms.standardised("encoder", "projector")
+  all_standardised = arms.standardised("encoder", "projector", "predictor")
   simclr_gn_ws = f"simclr_norm_ablation:gn-gn:{PRESET}"
   # Name -> config, settings, and whose choices it takes.
   runs = {
@@ -101,12 +108,19 @@ def _stages() -> Iterator[Stage]:
     "simclr-gn-ws": (simclr_gn_ws, {**_TRAIN, **standardised}, "bn"),
     # As batch norm is trained, whose target does not wait.
     "gn-ws-at-once": (f"byol_gn_ws:{PRESET}", _TRAIN, "bn"),
+    # What batch norm is ahead by, and what is the standardised weights'.
+    "bn-ws": (f"byol:{PRESET}", {**_TRAIN, **all_standardised}, "bn"),
+    "bn-ws-tau-1": (f"byol:{PRESET}", {**tau_1, **all_standardised}, "bn"),
   }
   for name in ("gn-ws", "bn", "gn-ws-tau-1", "none"):
     config, changes, of = runs[name]
     runs[f"{name}-seed-1"] = config, {**changes, "seed": 1}, of
   for name, (config, changes, of) in runs.items():
     yield Stage(name, "train", config, changes, ("fed", "epochs", f"rate-{of}"))
+  for depth in (18, 50):
+    changes = {**_TRAIN, **_COLLAPSE, "encoder.depth": depth}
+    config = f"norm_ablation:none-none-none:{PRESET}"
+    yield Stage(f"none-slow-{depth}", "train", config, changes, ("fed",))
 
 
 def _pilot(name: str, pace: str) -> str:

@@ -49,11 +49,12 @@ def parsed(arguments):
 def test_the_order_is_that_of_importance():
   assert [name for name in STAGES if not name.startswith(("speed", "pilot"))] == [
     *("gn-ws", "bn", "none", "bn-tau-1", "simclr", "gn-ws-tau-1"),
-    *("simclr-gn-ws", "gn-ws-at-once"),
+    *("simclr-gn-ws", "gn-ws-at-once", "bn-ws", "bn-ws-tau-1"),
     *("gn-ws-seed-1", "bn-seed-1", "gn-ws-tau-1-seed-1", "none-seed-1"),
+    *("none-slow-18", "none-slow-50"),
   ]
   kinds = [stage.kind for stage in accelerator.PLAN.stages]
-  assert kinds == ["speed"] * 5 + ["pilot"] * 5 + ["train"] * 12
+  assert kinds == ["speed"] * 5 + ["pilot"] * 5 + ["train"] * 16
   assert len(STAGES) == len(accelerator.PLAN.stages)
 
 
@@ -102,6 +103,16 @@ def test_runs_take_what_was_chosen():
   assert simclr.projector.standardised
   for name in ("gn-ws", "bn", "none", "gn-ws-tau-1"):
     assert (of(name).seed, of(f"{name}-seed-1").seed) == (0, 1)
+  for name, tau in (("bn-ws", 0.99), ("bn-ws-tau-1", 1.0)):
+    assert pace(name) == pace("bn")
+    assert of(name).target.tau == tau
+    for component in ("encoder", "projector", "predictor"):
+      assert of(name)[component].norm == "batch"
+      assert of(name)[component].standardised
+  for depth in (18, 50):
+    slow = f"none-slow-{depth}"
+    assert pace(slow) == (1.0, 0.0)
+    assert (of(slow).encoder.depth, of(slow).train.steps) == (depth, 1940)
   paces = [pace(f"pilot-gn-ws-{name}") for name in ("x1", "x1-fast", "x1-fast-waits")]
   assert paces == [(1.0, 0.0), (10.0, 0.0), waits]
   assert "pilot-bn-x1-fast-waits" not in STAGES
