@@ -138,6 +138,11 @@ _LARGER = {
 }
 
 
+def arm_means(name):
+  """Accuracies of an arm by its name."""
+  return means(records.read(_REPORT, arms.ARMS)[name])
+
+
 def apart(one, other):
   """By how much one arm is ahead of another, as the pages write it."""
   found = records.read(_REPORT, arms.ARMS)
@@ -177,6 +182,9 @@ def test_differences_are_those_of_the_records_not_of_rounded_means():
     f"**Group norm costs {apart('bn-ws', 'gn-ws')} points** where weights are"
     f" standardised on both sides, in SimCLR {apart('simclr-bn-ws', 'simclr-gn-ws')}.",
     f"is ahead of BYOL with GN + WS** by {apart('bn-ws-tau-1', 'gn-ws')}.",
+    f"Without the wait GN + WS has {arm_means('gn-ws-at-once')}, behind",
+    f"the wait brings it {apart('gn-ws', 'gn-ws-at-once')} points and costs batch norm"
+    f" {apart('bn', 'bn-waits')}.",
     f"Without norms BYOL loses {byol} points, SimCLR {simclr}.",
     "Measured: by {} points small, by {} larger.".format(*ahead),
     f"BYOL loses {apart('bn', 'bn-no-colour')}, SimCLR"
