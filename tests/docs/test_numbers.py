@@ -225,28 +225,50 @@ def test_how_near_to_collapse_runs_begin_and_end():
   ) in page
   assert (
     f"the larger network starts at {common(larger['untrained']):.2f} and ends at"
-    f" {common(larger['encoder']):.2f}."
+    f" {common(larger['encoder']):.2f}, with"
   ) in page
 
 
-def test_trials_of_depth():
-  def both(summary, network):
-    return " / ".join(f"{100 * summary[p][network]:.1f}" for p in results.PROBES)
+def test_collapse_by_depth():
+  def both(of, arm):
+    return " / ".join(
+      f"{arm.mean(lambda r, p=p: of(r, p)):.1f}" for p in results.PROBES
+    )
 
-  _, _, *table = rows("docs/reproduction.md", "**More layers collapse").items()
-  assert len(table) == 4
+  def ends_in_one_point(run):
+    below = all(run.accuracy(p) < run.untrained(p) for p in results.PROBES)
+    return below and min(run.feature_common, run.projection_common) > rules.COMMON
+
+  found = records.read(_REPORT, arms.ARMS)
+  _, _, *table = rows("docs/reproduction.md", "**With a predictor no faster").items()
+  assert [name for name, _ in table] == [str(depth) for depth in arms.DEPTHS]
+  collapsed = 0
   for name, row in table:
-    layers, speed = re.findall(r"\d+", name)
-    path = f"trial-none-depth-{layers}-predictor-{speed}-seed0.json"
-    found = json.loads((_REPORT / "runs" / path).read_text())["summary"]
-    before, after = (found["health"][n] for n in ("untrained", "encoder"))
+    arm = found[f"none-depth-{name}"]
+    in_one_point = sum(map(ends_in_one_point, arm))
+    collapsed += in_one_point
+    before = arm.mean(lambda r: r.health("projection_common", "untrained"))
     assert row == [
-      both(found, "encoder"),
-      both(found, "untrained"),
-      f"{before['projection_common']:.2f}",
-      f"{after['projection_common']:.2f}",
-      f"{after['feature_common']:.2f}",
+      both(results.Result.accuracy, arm),
+      both(results.Result.untrained, arm),
+      f"{before:.2f}",
+      f"{in_one_point} of {len(arm)}",
     ]
+    assert rules.collapses("").decide(arm, pixels={}) is False
+  page = " ".join((_ROOT / "docs" / "reproduction.md").read_text().split())
+  assert collapsed == 10
+  assert "[ten of twelve end in one point]" in page
+  fast = [f"none-depth-{depth}-predictor-30" for depth in (10, 50)]
+  common = [
+    json.loads((_REPORT / "runs" / f"trial-{name}-seed0.json").read_text())["summary"][
+      "health"
+    ]["encoder"]["projection_common"]
+    for name in fast
+  ]
+  assert (
+    f"collapse: {trial(fast[0])} and {trial(fast[1])}, where the common part ends at"
+    f" {common[0]:.2f} and {common[1]:.2f}."
+  ) in page
 
 
 def test_how_long_it_took():
