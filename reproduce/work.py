@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent import futures
+from multiprocessing import pool
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,8 @@ def train(
   interrupted = threading.Event()
 
   def train_one(run: arms.Run) -> bool:
+    if interrupted.is_set():  # no other begins
+      return False
     share = shares.get()
     try:
       child = _start(run, root, data_dir, share, jobs)
@@ -169,17 +171,17 @@ def train(
       return False
     return True
 
-  pool = futures.ThreadPoolExecutor(jobs)
+  # Its threads begin before any run does, so that Ctrl-C leaves none unwaited for.
+  threads = pool.ThreadPool(jobs)
   try:
-    done = [pool.submit(train_one, run) for run in runs]
-    return [run.id for run, one in zip(runs, done, strict=True) if not one.result()]
+    done = threads.imap(train_one, runs)
+    return [run.id for run, trained in zip(runs, done, strict=True) if not trained]
   finally:
-    # When interrupted, no other begins, and those at work save.
-    pool.shutdown(wait=False, cancel_futures=True)
     interrupted.set()
-    for child in list(children):
+    for child in list(children):  # they save
       child.terminate()
-    pool.shutdown()
+    threads.close()
+    threads.join()
 
 
 def _start(
