@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import multiprocessing
 import os
 import queue
 import re
@@ -175,13 +176,20 @@ def train(
   threads = pool.ThreadPool(jobs)
   try:
     done = threads.imap(train_one, runs)
-    return [run.id for run, trained in zip(runs, done, strict=True) if not trained]
+    return [run.id for run in runs if not _next(done)]
   finally:
     interrupted.set()
     for child in list(children):  # they save
       child.terminate()
     threads.close()
     threads.join()
+
+
+def _next(done: pool.IMapIterator) -> bool:
+  """The next result. A wait without an end may miss a Ctrl-C as it begins."""
+  while True:
+    with contextlib.suppress(multiprocessing.TimeoutError):
+      return done.next(timeout=1)
 
 
 def _start(
