@@ -32,21 +32,28 @@ class Peaks(NamedTuple):
 # A device_kind of JAX, as a pattern for all of it -> its peaks by the vendor. Figures
 # that are given with sparsity alone are halved.
 PEAKS: Mapping[str, Peaks] = {
-  # NVIDIA's data sheets of V100, T4, A100, L4, L40, L40S, H100 and H200. V100 and T4
-  # have no bfloat16, and no TF32.
+  # NVIDIA's data sheets of V100, T4, A100, A40, RTX A6000, L4, L40, L40S, H100, H200,
+  # GH200, and of HGX B200 and GB200 NVL72. V100 and T4 have no bfloat16, and no TF32.
   r"Tesla V100-SXM2-(16|32)GB": Peaks(None, 15.7),
   r"Tesla V100-PCIE-(16|32)GB": Peaks(None, 14.0),
   r"Tesla T4": Peaks(None, 8.1),
   r"NVIDIA A100(-SXM4-[48]0GB|-PCIE-40GB| 80GB PCIe)": Peaks(312, 156),
+  r"NVIDIA A40": Peaks(149.7, 74.8),
+  r"NVIDIA RTX A6000": Peaks(154.8, 77.4),
   r"NVIDIA L4": Peaks(121, 60),
   r"NVIDIA L40": Peaks(181.05, 90.5),
   r"NVIDIA L40S": Peaks(362.05, 183),
   r"NVIDIA H100 80GB HBM3": Peaks(989.4, 494.7),  # SXM
   r"NVIDIA H100 PCIe": Peaks(756, 378),
+  r"NVIDIA H100 NVL": Peaks(835.5, 417.5),
   r"NVIDIA H200": Peaks(989.4, 494.7),
-  # NVIDIA's white papers of GA102 and of Ada, appendix A.
+  r"NVIDIA GH200 (120GB|480GB|144G HBM3e)": Peaks(990, 494),
+  r"NVIDIA B200": Peaks(2250, 1100),
+  r"NVIDIA GB200": Peaks(2500, 1250),
+  # NVIDIA's white papers of GA102, of Ada and of RTX Blackwell, appendix A.
   r"NVIDIA GeForce RTX 3090": Peaks(71, 35.6),
   r"NVIDIA GeForce RTX 4090": Peaks(165.2, 82.6),
+  r"NVIDIA GeForce RTX 5090": Peaks(209.5, 104.8),
   # Google's pages on each TPU. A device of JAX is a chip, but one of the two cores of a
   # v3's, of which the page has 123 for both.
   r"TPU v3": Peaks(61.5, 61.5),
