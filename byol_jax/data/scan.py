@@ -90,16 +90,21 @@ def _files(root: str, unreadable: dict[str, str]) -> list[_File]:
 
 def _walk(root: str, unreadable: dict[str, str]) -> Iterator[_File]:
   """All files; folders that are links come last, lest they hide what they lead to."""
-  seen: set[tuple[int, int]] = set()
+  seen: dict[tuple[int, int], str] = {}
   folders: list[str] = [""]
   links: list[str] = []
   while folders or links:
     folder = (folders or links).pop()
     try:
       place = os.stat(os.path.join(root, folder))
-      if (place.st_dev, place.st_ino) in seen:
+      first = seen.setdefault((place.st_dev, place.st_ino), folder)
+      if first != folder:
+        logging.warning(
+          "%s leads to the same folder as %s: its images count once",
+          os.path.join(root, folder),
+          os.path.join(root, first),
+        )
         continue
-      seen.add((place.st_dev, place.st_ino))
       with os.scandir(os.path.join(root, folder)) as entries:
         inside = sorted(entries, key=lambda entry: entry.name, reverse=True)
     except OSError as error:

@@ -98,6 +98,19 @@ def test_links(folder, tmp_path):
   assert all(r.startswith("a link to nothing") for r in found.unreadable.values())
 
 
+def test_a_folder_that_is_linked_twice_counts_once_and_is_named(folder, caplog):
+  write(folder.parent / "cats" / "1.png")
+  for split in ("train", "test"):
+    (folder / split).mkdir()
+    (folder / split / "cats").symlink_to(folder.parent / "cats")
+  assert list(scan(str(folder)).images) == ["train/cats/1.png"]
+  (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+  assert warning == (
+    f"{folder}/test/cats leads to the same folder as {folder}/train/cats: its images"
+    " count once"
+  )
+
+
 def test_files_that_cannot_be_read_are_named_with_the_reason(folder):
   write(folder / "a.png")
   (folder / "b.jpg").write_bytes(b"")
