@@ -95,7 +95,6 @@ def _stages() -> Iterator[Stage]:
       yield Stage(_pilot(name, pace), "pilot", config, changes, ("fed",))
   tau_1 = {**_TRAIN, "target.tau": 1.0}
   standardised = arms.standardised("encoder", "projector")
-  all_standardised = arms.standardised("encoder", "projector", "predictor")
   simclr_gn_ws = f"simclr_norm_ablation:gn-gn:{PRESET}"
   # Name -> config, settings, and whose choices it takes.
   runs = {
@@ -109,8 +108,8 @@ def _stages() -> Iterator[Stage]:
     # As batch norm is trained, whose target does not wait.
     "gn-ws-at-once": (f"byol_gn_ws:{PRESET}", _TRAIN, "bn"),
     # What batch norm is ahead by, and what is the standardised weights'.
-    "bn-ws": (f"byol:{PRESET}", {**_TRAIN, **all_standardised}, "bn"),
-    "bn-ws-tau-1": (f"byol:{PRESET}", {**tau_1, **all_standardised}, "bn"),
+    "bn-ws": (f"byol:{PRESET}", {**_TRAIN, **arms.WS}, "bn"),
+    "bn-ws-tau-1": (f"byol:{PRESET}", {**tau_1, **arms.WS}, "bn"),
   }
   for name in ("gn-ws", "bn", "gn-ws-tau-1", "none"):
     config, changes, of = runs[name]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from byol_jax import disk
-from reproduce import figures, report_tables, stages
+from reproduce import columns, figures, report_tables, stages
 from reproduce import records as report_records
 from reproduce.results import Result, Seeds
 from reproduce.stages import COMPLETE, Plan, Record, Records
@@ -48,8 +48,8 @@ def _lines(plan: Plan, folder: Path, records: Records) -> Iterator[str]:
   ]
   if networks:
     if pixels := report_records.read_pixels(folder):
-      networks.append({"": "raw pixels", **report_tables.of_pixels(pixels)})
-    yield f"\n## Networks\n\nOn the test split. {report_tables.MEASURES}\n"
+      networks.append({"": "raw pixels", **columns.of_pixels(pixels)})
+    yield f"\n## Networks\n\nOn the test split. {columns.TEXT}\n"
     yield from _table(networks)
   yield "\n![held-out accuracy over training](accelerator.png)"
   if choices := stages.read_choices(folder):
@@ -143,7 +143,7 @@ def _measured(record: Record | None) -> Cells:
   if record is None or record.config is None or "linear" not in record.found:
     return {}
   result = Result(record.starts, record.config, record.found, record.curves)
-  return report_tables.measured(Seeds([result]))
+  return columns.measured(Seeds([result]))
 
 
 def _state(record: Record) -> Cells:

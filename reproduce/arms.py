@@ -80,6 +80,7 @@ def closed_form(name: str, epsilon: float = 0.01) -> Changes:
   }
 
 
+WS = standardised("encoder", "projector", "predictor")
 WAITS: Changes = {"target.frozen": 0.3333333}  # for a third of the run
 _HALF = of_steps(_TRAIN.steps // 2)
 NO_PREDICTOR: Changes = {"predictor.depth": 0, "predictor.norm": "none"}
@@ -107,7 +108,7 @@ GN_WS = GN_WS_AT_ONCE.changed(WAITS)
 NONE = Arm("norm_ablation:none-none-none", {"optimiser.learning_rate": 0.75})
 NORMS = {
   "bn": BN,
-  "bn-ws": BN.changed(standardised("encoder", "projector", "predictor")),
+  "bn-ws": BN.changed(WS),
   "gn-ws": GN_WS,
   "none": NONE,
 }

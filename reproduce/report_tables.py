@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks import tables
 from reproduce import agreement as agreements
-from reproduce import arms, rules
+from reproduce import arms, columns, rules
 from reproduce.results import PROBES, Results, Seeds
 
 
@@ -46,14 +46,14 @@ def norms(found: Results) -> Iterator[str]:
 
 def difference(rule: rules.Rule, found: Results) -> str:
   """That by which a rule goes: mean and bounds by both probes, of the same seeds."""
+  by_seeds = rule.difference
   seeds = [found[name] for name in rule.arms if name in found]
   same = all(arm.numbers == seeds[0].numbers for arm in seeds)
-  if rule.difference is None or len(seeds) < len(rule.arms) or not same:
+  if by_seeds is None or len(seeds) < len(rule.arms) or not same:
     return ""
-  of_seeds = rule.difference
 
   def of(probe: str) -> str:
-    by_seed = of_seeds(*(np.array(arm.accuracies(probe)) for arm in seeds))
+    by_seed = by_seeds(seeds, probe)
     low, high = rules.interval(by_seed)
     return f"{np.mean(by_seed):+.1f} ({low:+.1f} to {high:+.1f})"
 
@@ -119,74 +119,22 @@ def costs(found: dict[str, Any]) -> Iterator[str]:
   )
 
 
-# What stands in the columns of `measured`.
-MEASURES = (
-  "Linear and kNN are accuracies in %; gain is that over the untrained network, points."
-  " Raw: a linear classifier on features that are not standardised. Common: squared"
-  " length of the mean direction, of features / projections, in the end and before"
-  " training. Spread: of projections; lowest: of training images, of the steps that"
-  " were logged. RankMe and LiDAR are of features, LiDAR of four views of an image;"
-  " ranks are RankMe of predictions / of targets. Renewals: the sum of 1 - tau over"
-  " the run."
-)
-
-
 def runs(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
   """All measures of all arms."""
   yield (
-    f"{MEASURES} The spread was logged each 30th step; with half the steps each 15th,"
-    " in trials each 100th.\n"
+    f"{columns.TEXT} The spread was logged each 30th step; with half the steps each"
+    " 15th, in trials each 100th.\n"
   )
   yield from table(
-    ("arm", "seeds", *_ACCURACIES, *_MEASURES),
+    ("arm", "seeds", *columns.NAMES),
     (
-      *((name, str(len(arm)), *measured(arm).values()) for name, arm in found.items()),
-      *([("raw pixels", "", *of_pixels(pixels).values())] if pixels else []),
+      *(
+        (name, str(len(arm)), *columns.measured(arm).values())
+        for name, arm in found.items()
+      ),
+      *([("raw pixels", "", *columns.of_pixels(pixels).values())] if pixels else []),
     ),
   )
-
-
-_ACCURACIES: dict[str, Callable[[Seeds], str]] = {
-  "linear": lambda arm: arm.show(lambda r: r.accuracy("linear")),
-  "linear, untrained": lambda arm: arm.show(lambda r: r.untrained("linear")),
-  "linear, gain": lambda arm: arm.show(lambda r: r.gain("linear")),
-  "raw": lambda arm: arm.show(lambda r: r.raw),
-  "kNN": lambda arm: arm.show(lambda r: r.accuracy("knn")),
-  "kNN, untrained": lambda arm: arm.show(lambda r: r.untrained("knn")),
-  "kNN, gain": lambda arm: arm.show(lambda r: r.gain("knn")),
-}
-_MEASURES: dict[str, Callable[[Seeds], str]] = {
-  "common": lambda arm: _two(arm, "feature_common", "projection_common", 2),
-  "common, untrained": lambda arm: _two(
-    arm, "feature_common", "projection_common", 2, "untrained"
-  ),
-  "spread": lambda arm: arm.show(lambda r: r.health("spread"), 2),
-  "lowest": lambda arm: arm.show(lambda r: r.lowest_spread, 2),
-  "RankMe": lambda arm: arm.show(lambda r: r.health("rankme"), 0),
-  "LiDAR": lambda arm: arm.show(lambda r: r.health("lidar"), 0),
-  "ranks": lambda arm: _two(arm, "prediction_rank", "target_rank", 0),
-  "renewals": lambda arm: f"{arm[0].renewals[-1]:.0f}",
-}
-
-
-def measured(arm: Seeds) -> dict[str, str]:
-  """All measures of an arm by their headings; see `MEASURES`."""
-  return {name: show(arm) for name, show in (_ACCURACIES | _MEASURES).items()}
-
-
-def _two(
-  arm: Seeds, one: str, other: str, digits: int, network: str = "encoder"
-) -> str:
-  first = arm.mean(lambda r: r.health(one, network))
-  second = arm.mean(lambda r: r.health(other, network))
-  return f"{first:.{digits}f} / {second:.{digits}f}"
-
-
-def of_pixels(pixels: Mapping[str, float]) -> dict[str, str]:
-  """The same of raw pixels, accuracies in %, as far as they have any."""
-  empty = dict.fromkeys((*_ACCURACIES, *_MEASURES), "")
-  linear, knn = (f"{pixels[probe]:.1f}" for probe in PROBES)
-  return {**empty, "linear": linear, "kNN": knn}
 
 
 def agreement(found: Results) -> Iterator[str]:
@@ -225,9 +173,9 @@ def trials(found: Results) -> Iterator[str]:
     " `reproduce/trials.py`.\n"
   )
   yield from table(
-    ("trial", *_ACCURACIES, *_MEASURES),
+    ("trial", *columns.NAMES),
     (
-      (name.removeprefix("trial-"), *measured(arm).values())
+      (name.removeprefix("trial-"), *columns.measured(arm).values())
       for name, arm in found.items()
     ),
   )

@@ -55,13 +55,13 @@ class Rule(NamedTuple):
   Attributes:
     arms: their names.
     decide: answers, given the results of each of them in this order, and of pixels.
-    difference: that it goes by, seed by seed, given the accuracies of each of them, if
-      it goes by one.
+    difference: that it goes by, if it goes by one: (their results, a probe) -> points
+      of accuracy, seed by seed.
   """
 
   arms: tuple[str, ...]
   decide: Callable[..., bool | None]
-  difference: Callable[..., np.ndarray] | None = None
+  difference: Callable[[Sequence[Seeds], str], np.ndarray] | None = None
 
   def answer(self, found: Results, pixels: Mapping[str, float]) -> bool | None:
     """What the results of its arms, which must all be there, say.
@@ -180,14 +180,14 @@ def _by_difference(
 ) -> Rule:
   """A rule on the bounds of a difference: (lower, upper) -> an answer."""
 
+  def by_seed(arms: Sequence[Seeds], probe: str) -> np.ndarray:
+    return difference(*(np.array(arm.accuracies(probe)) for arm in arms))
+
   def by_both(*arms: Seeds, pixels: Mapping[str, float]) -> bool | None:
     del pixels
-    return _agreed(
-      decide(*interval(difference(*(np.array(arm.accuracies(probe)) for arm in arms))))
-      for probe in PROBES
-    )
+    return _agreed(decide(*interval(by_seed(arms, probe))) for probe in PROBES)
 
-  return Rule(names, by_both, difference)
+  return Rule(names, by_both, by_seed)
 
 
 def _of_each(name: str, holds: Callable[[Result], bool]) -> Rule:

@@ -41,7 +41,7 @@ def _predictor(multiplier: float) -> Changes:
 
 _30 = _predictor(30.0)
 _NONE = Arm("norm_ablation:none-none-none")
-_BN_WS = BN.changed(arms.standardised("encoder", "projector", "predictor"))
+_BN_WS = BN.changed(arms.WS)
 
 TRIALS = {
   "trial-bn-tau-98": _trial(BN, _98),

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from reproduce import rules
@@ -117,11 +116,14 @@ def test_which_costs_less(lost, cheaper):
 
 
 def test_the_difference_of_a_rule_is_of_its_first_arm():
-  one, other = np.array([50.0, 51.0]), np.array([52.0, 54.0])
+  one, other = arm(50, 51, knn=[40, 41]), arm(52, 54, knn=[41, 41])
   for rule in (rules.ahead, rules.behind, rules.as_good):
-    assert rule("a", "b").difference(one, other).tolist() == [-2, -3]
+    difference = rule("a", "b").difference
+    assert difference([one, other], "linear") == pytest.approx([-2, -3])
+    assert difference([one, other], "knn") == pytest.approx([-1, 0])
   of_two = rules.costs_less(("a", "b"), ("c", "d")).difference
-  assert of_two(other, one, one, other).tolist() == [-2 - 2, -3 - 3]
+  expected = pytest.approx([-2 - 2, -3 - 3])
+  assert of_two([other, one, one, other], "linear") == expected
   assert rules.learns("a").difference is None
 
 
