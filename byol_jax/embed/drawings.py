@@ -68,12 +68,17 @@ def neighbours(
 
 
 def _places_in(features: Features, source: Source, paths: Sequence[str]) -> np.ndarray:
-  """Where files are among the images, -1 for those that are not."""
+  """Where files, or those that they are links to, are among the images; or -1."""
   if not isinstance(source, FolderSource):
     return np.full(len(paths), -1)
   rows = {name: row for row, name in enumerate(features.path.tolist())}
-  relative = (os.path.relpath(path, source.root) for path in paths)
-  return np.array([rows.get(path, -1) for path in relative])
+  root, real_root = source.root, os.path.realpath(source.root)
+
+  def place(path: str) -> int:
+    real = os.path.relpath(os.path.realpath(path), real_root)
+    return rows.get(os.path.relpath(path, root), rows.get(real, -1))
+
+  return np.array(list(map(place, paths)))
 
 
 def duplicates(features: Features, threshold: float, path: Path) -> int:

@@ -117,10 +117,12 @@ def seen(monkeypatch):
   return drawn
 
 
-def test_an_image_of_the_set_is_no_neighbour_of_itself(made, here, monkeypatch):
+@pytest.mark.parametrize("query", ["{}/photos/cat/1.png", "linked/cat/1.png", "1.png"])
+def test_an_image_of_the_set_is_no_neighbour_of_itself(made, here, monkeypatch, query):
   drawn = seen(monkeypatch)
-  query = str(made / "photos" / "cat" / "1.png")
-  job.run(Options(features="f.npz", neighbours=query, k=8))
+  (here / "linked").symlink_to(made / "photos")
+  (here / "1.png").symlink_to(made / "photos" / "cat" / "1.png")
+  job.run(Options(features="f.npz", neighbours=query.format(made), k=8))
   assert (here / "f.neighbours-1.png").exists()
   [(queries, found, similarities, names, title)] = drawn
   np.testing.assert_allclose(similarities[0, 0], 1, atol=1e-5)  # its copy
