@@ -55,7 +55,7 @@ def warmup_constant(rate: float, warmup: float, total_steps: int) -> Schedule:
 def _warmup_steps(warmup: float, total_steps: int) -> int:
   if not 0 <= warmup < 1:
     raise UserError(f"warm-up is {warmup}: give a share of all steps, in [0, 1)")
-  return share_of_steps(warmup, total_steps)
+  return min(share_of_steps(warmup, total_steps), total_steps - 1)
 
 
 def share_of_steps(share: float, total_steps: int) -> int:

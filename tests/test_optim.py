@@ -107,6 +107,14 @@ def test_a_warmup_that_is_no_share_is_refused(warmup):
     optim.warmup_cosine(1.0, warmup, 100)
 
 
+@pytest.mark.parametrize("make", optim.SCHEDULES.values())
+@pytest.mark.parametrize("steps", [1, 8])
+def test_a_warmup_that_rounds_to_the_whole_run_leaves_its_last_step(make, steps):
+  schedule = make(1.0, 0.9999999, steps)
+  expected = np.arange(steps) / (steps - 1) if steps > 1 else [1]
+  np.testing.assert_allclose([schedule(i) for i in range(steps)], expected, rtol=1e-6)
+
+
 def test_predictors_updates_are_multiplied():
   params = float32(random_params(np.random.default_rng(0)))
   plain, fast = (
