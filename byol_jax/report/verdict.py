@@ -110,8 +110,8 @@ def _collapsed(run: Run) -> Finding:
   reasons = [
     measured,
     "A low loss means nothing here: all images look alike to it.",
-    "A longer warm-up (optimiser.warmup), LARS, or a predictor that learns faster"
-    " (optimiser.predictor_multiplier) has helped elsewhere.",
+    "LARS, a predictor that learns faster (optimiser.predictor_multiplier=30) and, with"
+    " group norm, a target that waits (target.frozen=0.33) have helped elsewhere.",
   ]
   return Finding(question, "yes", BAD, reasons)
 
