@@ -55,13 +55,13 @@ def warmup_constant(rate: float, warmup: float, total_steps: int) -> Schedule:
 def _warmup_steps(warmup: float, total_steps: int) -> int:
   if not 0 <= warmup < 1:
     raise UserError(f"warm-up is {warmup}: give a share of all steps, in [0, 1)")
-  return min(share_of_steps(warmup, total_steps), total_steps - 1)
+  return share_of_steps(warmup, total_steps)
 
 
 def share_of_steps(share: float, total_steps: int) -> int:
-  """How many steps a share in [0, 1] of all steps is, rounded down."""
+  """How many steps a share in [0, 1) of all steps is, rounded down: never all."""
   # A share such as 1 / 100 of 312 784 steps must not lose a step to rounding.
-  return int(share * total_steps + 1e-6)
+  return min(int(share * total_steps + 1e-6), total_steps - 1)
 
 
 SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}

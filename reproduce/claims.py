@@ -198,6 +198,7 @@ _EXPLANATIONS = (
   ("DirectCopy", "direct-copy"),
   ("an orthogonal predictor", "orthogonal"),
 )
+_OF_GN_WS = (*_EXPLANATIONS, ("DirectPred and IsoLoss", "iso"))
 
 
 def _does_the_bootstrap_help(what: str, arm: str) -> Claim:
@@ -263,7 +264,7 @@ QUESTIONS = (
       f"With {_GN_WS} and no wait, is it better with {words}?",
       rules.ahead(f"gn-ws-{arm}", "gn-ws-at-once"),
     )
-    for words, arm in (*_EXPLANATIONS, ("DirectPred and IsoLoss", "iso"))
+    for words, arm in _OF_GN_WS
   ),
   *(
     Claim(
@@ -323,6 +324,13 @@ ASKED_AFTERWARDS = (
       ("BYOL'", "byol-prime"),
       ("batch norm as an initialisation", "bn-init"),
     )
+  ),
+  *(
+    Claim(
+      f"Is {_GN_WS} with the wait ahead of it without, and with {words}?",
+      rules.ahead("gn-ws", f"gn-ws-{arm}"),
+    )
+    for words, arm in _OF_GN_WS
   ),
   Claim(
     "Under SGD: do projections collapse with batch norm?",

@@ -46,14 +46,14 @@ def norms(found: Results) -> Iterator[str]:
 
 def difference(rule: rules.Rule, found: Results) -> str:
   """That by which a rule goes: mean and bounds by both probes, of the same seeds."""
-  by_seeds = rule.difference
+  difference_of = rule.difference
   seeds = [found[name] for name in rule.arms if name in found]
   same = all(arm.numbers == seeds[0].numbers for arm in seeds)
-  if by_seeds is None or len(seeds) < len(rule.arms) or not same:
+  if difference_of is None or len(seeds) < len(rule.arms) or not same:
     return ""
 
   def of(probe: str) -> str:
-    by_seed = by_seeds(seeds, probe)
+    by_seed = difference_of(seeds, probe)
     low, high = rules.interval(by_seed)
     return f"{np.mean(by_seed):+.1f} ({low:+.1f} to {high:+.1f})"
 

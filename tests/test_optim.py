@@ -115,6 +115,12 @@ def test_a_warmup_that_rounds_to_the_whole_run_leaves_its_last_step(make, steps)
   np.testing.assert_allclose([schedule(i) for i in range(steps)], expected, rtol=1e-6)
 
 
+def test_a_share_below_1_is_never_all_steps():
+  assert [optim.share_of_steps(0.9999999, steps) for steps in (1, 8)] == [0, 7]
+  assert optim.share_of_steps(1 / 100, 312_784) == 3127
+  assert optim.share_of_steps(0.0, 8) == 0
+
+
 def test_predictors_updates_are_multiplied():
   params = float32(random_params(np.random.default_rng(0)))
   plain, fast = (

@@ -78,7 +78,7 @@ def _places_in(features: Features, source: Source, paths: Sequence[str]) -> np.n
     real = os.path.relpath(os.path.realpath(path), real_root)
     return rows.get(os.path.relpath(path, root), rows.get(real, -1))
 
-  return np.array(list(map(place, paths)))
+  return np.array([place(path) for path in paths])
 
 
 def duplicates(features: Features, threshold: float, path: Path) -> int:

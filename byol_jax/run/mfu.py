@@ -45,7 +45,6 @@ PEAKS: Mapping[str, Peaks] = {
   r"NVIDIA L40S": Peaks(362.05, 183),
   r"NVIDIA H100 80GB HBM3": Peaks(989.4, 494.7),  # SXM
   r"NVIDIA H100 PCIe": Peaks(756, 378),
-  r"NVIDIA H100 NVL": Peaks(835.5, 417.5),
   r"NVIDIA H200": Peaks(989.4, 494.7),
   r"NVIDIA GH200 (120GB|480GB|144G HBM3e)": Peaks(990, 494),
   r"NVIDIA B200": Peaks(2250, 1100),

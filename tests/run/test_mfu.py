@@ -16,7 +16,6 @@ from byol_jax.run import mfu
     ("NVIDIA H100 80GB HBM3", "bfloat16", 989.4),
     ("NVIDIA H100 80GB HBM3", "float32", 494.7),
     ("NVIDIA H100 PCIe", "bfloat16", 756),
-    ("NVIDIA H100 NVL", "bfloat16", 835.5),
     ("NVIDIA H200", "bfloat16", 989.4),
     ("NVIDIA GH200 480GB", "float32", 494),
     ("NVIDIA B200", "bfloat16", 2250),
@@ -54,6 +53,7 @@ def test_peaks(kind, precision, tera):
     # Others, or parts, of those that are known.
     ("NVIDIA L40G", "bfloat16"),
     ("NVIDIA A10", "bfloat16"),
+    ("NVIDIA H100 NVL", "bfloat16"),
     ("NVIDIA H200 NVL", "bfloat16"),
     ("NVIDIA B200 MIG 1g.23gb", "bfloat16"),
     ("NVIDIA GH200 480GB MIG 1g.12gb", "bfloat16"),
