@@ -157,7 +157,7 @@ def pixels(source: Source, size: int, crop: float) -> dict[str, np.ndarray]:
       columns = (batch[k][batch["mask"]] for k in ("image", "label"))
       pairs = zip(*columns, strict=True)
       found += [(_flat(image, side), label) for image, label in pairs]
-      bar.add(batch["mask"].sum())
+      bar.add(int(batch["mask"].sum()))
   images, labels = zip(*found, strict=True)
   return {"embedding": np.stack(images), "label": np.array(labels)}
 

@@ -90,7 +90,7 @@ def _accuracies(
   config = subject.config
   classes = subject.dataset.split(config.data.train).num_classes
   assert classes is not None
-  weights = _fitted(Classifiers(config, rates), train, classes, config)["classifier"]
+  weights = _fitted(Classifiers(config, rates), train, classes, config)
 
   def measured() -> list[Accuracies]:
     of_each = zip(rates, weights["w"], weights["b"], strict=True)
@@ -107,7 +107,7 @@ def _accuracy(rate: float, w: np.ndarray, b: np.ndarray, test: Features) -> Accu
 
 def _fitted(
   model: Classifiers, train: Features, classes: int, config: ConfigDict
-) -> Weights:
+) -> dict[str, np.ndarray]:
   """Classifiers after all steps; in the order of images of `batches.image_order`.
 
   Raises:
@@ -124,8 +124,8 @@ def _fitted(
       state, losses = _epoch(model, state, x, labels, order.reshape(count, size))
       bar.add(count)
   logging.info("%d steps, lowest loss %.4f", steps, jnp.nanmin(losses[-1]))
-  weights = jax.device_get(state[0])
-  finite = [np.isfinite(w).all() for w in weights["classifier"]["w"]]
+  weights: dict[str, np.ndarray] = jax.device_get(state[0]["classifier"])
+  finite = [np.isfinite(w).all() for w in weights["w"]]
   if not any(finite):
     raise UserError(
       f"the classifiers have diverged at learning rates {model.rates}: give lower ones"

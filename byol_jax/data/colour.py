@@ -4,6 +4,8 @@ An image is float32 [H, W, C] in [0, 1]. The operations also take leading
 dimensions, [..., H, W, C], and an amount that broadcasts.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import chex
@@ -103,10 +105,12 @@ def gaussian_blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
   # convolution takes thirty times as long, banded matrix products twice.
   padded = jnp.pad(image, [(radius, radius), (radius, radius), (0, 0)])
   rows = padded.reshape(height + 2 * radius, -1)
-  rows = sum(w * rows[k : k + height] for k, w in enumerate(kernel))
-  rows = sum(
+  shifted = (w * rows[k : k + height] for k, w in enumerate(kernel))
+  rows = functools.reduce(operator.add, shifted)
+  shifted = (
     w * rows[:, k * channels : (k + width) * channels] for k, w in enumerate(kernel)
   )
+  rows = functools.reduce(operator.add, shifted)
   return rows.reshape(image.shape)
 
 

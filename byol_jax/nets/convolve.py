@@ -1,6 +1,7 @@
 """Convolution and max-pooling in the form that the backend is fast at."""
 
 import functools
+import operator
 from typing import Any
 
 import haiku as hk
@@ -128,7 +129,7 @@ def by_taps(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   taps = _taps(x, (w.shape[0], w.shape[1]), stride, 0.0)
   rows = (tap.reshape(-1, tap.shape[-1]) for tap in taps)
   weights = w.reshape(-1, *w.shape[2:])
-  y = sum(row @ weight for row, weight in zip(rows, weights, strict=True))
+  y = functools.reduce(operator.add, map(operator.matmul, rows, weights))
   return y.reshape(*taps[0].shape[:-1], -1)
 
 

@@ -18,7 +18,10 @@ def started(tmp_path, monkeypatch):
   monkeypatch.setattr(process.atexit, "register", lambda function: None)
 
   def start(code):
-    (tmp_path / "pretended.py").write_text(f"import os, sys, time\n{code}\n")
+    # At once: another that is just starting would read half of it.
+    written = tmp_path / "written"
+    written.write_text(f"import os, sys, time\n{code}\n")
+    written.replace(tmp_path / "pretended.py")
     monkeypatch.setattr(process, "_COMMAND", "pretended")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     follower = process.Follower("wandb", tmp_path)
