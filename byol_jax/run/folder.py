@@ -27,7 +27,7 @@ from absl import logging
 from byol_jax import disk
 from byol_jax.disk import absolute, read_json, write_json
 from byol_jax.errors import UserError
-from byol_jax.run import image_list
+from byol_jax.run import image_list, provenance
 from byol_jax.run.settings import SCHEDULE, differences, flat, resolved
 from byol_jax.run.writers import table
 
@@ -183,6 +183,7 @@ class RunDir:
       self._check_empty()
     elif not self._summary.exists():
       self._check_jax()
+      self._say_changes()
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
       descriptor = disk.lock(
@@ -208,6 +209,16 @@ class RunDir:
           f"{self.path} was trained with {name} = {old}, and now it is {value}:"
           f" {mended}, or choose another --workdir"
         )
+
+  def _say_changes(self) -> None:
+    """Warns if code, packages or machine are not those of the last start."""
+    before = self.starts()
+    if before and (found := provenance.changes(before[-1], self._start or {})):
+      logging.warning(
+        "%s goes on with %s: the result may be other than that of a run in one go",
+        self.path,
+        ", ".join(found),
+      )
 
   def check_no_run(self) -> None:
     """Looks whether views can be drawn here, where no run is to be.

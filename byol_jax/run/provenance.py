@@ -9,6 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ _PACKAGES = (
   *("jax", "jaxlib", "dm-haiku", "optax", "numpy", "scipy"),
   *("opencv-python-headless", "pillow", "grain", "tensorflow-datasets"),
 )
+# Of a start, what its numbers may depend on beside the versions of packages.
+_MADE_BY = ("byol_jax", "commit", "hosts", "devices", "kind", "processor")
 # What JAX reads from the environment, and what numbers may depend on.
 _VARIABLES = ("JAX_", "XLA_", "CUDA_VISIBLE_DEVICES")
 # Settings of JAX that change numbers; each is a variable too, in capitals.
@@ -66,6 +69,30 @@ def start() -> dict[str, Any]:
     "cores": os.cpu_count(),
     "processor": processor(),
   }
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """What numbers may depend on, and is other than it was at a start before.
+
+  Args:
+    before: as `start` has it; what is not noted there is not compared.
+    now: likewise.
+
+  Returns:
+    Such as ["jax 0.12.0 (it was 0.10.2)"].
+  """
+  old, new = _made_by(before), _made_by(now)
+  return [
+    f"{name} {value} (it was {old[name]})"
+    for name, value in new.items()
+    if name in old and old[name] != value
+  ]
+
+
+def _made_by(start: Mapping[str, Any]) -> dict[str, Any]:
+  packages = start.get("versions")
+  found = dict(packages) if isinstance(packages, dict) else {}
+  return found | {name: start[name] for name in _MADE_BY if start.get(name) is not None}
 
 
 def commit() -> str | None:

@@ -259,6 +259,27 @@ def test_jax_computes_as_it_did(tmp_path):
   claim({"jax": {"jax_enable_x64": "True"}})  # nothing is computed any more
 
 
+def test_what_has_changed_since_the_last_start_is_said(tmp_path, caplog):
+  def claim(**start):
+    caplog.clear()
+    with RunDir(tmp_path / "run", start={"started": "now", **start}) as run_dir:
+      run_dir.claim(config())
+    return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+  of_first = {"commit": "1dce046", "devices": 8, "versions": {"jax": "0.10.2"}}
+  of_second = {**of_first, "versions": {"jax": "0.12.0", "numpy": "2.5"}, "devices": 4}
+  assert claim() == []  # of a version that noted none of it
+  assert claim(**of_first) == []
+  assert claim(**of_first) == []
+  assert claim(**of_second) == [
+    f"{tmp_path / 'run'} goes on with jax 0.12.0 (it was 0.10.2), devices 4 (it was 8):"
+    " the result may be other than that of a run in one go"
+  ]
+  assert claim(**of_second) == []
+  (tmp_path / "run" / "summary.json").write_text('{"spread": 1.0}')
+  assert claim(**of_first) == []  # nothing is computed any more
+
+
 def test_a_run_without_starts_has_none(run_dir):
   assert run_dir.starts() == []
 

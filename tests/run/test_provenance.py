@@ -22,6 +22,18 @@ def git(folder, *arguments):
   return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def test_nothing_changes_between_two_starts_of_a_process():
+  assert provenance.changes(provenance.start(), provenance.start()) == []
+
+
+@pytest.mark.parametrize("versions", [None, "3", ["jax"]])
+def test_what_is_not_noted_is_not_compared(versions):
+  before = {"commit": None, "versions": versions, "kind": "cpu"}
+  now = {"commit": "1dce046", "versions": {"jax": "0.12.0"}, "kind": "NVIDIA H200"}
+  assert provenance.changes(before, now) == ["kind NVIDIA H200 (it was cpu)"]
+  assert provenance.changes(now, before) == ["kind cpu (it was NVIDIA H200)"]
+
+
 def test_a_start_is_what_this_process_is(monkeypatch):
   argv = ["python", "-m", "byol_jax.main", "--workdir=my runs/$x", "--config=it's"]
   monkeypatch.setattr(sys, "orig_argv", argv)
