@@ -336,4 +336,17 @@ ASKED_AFTERWARDS = (
     "Under SGD: do projections collapse with batch norm?",
     rules.projections_collapse("bn-sgd"),
   ),
+  *(
+    Claim(
+      f"Under SGD, {network}: is it better with {words}?",
+      rules.ahead(f"{norm}-sgd-{arm}", f"{norm}-sgd"),
+    )
+    for network, norm in (("without any norm", "none"), (f"with {_GN_WS}", "gn-ws"))
+    for words, arm in _EXPLANATIONS
+  ),
+  Claim(
+    f"Under SGD, is {_GN_WS} with DirectPred as good as batch norm with a learned"
+    " predictor?",
+    rules.as_good("gn-ws-sgd-direct-pred", "bn-sgd"),
+  ),
 )
