@@ -182,8 +182,9 @@ class RunDir:
       check_name(self.path)
       self._check_empty()
     elif not self._summary.exists():
-      self._check_jax()
-      self._say_changes()
+      before = self.starts()
+      self._check_jax(before)
+      self._say_changes(before)
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
       descriptor = disk.lock(
@@ -197,12 +198,12 @@ class RunDir:
       image_list.write(self._images, listing)
     return new
 
-  def _check_jax(self) -> None:
+  def _check_jax(self, before: Sequence[Mapping[str, Any]]) -> None:
     """Looks whether JAX computes as it did when the run was last started."""
-    noted = [start["jax"] for start in self.starts() if "jax" in start]
-    before: dict[str, str] = noted[-1] if noted else {}
+    noted = [start["jax"] for start in before if "jax" in start]
+    last: dict[str, str] = noted[-1] if noted else {}
     for name, value in (self._start or {}).get("jax", {}).items():
-      if (old := before.get(name, value)) != value:
+      if (old := last.get(name, value)) != value:
         variable = name.upper()
         mended = f"unset {variable}" if old == "None" else f"set {variable}={old}"
         raise UserError(
@@ -210,9 +211,8 @@ class RunDir:
           f" {mended}, or choose another --workdir"
         )
 
-  def _say_changes(self) -> None:
+  def _say_changes(self, before: Sequence[Mapping[str, Any]]) -> None:
     """Warns if code, packages or machine are not those of the last start."""
-    before = self.starts()
     if before and (found := provenance.changes(before[-1], self._start or {})):
       logging.warning(
         "%s goes on with %s: the result may be other than that of a run in one go",
