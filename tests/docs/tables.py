@@ -15,3 +15,8 @@ def read(page, after):
     elif found:
       break
   return found
+
+
+def rows(page, after):
+  """First cell -> the others, of the first table after a text."""
+  return {name: cells for name, *cells in read(page, after)}
