@@ -5,14 +5,15 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from absl import logging
 
 from byol_jax.errors import UserError
 
+LOCK = ".lock"  # in a folder that one process alone may work in
 _MOST_OF_A_TEXT = 2**30  # bytes, of a file with a line a step or an image
 _MOST_OF_AN_OBJECT = 2**24  # of what describes a run or an encoder
 
@@ -33,8 +34,11 @@ def check_utf8(path: Path) -> None:
     ) from error
 
 
-def lock(folder: Path, way_out: str, who: str = "run") -> int:
-  """Locks a folder until the descriptor that is returned is closed.
+def lock(folder: Path, way_out: str, who: str = "run") -> Callable[[], None]:
+  """Locks a folder until what is returned is called, or the process ends.
+
+  That is by a file in it: NFS and Lustre lock files for all machines, and folders for
+  each by itself.
 
   Args:
     folder: it must be there.
@@ -42,17 +46,48 @@ def lock(folder: Path, way_out: str, who: str = "run") -> int:
     who: what works in such folders.
 
   Raises:
-    UserError: it is locked already.
+    UserError: it is locked already, or cannot be written.
   """
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
+  path = folder / LOCK
+  while True:
+    try:
+      descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+      raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      os.close(descriptor)
+      raise UserError(f"another {who} is at work in {folder}; {way_out}") from error
+    except OSError:
+      logging.warning("%s has no locks: let one process alone work in it", folder)
+      break
+    if _is_at(path, descriptor):  # else its owner has just removed it
+      break
     os.close(descriptor)
-    raise UserError(f"another {who} is at work in {folder}; {way_out}") from error
+
+  def release() -> None:
+    if _is_at(path, descriptor):  # another process may have made the folder anew
+      path.unlink(missing_ok=True)
+    os.close(descriptor)
+
+  return release
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+  """Whether the file that is open is still the one that a path names."""
+  try:
+    return os.path.samestat(path.stat(), os.fstat(descriptor))
   except OSError:
-    logging.warning("%s has no locks: let one process alone work in it", folder)
-  return descriptor
+    return False
+
+
+def wait_for(file: IO[bytes] | IO[str]) -> None:
+  """Locks a file until it is closed, once no other process has locked it."""
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX)
+  except OSError:
+    logging.warning("%s has no lock: let one process alone write to it", file.name)
 
 
 def read(path: Path, most: int = _MOST_OF_A_TEXT) -> bytes:

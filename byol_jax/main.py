@@ -99,6 +99,11 @@ def _parse_flags(given: _Flags, argv: list[str]) -> list[str]:
     raise UserError("name a config, as in --config=configs/byol_gn_ws.py")
   if given.workdir.value == "":
     raise UserError("--workdir is empty: name a folder, or leave it out")
+  if "://" in (given.workdir.value or ""):
+    raise UserError(
+      f"--workdir={given.workdir.value} is no folder of this machine: mount it, and"
+      " name that folder"
+    )
   return rest
 
 

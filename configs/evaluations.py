@@ -50,6 +50,7 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
         # of the last images of train; a tenth if both are open. Epochs are of both.
         "valid": config_dict.placeholder(str),
         "held_out": or_open(held_out, int),
+        "max_unreadable": 0.01,  # share of the images
       },
       "precision": "float32",
       "eval": {"batch_size": 256},

@@ -22,7 +22,6 @@ def base(experiment: str, preset: str | None) -> ConfigDict:
   config.data.update(
     workers=16 if preset == "imagenet" else 0,
     on_device=False,  # whether the images to train on live there
-    max_unreadable=0.01,  # share of the images
   )
   config.view = {
     "crop_area": config_dict.placeholder(tuple),  # by the size of the encoder's images

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict as Config
 
+from byol_jax.data.folder import UNLABELLED
+from byol_jax.data.labelled import has_labels
 from byol_jax.data.sources import Dataset
 from byol_jax.errors import UserError
 
@@ -35,6 +37,7 @@ class Facts(NamedTuple):
 
   Attributes:
     sizes: split -> number of its images.
+    test: the split that is there for testing; see `testing`.
     images: number of those trained on.
     channels: of each.
     side: half of the images measured have a shorter side of this many pixels or more.
@@ -48,6 +51,7 @@ class Facts(NamedTuple):
   """
 
   sizes: Mapping[str, int]
+  test: str | None
   images: int
   channels: int
   side: int
@@ -70,7 +74,7 @@ def train_split(dataset: Dataset, *, labelled: bool = False) -> Choice:
   Raises:
     UserError: there is no split train.
   """
-  unlabelled = [s for s in dataset.sizes if s in ("unlabelled", "unlabeled")]
+  unlabelled = [split for split in dataset.sizes if split in UNLABELLED]
   names = [split for split in ("train", *unlabelled) if split in dataset.sizes]
   if not names:
     known = ", ".join(dataset.sizes)
@@ -80,10 +84,19 @@ def train_split(dataset: Dataset, *, labelled: bool = False) -> Choice:
     )
   if labelled and "train" in names:
     names = ["train"]
-  has_test = any(split in dataset.sizes for split in _TESTS)
-  if has_test or "train" not in names or not dataset.split("train").num_classes:
+  is_labelled = "train" in names and has_labels(dataset.split("train"))
+  if testing(dataset) or not is_labelled:
     return "+".join(names), "all images that are not for testing"
   return "+".join([_MOST, *names[1:]]), "a tenth is held out, to test with its labels"
+
+
+def testing(dataset: Dataset) -> str | None:
+  """The split that is there for testing: one with labels, if images to train on are."""
+  there = [split for split in _TESTS if split in dataset.sizes]
+  labelled = [split for split in there if has_labels(dataset.split(split))]
+  if "train" in dataset.sizes and has_labels(dataset.split("train")):
+    there = []
+  return next(iter([*labelled, *there]), None)
 
 
 def _size(config: Config, facts: Facts) -> Choice:
@@ -250,14 +263,19 @@ def _eval_batch_size(config: Config, facts: Facts) -> Choice:
 
 
 def _test(config: Config, facts: Facts) -> Choice:
-  return test_split(config, facts.sizes)
+  return test_split(config, facts.sizes, facts.test)
 
 
-def test_split(config: Config, sizes: Mapping[str, int]) -> Choice:
-  """What to test on: without labels, images that were trained on."""
-  for split in _TESTS:
-    if split in sizes:
-      return split, "the split that is there"
+def test_split(config: Config, sizes: Mapping[str, int], there: str | None) -> Choice:
+  """What to test on: without labels, images that were trained on.
+
+  Args:
+    config: what is chosen so far.
+    sizes: of the splits.
+    there: what `testing` has found.
+  """
+  if there is not None:
+    return there, "the split that is there"
   if config.data.train.split("+")[0] == _MOST:
     return "train[90%:]", "the tenth that was held out"
   split, count = _held_out(config, sizes)

@@ -78,7 +78,9 @@ def fill_evaluation(config: Config, dataset: Dataset, image: ImageForm) -> Confi
   config = config.copy_and_resolve_references()
   rules: dict[str, Callable[[], choices.Choice]] = {
     "data.train": lambda: choices.train_split(dataset, labelled=True),
-    "data.test": lambda: choices.test_split(config, dataset.sizes),
+    "data.test": lambda: choices.test_split(
+      config, dataset.sizes, choices.testing(dataset)
+    ),
     "data.size": lambda: (image.size, "the encoder's"),
     "data.eval_fraction": lambda: (image.crop, "the encoder's"),
     "data.mean": lambda: (image.mean, "the encoder's"),
@@ -131,6 +133,7 @@ def measure(config: Config, dataset: Dataset) -> choices.Facts:
   side, pixels, mean, std = _sample(source)
   return choices.Facts(
     sizes=dataset.sizes,
+    test=choices.testing(dataset),
     images=len(source),
     channels=source.channels,
     side=side,

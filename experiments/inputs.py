@@ -58,7 +58,7 @@ class Inputs:
     self.dataset = dataset
     self.unreadable = dict(dataset.unreadable)
     self.on_unreadable: Callable[[Mapping[str, str]], None] = lambda unreadable: None
-    self._check_unreadable()
+    check_unreadable(dataset, self.unreadable, self._data.max_unreadable)
     sizes = {split: dataset.check(split) for split in (self._data.train, *splits)}
     for split, size in sizes.items():
       if size < 2:
@@ -210,18 +210,7 @@ class Inputs:
       logging.warning("%s is left out: %s", source.name(index), reason)
     if new:
       self.on_unreadable(self.unreadable)
-      self._check_unreadable()
-
-  def _check_unreadable(self) -> None:
-    """Raises UserError if more images are unreadable than the config allows."""
-    found, most = len(self.unreadable), self._data.max_unreadable
-    if found > most * (sum(self.dataset.sizes.values()) + len(self.dataset.unreadable)):
-      name, reason = next(iter(self.unreadable.items()))
-      raise UserError(
-        f"{found} images of {self.dataset.name} cannot be read, more than"
-        f" data.max_unreadable = {most:g} of all, such as {name} ({reason}): mend or"
-        " remove them, or allow more"
-      )
+      check_unreadable(self.dataset, self.unreadable, self._data.max_unreadable)
 
   def held_out_views(
     self, split: str, views: Sequence[views.View], images: int
@@ -287,6 +276,29 @@ class Inputs:
     """The raw-pixel baseline's features of a split; see `features.pixels`."""
     return features.pixels(
       self.source(split), self._data.size, self._data.eval_fraction
+    )
+
+
+def check_unreadable(
+  dataset: sources.Dataset, unreadable: Mapping[str, str], most: float
+) -> None:
+  """Looks whether few enough images are unreadable.
+
+  Args:
+    dataset: all images.
+    unreadable: name -> reason, of those that are, `dataset.unreadable` among them.
+    most: share of all that may be.
+
+  Raises:
+    UserError: they are more.
+  """
+  found, count = len(unreadable), sum(dataset.sizes.values()) + len(dataset.unreadable)
+  if found > most * count:
+    name, reason = next(iter(unreadable.items()))
+    raise UserError(
+      f"{found} images of {dataset.name} cannot be read, more than"
+      f" data.max_unreadable = {most:g} of all, such as {name} ({reason}): mend or"
+      " remove them, or allow more"
     )
 
 

@@ -38,11 +38,11 @@ def claimed(folder: Path) -> Iterator[None]:
     UserError: another is at work there.
   """
   folder.mkdir(parents=True, exist_ok=True)
-  descriptor = disk.lock(folder, "wait until it has ended, or choose another --workdir")
+  release = disk.lock(folder, "wait until it has ended, or choose another --workdir")
   try:
     yield
   finally:
-    os.close(descriptor)
+    release()
 
 
 def check(runs: Collection[arms.Run], folder: Path, data_dir: str | None) -> None:

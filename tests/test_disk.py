@@ -61,11 +61,11 @@ def test_a_link_is_never_written_through(tmp_path):
 
 
 def test_a_folder_is_locked_once(tmp_path):
-  descriptor = disk.lock(tmp_path, "wait")
+  release = disk.lock(tmp_path, "wait")
   with pytest.raises(UserError, match=r"another run is at work in .*; wait"):
     disk.lock(tmp_path, "wait")
-  os.close(descriptor)
-  os.close(disk.lock(tmp_path, "wait"))
+  release()
+  disk.lock(tmp_path, "wait")()
 
 
 def test_a_folder_in_place_of_a_json_file_is_one_line(tmp_path):
@@ -113,3 +113,52 @@ def test_a_text_is_utf_8_whatever_the_locale(tmp_path):
   command = [sys.executable, "-c", code, str(tmp_path / "file")]
   subprocess.run(command, env={**os.environ, **ascii_only}, check=True)
   assert (tmp_path / "file").read_bytes() == "\xb1".encode() + b"\xff"
+
+
+HOLD = (
+  "import pathlib, sys; from byol_jax import disk;"
+  " free = disk.lock(pathlib.Path(sys.argv[1]), 'wait'); print(flush=True);"
+  " sys.stdin.read(); free()"
+)
+
+
+def test_a_folder_is_locked_by_a_file_that_goes_with_its_owner(tmp_path):
+  command = [sys.executable, "-c", HOLD, str(tmp_path)]
+  with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as other:
+    other.stdout.readline()
+    assert [each.name for each in tmp_path.iterdir()] == [disk.LOCK]
+    with pytest.raises(UserError, match=r"another run is at work in .*; wait"):
+      disk.lock(tmp_path, "wait")
+    other.stdin.close()
+  assert list(tmp_path.iterdir()) == []
+  disk.lock(tmp_path, "wait")()
+  (tmp_path / disk.LOCK).touch()  # of a process that was killed
+  disk.lock(tmp_path, "wait")()
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_folder_that_was_made_anew_is_another_ones(tmp_path):
+  first = disk.lock(tmp_path, "wait")
+  (tmp_path / disk.LOCK).unlink()
+  second = disk.lock(tmp_path, "wait")
+  first()
+  with pytest.raises(UserError, match="at work"):
+    disk.lock(tmp_path, "wait")
+  second()
+
+
+def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch, caplog):
+  def no_locks(*_):
+    raise OSError(38, "Function not implemented")
+
+  monkeypatch.setattr(disk.fcntl, "flock", no_locks)
+  disk.lock(tmp_path, "wait")()
+  assert "has no locks" in caplog.text
+  with (tmp_path / "file").open("ab") as file:
+    disk.wait_for(file)
+  assert "has no lock: let one process alone write to it" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+  with pytest.raises(UserError, match=r"cannot write .*gone: No such file"):
+    disk.lock(tmp_path / "gone", "wait")

@@ -157,6 +157,14 @@ def test_from_another_folder_the_path_of_the_config_is_told(tmp_path):
   assert (tmp_path / advised).samefile(ROOT / "configs" / "byol.py")
 
 
+def test_a_bucket_is_no_folder(tmp_path):
+  result = run(CONFIG, "--workdir=gs://bucket/run", cwd=tmp_path)
+  assert result.returncode == 1
+  last = result.stderr.strip().splitlines()[-1]
+  assert "gs://bucket/run is no folder of this machine: mount it" in last
+  assert list(tmp_path.iterdir()) == []
+
+
 def test_mistakes_are_one_line_and_write_nothing(tmp_path):
   # Each start takes seconds of imports, so they run side by side.
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from byol_jax.data import reduce
 from byol_jax.data.views import View
 
 NUM_UNIFORMS = 5  # random numbers that a crop with a flip takes
@@ -202,5 +203,4 @@ def _between(uniform: Any, low: float, high: float) -> Any:
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
   if image.shape[:2] == (size, size):
     return image
-  resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-  return resized.reshape(size, size, -1)  # OpenCV drops a single channel
+  return reduce.resized(image, size, size, cv2.INTER_CUBIC)

@@ -15,11 +15,13 @@ from absl import logging
 from byol_jax.data import formats, splits
 from byol_jax.data.formats import Header
 from byol_jax.data.scan import Scan, quoted, scan
-from byol_jax.data.sources import NO_LABEL
+from byol_jax.data.sources import NO_LABEL, OutOfReach, Unreadable
 from byol_jax.errors import UserError
 
 # Folders of these names on top are splits.
-SPLITS = ("train", "val", "valid", "validation", "test", "unlabelled", "unlabeled")
+UNLABELLED = ("unlabelled", "unlabeled")  # whatever folders are in these
+SPLITS = ("train", "val", "valid", "validation", "test", *UNLABELLED)
+_LOOKS = 8  # images
 _ALSO = {"training": "train", "testing": "test"}
 
 
@@ -52,8 +54,21 @@ class FolderSource:
     header = self.headers[index]
     path = os.path.join(self.root, self.paths[index])
     scale = scale_for(header.height, header.width)
-    image = formats.decode(path, header, self.channels, scale)
+    try:
+      image = formats.decode(path, header, self.channels, scale)
+    except OutOfReach as error:
+      gone = isinstance(error.__cause__, FileNotFoundError | PermissionError)
+      if gone and self._others_are_there(index):
+        raise Unreadable(str(error)) from error
+      raise
     return image, int(self.labels[index])
+
+  def _others_are_there(self, index: int) -> bool:
+    """Whether an image alone is gone, and not the disk: by some others."""
+    count = len(self)
+    looked = {(index + n * count // (_LOOKS + 1)) % count for n in range(_LOOKS + 1)}
+    others = [os.path.join(self.root, self.paths[i]) for i in looked - {index}]
+    return bool(others) and all(map(os.path.exists, others))
 
   def name(self, index: int) -> str:
     """The image's path in the folder."""
@@ -220,6 +235,8 @@ def _classes(by_split: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
   """Split -> names of its classes, for those splits that have any."""
   found = {}
   for split, paths in by_split.items():
+    if split in UNLABELLED:
+      continue
     depths = {path.count("/") for path in paths}
     of_split = 1 if all(_split(path.split("/", 1)[0]) == split for path in paths) else 0
     if depths == {of_split + 1}:

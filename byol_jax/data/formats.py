@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from byol_jax.data import reduce
 from byol_jax.data.images import MAX_PIXELS
-from byol_jax.data.sources import Unreadable
+from byol_jax.data.sources import OutOfReach, Unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # Pillow's names
 BANDS = "bands"  # the format of what tifffile or NumPy read
@@ -92,7 +92,7 @@ def inspect(path: str | os.PathLike[str]) -> Header:
     if start[:4] in _TIFF:
       with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
-        if not _is_picture(page):
+        if not _is_picture(page) or _has_deep_planes(page):
           return _bands_header(_bands_last(page), page.dtype)
     file.seek(0)
     with _open(file) as image:
@@ -124,6 +124,8 @@ def decode(
   with _reasons(path):
     if header.format == BANDS:
       image = _bands(path)
+      if (image.shape[-1], channels) == (1, 3):
+        image = image.repeat(3, axis=2)
       if image.shape[-1] != channels:
         raise Unreadable(f"it has {image.shape[-1]} channels, not {channels}")
       return reduce.averaged(image, scale)
@@ -244,6 +246,29 @@ def _is_picture(page: tifffile.TiffPage) -> bool:
   return is_few and is_whole and page.bitspersample <= 16
 
 
+def _has_deep_planes(page: tifffile.TiffPage) -> bool:
+  """Whether its colours of 16 bits lie one after the other, uncompressed.
+
+  Pillow takes each of their bytes for a pixel.
+
+  Raises:
+    Unreadable: so it is, and they are no upright RGB, which tifffile would give as it
+      is.
+  """
+  apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+  plain = page.compression == tifffile.COMPRESSION.NONE
+  if not (apart and plain and page.samplesperpixel > 1 and page.bitspersample > 8):
+    return False
+  turned = _ORIENTATION in page.tags and page.tags[_ORIENTATION].value != 1
+  is_rgb = page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 3
+  if turned or not is_rgb or page.bitspersample != 16:
+    raise Unreadable(
+      f"its channels of {page.bitspersample} bits lie one after the other, and are not"
+      " upright RGB: convert it to PNG"
+    )
+  return True
+
+
 def _bands_last(page: tifffile.TiffPage) -> tuple[int, ...]:
   """[H, W, C], where the file has one band after the other."""
   shape = page.shape
@@ -257,6 +282,10 @@ def _bands_header(shape: tuple[int, ...], dtype: np.dtype | None) -> Header:
   if dtype not in (np.uint8, np.uint16):
     raise Unreadable(f"its pixels are {dtype}, not uint8 or uint16")
   height, width, channels = (*shape, 1)[:3]
+  if height <= 4 < min(width, channels):
+    raise Unreadable(
+      f"its form is {list(shape)}, with channels first: give [height, width, channels]"
+    )
   _check_size(height, width)
   return Header(BANDS, height, width, channels)
 
@@ -294,4 +323,7 @@ def _reasons(path: str | os.PathLike[str]) -> Iterator[None]:
   # Decoders raise errors of many kinds on damaged content.
   except Exception as error:
     text = getattr(error, "strerror", None) or " ".join(str(error).split())
-    raise Unreadable((text or type(error).__name__)[:200]) from error
+    # Of a decoder's own OSError no number is known.
+    out_of_reach = isinstance(error, MemoryError) or getattr(error, "errno", None)
+    kind = OutOfReach if out_of_reach else Unreadable
+    raise kind((text or type(error).__name__)[:200]) from error

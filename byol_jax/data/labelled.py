@@ -9,6 +9,7 @@ from byol_jax.data import batches
 from byol_jax.data.parts import InColour, Part
 from byol_jax.data.sources import NO_LABEL, Source, Unreadable
 
+_LOOKS = 16  # images
 _SUBSETS = 2**32  # in place of an epoch: no training has so many
 
 
@@ -29,6 +30,15 @@ def labels_of(source: Source) -> np.ndarray:
       labels.append(_label(source, index))
       bar.add()
   return np.array(labels)
+
+
+def has_labels(source: Source) -> bool:
+  """Whether images of a source have labels, by the first ones."""
+  if not source.num_classes:
+    return False
+  if hasattr(source, "labels"):
+    return bool((np.asarray(source.labels) >= 0).any())
+  return any(_label(source, i) >= 0 for i in range(min(_LOOKS, len(source))))
 
 
 def _label(source: Source, index: int) -> int:

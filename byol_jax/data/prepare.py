@@ -18,6 +18,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import google_crc32c
@@ -107,10 +108,13 @@ def _convert(builder: tfds.core.DatasetBuilder) -> str:
     raise UserError(f"{builder.data_dir} cannot be written to: copy the data set first")
   shards = list(tfds_files.shards(builder))
   total = sum(length for _, _, length in shards)
-  with progress.shown(f"converting {builder.name}", total, "examples") as bar:
+  with (
+    prepare_folder.only_one(Path(builder.data_dir)),
+    progress.shown(f"converting {builder.name}", total, "examples") as bar,
+  ):
     for path, target, length in shards:
       record_files.write_shard(target, _payloads(path, length, bar))
-  tfds_files.list_array_record(builder)
+    tfds_files.list_array_record(builder)
   return f"Converted {total} examples in {builder.data_dir} to array_record."
 
 

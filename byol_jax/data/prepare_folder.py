@@ -25,8 +25,8 @@ from byol_jax import machine, progress
 from byol_jax.data import crops, datasets, folder, images, record_files, tfds_files
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
-from byol_jax.data.sources import Unreadable
-from byol_jax.disk import absolute, lock, read_json, write_json
+from byol_jax.data.sources import OutOfReach, Unreadable
+from byol_jax.disk import LOCK, absolute, lock, read_json, write_json
 from byol_jax.errors import UserError, check_positive
 from byol_jax.progress import Bar
 from byol_jax.valid import fits
@@ -95,7 +95,7 @@ def prepare(root: str, data_dir: str | None, side: int, name: str | None = None)
   _check_images(dataset, target)
   job = _Job(dataset, side, target / name / VERSION)
   try:
-    with _only_one(job.path):
+    with only_one(job.path):
       state = _state(job)
       if _is_complete(job, state):
         return f"{name} in {target} is ready to be read already. {_usage(job)}"
@@ -141,14 +141,14 @@ def _check_images(dataset: FolderDataset, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-  """Creates the set's folder, and keeps other commands out of it."""
+def only_one(path: Path) -> Iterator[None]:
+  """Creates a set's folder, and keeps other commands out of it."""
   path.mkdir(parents=True, exist_ok=True)
-  descriptor = lock(path, "wait until it has ended", who="command")
+  release = lock(path, "wait until it has ended", who="command")
   try:
     yield
   finally:
-    os.close(descriptor)
+    release()
 
 
 def _state(job: _Job) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _state(job: _Job) -> dict[str, Any]:
   """
   path, made_of = job.path / STATE, job.made_of()
   if not path.exists():
-    left = ("incomplete.", f"{STATE}.tmp")  # by a command that was killed at once
+    left = (LOCK, "incomplete.", f"{STATE}.tmp")  # by a command that was killed at once
     if any(not entry.name.startswith(left) for entry in job.path.iterdir()):
       raise UserError(f"{job.path} holds another set: choose another --name")
     return {"made_of": made_of, "files": {}, "unreadable": {}}
@@ -268,6 +268,11 @@ def _record(source: FolderSource, side: int, index: int) -> bytes | Unreadable:
   scale_for = functools.partial(crops.central_scale, size=2 * side, fraction=1.0)
   try:
     image, label = source.reduced(index, scale_for)
+  except OutOfReach as error:
+    raise UserError(
+      f"cannot read {source.name(index)} of {source.root}: {error}; once it can be, the"
+      " same command goes on"
+    ) from error
   except Unreadable as error:
     return error
   example: dict[str, bytes | int] = {"path": os.fsencode(source.name(index))}

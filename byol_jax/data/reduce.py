@@ -14,6 +14,8 @@ import numpy as np
 
 from byol_jax.data.sources import Reducible, Source
 
+_MOST_CHANNELS = 128  # that OpenCV 5 takes; 4 takes 512
+
 # (index, `scale_for` of `Reducible`) -> image, label
 Read = Callable[[int, Callable[[int, int], int]], tuple[np.ndarray, int]]
 
@@ -33,13 +35,32 @@ def averaged(image: np.ndarray, scale: int) -> np.ndarray:
   """
   if scale == 1:
     return image
-  height, width, channels = image.shape
+  height, width = image.shape[:2]
   below, right = -height % scale, -width % scale
   if below or right:
     image = np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge")
-  size = image.shape[1] // scale, image.shape[0] // scale
-  found = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-  return found.reshape(*size[::-1], channels)  # OpenCV drops a single channel
+  height, width = image.shape[0] // scale, image.shape[1] // scale
+  return resized(image, height, width, cv2.INTER_AREA)
+
+
+def resized(image: np.ndarray, height: int, width: int, how: int) -> np.ndarray:
+  """An image of another size, of as many channels as it has, by OpenCV.
+
+  Args:
+    image: uint8[H, W, C].
+    height, width: in pixels.
+    how: OpenCV's interpolation.
+
+  Returns:
+    uint8[height, width, C].
+  """
+  channels = image.shape[-1]
+  if channels > _MOST_CHANNELS:
+    blocks = np.split(image, range(_MOST_CHANNELS, channels, _MOST_CHANNELS), axis=2)
+    parts = [resized(np.ascontiguousarray(b), height, width, how) for b in blocks]
+    return np.concatenate(parts, axis=2)
+  found = cv2.resize(image, (width, height), interpolation=how)
+  return found.reshape(height, width, channels)  # OpenCV drops a single channel
 
 
 def reader(source: Source) -> Read:

@@ -16,6 +16,10 @@ class Unreadable(Exception):
   """One image of a source cannot be read, and says why; the others can."""
 
 
+class OutOfReach(Unreadable):
+  """Its file cannot be opened, or memory is short: that says nothing of the image."""
+
+
 class Source(Protocol):
   """Images with labels, read at random; threads may read at the same time."""
 

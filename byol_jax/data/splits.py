@@ -33,7 +33,7 @@ def resolve(
   )
   try:
     instructions = tfds.core.ReadInstruction.from_spec(spec).to_absolute(infos)
-  except ValueError:
+  except (ValueError, NotImplementedError):  # the latter of slices of "all"
     instructions = []
   parts = [(part.splitname, slice(part.from_, part.to)) for part in instructions]
   if not parts or not all(range(totals[split])[part] for split, part in parts):

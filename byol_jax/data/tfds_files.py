@@ -236,8 +236,9 @@ def list_array_record(builder: tfds.core.DatasetBuilder) -> None:
   """Notes array_record as a further format, as TFDS's own converter does."""
   path = pathlib.Path(builder.data_dir) / INFO
   info = json.loads(path.read_text())
-  info.setdefault("alternativeFileFormats", []).append(ARRAY_RECORD)
-  disk.write_json(path, info)
+  formats = info.setdefault("alternativeFileFormats", [])
+  if ARRAY_RECORD not in formats:  # another command may just have been here
+    disk.write_json(path, info | {"alternativeFileFormats": [*formats, ARRAY_RECORD]})
 
 
 def prepare_command(name: str, data_dir: str | None) -> str:

@@ -46,7 +46,7 @@ class Blocks:
     self._since = time.monotonic()
     with self._writing():
       self._folder.mkdir(exist_ok=True)
-      self._lock = lock(
+      self._unlock = lock(
         self._folder, "wait until it has ended, or choose another --out"
       )
       try:
@@ -64,7 +64,7 @@ class Blocks:
 
   def close(self) -> None:
     """Lets go of the folder; what is no block yet is lost."""
-    os.close(self._lock)
+    self._unlock()
 
   def add(self, end: int, columns: Mapping[str, np.ndarray]) -> None:
     """Adds the features of images up to `end`; now and then they become a block.
@@ -127,7 +127,7 @@ class Blocks:
     path = self._folder / _SETTINGS
     if not path.exists():
       inside = {entry.name for entry in self._folder.iterdir()}
-      if inside - {f"{_SETTINGS}.tmp"}:
+      if inside - {disk.LOCK, f"{_SETTINGS}.tmp"}:
         raise UserError(
           f"{self._folder} is not empty and holds no features: choose another --out"
         )

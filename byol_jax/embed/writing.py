@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 
 from byol_jax import features, parallel, progress
-from byol_jax.data.sources import Dataset, Source, Unreadable, reason
+from byol_jax.data.sources import Dataset, OutOfReach, Source, Unreadable, reason
 from byol_jax.embed import files, images
 from byol_jax.embed.blocks import Blocks, forget
 from byol_jax.errors import UserError
@@ -131,6 +131,8 @@ def _embed(
     ):
       places = range(number * batch_size, min((number + 1) * batch_size, count))
       columns = _columns(source, places, batch)
+      for place in columns["left_out"].tolist():
+        _check_within_reach(source, place)
       for opened in blocks:
         opened.add(places.stop, columns)
       bar.add(len(places))
@@ -155,6 +157,23 @@ def _columns(
     "label": batch["label"],
     "left_out": np.setdiff1d(places, index),
   }
+
+
+def _check_within_reach(source: Source, place: int) -> None:
+  """Raises UserError if an image that was left out is not damaged, so far as is known.
+
+  Else a share that goes away for a minute would be missing from the file for ever.
+  """
+  why = "it can be read now, and could not be a moment ago"
+  try:
+    source[place]
+  except OutOfReach as error:
+    why = str(error)
+  except Unreadable:
+    return
+  raise UserError(
+    f"cannot read {source.name(place)}: {why}; once it can be, the same command goes on"
+  )
 
 
 def _left_out(source: Source, blocks: Blocks) -> dict[str, str]:

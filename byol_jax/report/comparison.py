@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from byol_jax.report import chance, facts, verdict
+from byol_jax.report import chance, evaluations, facts, verdict
 from byol_jax.report.facts import Table
 from byol_jax.report.runs import Run
 from byol_jax.run.settings import FOLDERS, differences, flat
@@ -89,7 +89,13 @@ def _differing(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
   """Those of the settings in which the runs differ."""
   if runs[0].setting("data.name") in FOLDERS:
     names = (*names, "data.data_dir")
-  return [n for n in names if any(r.setting(n) != runs[0].setting(n) for r in runs)]
+  if not runs[0].is_pretraining:
+    names = (*names, *evaluations.of_protocol([run.config for run in runs]))
+  found = [n for n in names if any(r.setting(n) != runs[0].setting(n) for r in runs)]
+  if "probe.test" in names:
+    images = {(run.summary or {}).get("test_images") for run in runs} - {None}
+    found += ["the number of test images"] * (len(images) > 1)
+  return list(dict.fromkeys(found))
 
 
 def results(runs: Sequence[Run], counts: Counts) -> Table:

@@ -1,5 +1,6 @@
 """What evaluations do, in words, and which of their settings an accuracy depends on."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from byol_jax.probes import METRICS
@@ -140,6 +141,13 @@ def settings(line: Line) -> dict[str, Any]:
     for name, value in flat(line["config"]).items()
     if value is not None and not is_one_of(name, _NOT_OF_PROTOCOL)
   }
+
+
+def of_protocol(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+  """Names of the settings in which runs of one evaluation must agree."""
+  free = (*_NOT_OF_PROTOCOL, "seed")
+  names = {name for config in configs for name in flat(config)}
+  return ["data.train", *sorted(name for name in names if not is_one_of(name, free))]
 
 
 def shown(value: object) -> str:

@@ -4,14 +4,22 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from byol_jax.report import chance
+from byol_jax.report import chance, evaluations
 from byol_jax.report.runs import Run, number
 from byol_jax.report.verdict import PROBES, test_images
 from byol_jax.run.settings import flat
 
 Facts = list[tuple[str, str]]  # what it is about, and what is so
 
-_TITLES = {**PROBES, "linear_top5": "linear, among the first 5"}
+# Of what stands in summaries: a probe of pretraining's, or an evaluation.
+_TITLES = {
+  key: title
+  for name, words in {
+    **{name: protocol.title for name, protocol in evaluations.PROTOCOLS.items()},
+    **PROBES,
+  }.items()
+  for key, title in ((name, words), (f"{name}_top5", f"{words}, among the first 5"))
+}
 _HEALTH = {
   "spread": "spread (1 healthy, 0 collapsed)",
   "effective_rank": "effective rank (directions)",
@@ -144,6 +152,8 @@ def accuracies(run: Run, counts: Mapping[str, int]) -> Table | None:
   if not probes:
     return None
   images = test_images(run, counts)
+  if (run.summary or {}).get("metric", "top_1") != "top_1":
+    images = None  # the error is that of a share of images
   split = run.setting("probe.test" if run.is_pretraining else "data.test")
   of = f", {images} images" if images else ""
   error = f"; ± is {chance.ERRORS:g} standard errors" if images else ""

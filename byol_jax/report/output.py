@@ -34,6 +34,8 @@ def checked(path: str | os.PathLike[str]) -> Path:
     raise UserError(f"{path.parent} {what}, or choose another --out")
   if path.is_symlink() and not path.exists():
     raise UserError(f"{path} is a link to nothing: choose another --out")
+  if path.exists() and not path.is_file():  # a pipe would be waited for without end
+    raise UserError(f"{path} is no file: give --out=FILE.html")
   if path.exists() and not _is_ours(path):
     raise UserError(f"{path} is there and is no report: choose another --out")
   if not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -92,6 +92,11 @@ class Run:
     """A number of the summary, such as "spread"."""
     return number((self.summary or {}).get(name))
 
+  @property
+  def started_from_another(self) -> bool:
+    """Whether its first step had the weights of another run."""
+    return (self.origin or {}).get("setting") == "start_from"
+
   def accuracies(self, probe: str) -> dict[str, float]:
     """Test accuracies in [0, 1] of a probe: {"encoder": ..., "untrained": ...}."""
     found = (self.summary or {}).get(probe)

@@ -1,6 +1,6 @@
 """The verdict on a run in words: `RULES`, and what carries them out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from byol_jax.diagnostics import COLLAPSED_RANK, COLLAPSED_SPREAD
@@ -130,14 +130,17 @@ def _rounded(value: float | None) -> str:
 
 def _learning(run: Run, counts: Mapping[str, int]) -> Finding:
   if any("encoder" in run.accuracies(probe) for probe in PROBES):
-    return _learned(run, test_images(run, counts))
+    return _learned(run, test_images(run, counts), counts.get("probe.valid_test"))
   if run.points("valid_knn"):
     return _learning_so_far(run, counts.get("probe.valid_test"))
   return _without_labels(run, counts.get("probe.valid_test"))
 
 
-def _learned(run: Run, images: int | None) -> Finding:
-  """Of a complete run with labels: the encoder beside each baseline, by each probe."""
+def _learned(run: Run, images: int | None, held_out: int | None) -> Finding:
+  """Of a complete run with labels: the encoder beside each baseline, by each probe.
+
+  One that began with another's weights has learned if it is above its first step, too.
+  """
   gaps, reasons = {}, []
   for probe, title in PROBES.items():
     found = run.accuracies(probe)
@@ -153,6 +156,16 @@ def _learned(run: Run, images: int | None) -> Finding:
     return Finding(_LEARNING, "cannot be told", OPEN, reasons)
   reasons.append(_CHANCE.format(f"the {images} test images"))
   signs = {gap.sign for gap in gaps.values()}
+  if run.started_from_another:
+    points = run.points("valid_knn")
+    if len(points) < 2 or not held_out:
+      reasons.append("What it had of the run that it began with was not measured.")
+      return Finding(_LEARNING, "cannot be told", OPEN, reasons)
+    begun = _since_the_first_step(points, held_out)
+    reasons.append(f"It began with another run's weights. {begun.reason}")
+    if begun.gap.sign < 0:
+      return Finding(_LEARNING, "no, it has unlearned", BAD, reasons)
+    signs.add(begun.gap.sign)
   if signs == {1}:
     return Finding(_LEARNING, "yes", GOOD, reasons)
   if 1 in signs:
@@ -174,15 +187,12 @@ def _compared(title: str, encoder: float, baseline: str, gap: Difference) -> str
 def _learning_so_far(run: Run, images: int | None) -> Finding:
   """Of a run at work with labels: held-out kNN beside that of its first step."""
   points = run.points("valid_knn")
-  (first, before), (step, now) = points[0], points[-1]
-  if step == first:
+  if len(points) < 2:
+    ((step, now),) = points
     text = f"Held-out kNN accuracy was measured at step {step} alone: {percent(now)}."
     return Finding(_LEARNING, "too early to tell", OPEN, [text])
-  gap = difference(now, before, images)
-  reasons = [
-    f"Held-out kNN accuracy went from {percent(before)} at step {first} to"
-    f" {percent(now)} at step {step} ({gap})."
-  ]
+  gap, reason = _since_the_first_step(points, images)
+  reasons = [reason]
   if not images:
     reasons.append(_UNCOUNTED)
     return Finding(_LEARNING, "cannot be told", OPEN, reasons)
@@ -193,6 +203,25 @@ def _learning_so_far(run: Run, images: int | None) -> Finding:
     -1: ("no, so far it unlearns", BAD),
   }[gap.sign]
   return Finding(_LEARNING, answer, tone, reasons)
+
+
+class _Since(NamedTuple):
+  """How far an accuracy is from that of the first step, and a sentence about it."""
+
+  gap: Difference
+  reason: str
+
+
+def _since_the_first_step(
+  points: Sequence[tuple[int, float]], images: int | None
+) -> _Since:
+  (first, before), (step, now) = points[0], points[-1]
+  gap = difference(now, before, images)
+  reason = (
+    f"Held-out kNN accuracy went from {percent(before)} at step {first} to"
+    f" {percent(now)} at step {step} ({gap})."
+  )
+  return _Since(gap, reason)
 
 
 def _without_labels(run: Run, images: int | None) -> Finding:
@@ -256,7 +285,11 @@ def _of_test(run: Run, seen: int) -> Iterator[str]:
       " images may be worse."
     )
   known = run.accuracies("linear") | run.accuracies("knn")
-  if "untrained" in known:
+  if run.started_from_another:
+    yield (
+      "The untrained network is a random one, and not that which the run began with."
+    )
+  elif "untrained" in known:
     yield "What training has added is the distance to the untrained network."
   else:
     yield "The untrained network was not measured: what training added is not known."

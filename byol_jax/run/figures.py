@@ -50,6 +50,8 @@ def curves(run_dir: RunDir) -> None:
   """Draws figures/curves.png from metrics.jsonl."""
   records = run_dir.records()
   names = [name for name in CURVES if any(name in record for record in records)]
+  if not names:  # metrics.jsonl is gone, and nothing was logged since
+    return
   columns = 3
   rows = -(-len(names) // columns)
   figure = Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")

@@ -187,10 +187,10 @@ class RunDir:
       self._say_changes(before)
     self.figures.mkdir(parents=True, exist_ok=True)
     if self._unlock is None:
-      descriptor = disk.lock(
+      release = disk.lock(
         self.path, "wait until it has ended, or choose another --workdir"
       )
-      self._unlock = weakref.finalize(self, os.close, descriptor)
+      self._unlock = weakref.finalize(self, release)
     write_json(self.path / CONFIG, config)
     if self._start and not self._summary.exists():
       _write_lines(self._starts, [*self.starts(), self._start])
@@ -236,7 +236,7 @@ class RunDir:
 
   def _check_empty(self) -> None:
     # A start that was cut short, or that only drew the views, leaves figures/.
-    ours = {self.figures.name, f"{CONFIG}.tmp"}
+    ours = {self.figures.name, f"{CONFIG}.tmp", disk.LOCK}
     if self.path.exists() and {p.name for p in self.path.iterdir()} - ours:
       raise UserError(
         f"{self.path} is not empty and holds no run; choose another --workdir"

@@ -19,7 +19,6 @@ byol_jax, commit, time
 """
 
 import datetime
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -95,7 +94,7 @@ def append(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
   try:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab+") as opened:
-      fcntl.flock(opened, fcntl.LOCK_EX)
+      disk.wait_for(opened)
       opened.seek(0)
       content = opened.read()
       there = [_essence(each) for each in _parsed(file, content)]

@@ -48,6 +48,7 @@ class Subject(NamedTuple):
       settings by: of `config.data.train`, or all of that and `config.data.valid`.
     run_dir: the folder of the evaluation.
     shown: how its images become those of the encoder; see `shown.conversion`.
+    unreadable: name -> reason, of the images that have been left out so far.
   """
 
   config: ConfigDict
@@ -55,9 +56,16 @@ class Subject(NamedTuple):
   dataset: WithParts
   run_dir: RunDir
   shown: str | None
+  unreadable: dict[str, str]
 
   def features(self, split: str) -> Features:
-    """Features of a split or part, kept in the run's folder: a killed run goes on."""
+    """Features of a split or part, kept in the run's folder: a killed run goes on.
+
+    Images that cannot be read are left out, and listed in skipped.tsv.
+
+    Raises:
+      UserError: they are more than `data.max_unreadable`; the split has no labels.
+    """
     name = urllib.parse.quote(split, safe="")
     path = self.run_dir.path / "features" / f"{name}.npz"
     if not parallel.value_from_first_host(path.exists):
@@ -67,6 +75,9 @@ class Subject(NamedTuple):
       write_features(
         self.encoder, self.dataset, path, split=split, batch_size=batch_size
       )
+    self._note(
+      parallel.value_from_first_host(lambda: files.read_provenance(path)["left_out"])
+    )
     found = Features(**parallel.from_first_host(lambda: self._read(path)))
     _say_if_collapsed(found.embedding[:10_000], split)
     if (truth := self.dataset.truth(split)) is None:
@@ -78,6 +89,16 @@ class Subject(NamedTuple):
   def _read(self, path: Path) -> dict[str, np.ndarray]:
     found = files.read_features(path)
     return {"embedding": found.embedding, "label": found.label}
+
+  def _note(self, left_out: Mapping[str, str]) -> None:
+    """Keeps which images could not be read, and why."""
+    for name, reason in left_out.items():
+      if name not in self.unreadable:
+        logging.warning("%s is left out: %s", name, reason)
+    self.unreadable.update(left_out)
+    self.run_dir.write_skipped(self.unreadable)
+    most = self.config.data.max_unreadable
+    inputs.check_unreadable(self.dataset, self.unreadable, most)
 
   def look(self, split: str, images: int = 256) -> None:
     """Says whether the encoder has collapsed, by the first images of a split.
@@ -176,6 +197,7 @@ def subject(
     *(config.encoder, encoder.step, encoder.checksum[:12]),
   )
   dataset = datasets.open_dataset(config.data.name, config.data.data_dir)
+  inputs.check_unreadable(dataset, dataset.unreadable, config.data.max_unreadable)
   # No run goes on, or is taken for complete, with another encoder.
   before = inputs.check_folder(run_dir, dataset, config.data.name) or {}
   checksums = before.get("encoder_checksum"), encoder.checksum
@@ -189,7 +211,8 @@ def subject(
     if config.data.train is None:
       config.data.train, _ = choices.train_split(dataset, labelled=True)
     if config.data.test is None:
-      config.data.test, _ = choices.test_split(config, dataset.sizes)
+      there = choices.testing(dataset)
+      config.data.test, _ = choices.test_split(config, dataset.sizes, there)
     config.encoder_checksum = encoder.checksum
   for split in filter(None, (config.data.valid, config.data.test)):
     if dataset.check(split) < 2:
@@ -208,7 +231,8 @@ def subject(
   if valid is not None:
     labels.warn_if_shared(dataset, test, valid)
     labels.warn_if_shared(dataset, valid, train, "to choose settings by", "the choice")
-  return Subject(config, encoder, with_parts, run_dir, conversion)
+  unreadable = dict(dataset.unreadable)
+  return Subject(config, encoder, with_parts, run_dir, conversion, unreadable)
 
 
 def _parts(dataset: Dataset, config: ConfigDict) -> dict[str, tuple[str, np.ndarray]]:

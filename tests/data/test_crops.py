@@ -145,13 +145,18 @@ def test_resize_is_bicubic_without_antialiasing(height, width):
   np.testing.assert_allclose(got, expected, atol=1)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3, 4, 300])
 def test_resized_crops_keep_their_channels(channels):
   image = _noise(20, 30, channels)
-  random = crops.random_crop_flip(image, [0.5] * 5, 12, View())
-  for crop in (random, crops.central_crop(image, 12, 0.875)):
+  cut = (
+    lambda image: crops.random_crop_flip(image, [0.5] * 5, 12, View()),
+    lambda image: crops.central_crop(image, 12, 0.875),
+  )
+  for each in cut:
+    crop = each(image)
     assert crop.shape == (12, 12, channels)
     assert crop.dtype == np.uint8
+    np.testing.assert_allclose(crop[..., -1:], each(image[..., -1:]), atol=1)
 
 
 def test_central_crop_equals_pillow():

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from byol_jax.data import batches, datasets, folder
-from byol_jax.data.sources import Dataset, Reducible
+from byol_jax.data.sources import Dataset, OutOfReach, Reducible, Unreadable
 from byol_jax.data.views import View
 from byol_jax.errors import UserError
 from tests.data.test_batches import WHOLE
@@ -87,6 +87,29 @@ def test_splits_share_their_classes(root):
   assert by_name(dataset.split("val+test")) == {"val/c/3.png": 2, "test/b/4.png": 1}
   assert by_name(dataset.split("unlabelled")) == {"unlabelled/5.png": -1}
   assert dataset.split("unlabelled").num_classes == 3
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "unlabeled"])
+def test_folders_of_what_is_unlabelled_are_no_classes(root, name):
+  write(root, "train/b/1.png", "train/a/2.png", f"{name}/part0/3.png")
+  write(root, f"{name}/part1/4.png", f"{name}/a/5.png")
+  dataset = opened(root)
+  assert dataset.class_names == ("a", "b")
+  assert set(by_name(dataset.split(name)).values()) == {-1}
+
+
+def test_an_image_that_is_gone_is_told_from_a_disk_that_is(root):
+  write(root, *(f"{n}.png" for n in range(30)))
+  source = opened(root).split("train")
+  os.unlink(root / source.name(4))
+  with pytest.raises(Unreadable, match="No such file") as gone:
+    source[4]
+  assert not isinstance(gone.value, OutOfReach)
+  root.rename(root.with_name("elsewhere"))
+  with pytest.raises(OutOfReach, match="No such file"):
+    source[5]
+  root.with_name("elsewhere").rename(root)
+  assert source[5][0].shape == (6, 5, 3)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from byol_jax.data import formats
-from byol_jax.data.sources import Unreadable
+from byol_jax.data.sources import OutOfReach, Unreadable
 
 HEIGHT, WIDTH = 24, 40
 
@@ -277,6 +277,71 @@ def test_bands(tmp_path, dtype, channels):
     header, found = read(tmp_path / name)
     assert header == (formats.BANDS, HEIGHT, WIDTH, channels, False)
     np.testing.assert_array_equal(found, image)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_colours_that_lie_apart_are_those_that_lie_together(
+  tmp_path, dtype, order, compression
+):
+  stored = COLOUR.astype(dtype) * (257 if dtype == np.uint16 else 1)
+  tifffile.imwrite(
+    tmp_path / "a.tif",
+    np.moveaxis(stored, -1, 0),
+    photometric="rgb",
+    planarconfig="separate",
+    byteorder=order,
+    compression=compression,
+  )
+  header, found = read(tmp_path / "a.tif")
+  assert header.channels == 3
+  np.testing.assert_array_equal(found, COLOUR)
+
+
+@pytest.mark.parametrize(
+  ("channels", "settings"),
+  [
+    (4, {"extrasamples": ["unassalpha"]}),
+    (3, {"extratags": [(274, "H", 1, 6, True)]}),
+  ],
+)
+def test_deep_planes_that_would_be_taken_for_bytes_are_refused(
+  tmp_path, channels, settings
+):
+  stored = np.moveaxis(smooth(channels).astype(np.uint16) * 257, -1, 0)
+  form = {"photometric": "rgb", "planarconfig": "separate"}
+  tifffile.imwrite(tmp_path / "a.tif", stored, **form, **settings)
+  with pytest.raises(
+    Unreadable, match="of 16 bits lie one after the other, and are no"
+  ):
+    formats.inspect(tmp_path / "a.tif")
+
+
+def test_grey_bands_are_shown_in_colour(tmp_path):
+  np.save(tmp_path / "a.npy", GREY)
+  np.testing.assert_array_equal(
+    read(tmp_path / "a.npy", channels=3)[1], np.stack([GREY] * 3, axis=-1)
+  )
+
+
+def test_channels_first_are_refused(tmp_path):
+  np.save(tmp_path / "a.npy", np.moveaxis(COLOUR, -1, 0))
+  with pytest.raises(Unreadable, match=r"\[3, 24, 40\], with channels first: give"):
+    formats.inspect(tmp_path / "a.npy")
+
+
+def test_what_is_out_of_reach_is_not_damaged(tmp_path):
+  Image.fromarray(COLOUR).save(tmp_path / "a.png")
+  header = formats.inspect(tmp_path / "a.png")
+  content = (tmp_path / "a.png").read_bytes()
+  (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+  with pytest.raises(Unreadable) as damaged:
+    formats.decode(tmp_path / "a.png", header, 3)
+  assert not isinstance(damaged.value, OutOfReach)
+  (tmp_path / "a.png").unlink()
+  with pytest.raises(OutOfReach, match="No such file"):
+    formats.decode(tmp_path / "a.png", header, 3)
 
 
 def test_a_fourth_band_is_no_transparency(tmp_path):

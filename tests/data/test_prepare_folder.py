@@ -468,7 +468,7 @@ def test_a_folder_in_place_of_a_file_is_named(root, out, name):
 
 def test_one_command_at_a_time(root, out):
   with (
-    prepare_folder._only_one(out / SET),
+    prepare_folder.only_one(out / SET),
     pytest.raises(UserError, match="another command is at work in"),
   ):
     prepare(root, out)
@@ -570,3 +570,21 @@ def test_the_command(root, out):
     "python -m byol_jax.main --config=configs/byol_gn_ws.py:folder"
     f" --config.data.name=photographs_32 --config.data.data_dir={out}"
   )
+
+
+def test_a_disk_that_is_gone_for_a_while_costs_no_image(root, out, monkeypatch):
+  monkeypatch.setattr(prepare_folder, "_IMAGES", 4)
+  write = record_files.write_shard
+  away = root.with_name("away")
+
+  def write_and_go(path, records):
+    write(path, records)
+    root.rename(away)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(record_files, "write_shard", write_and_go)
+    with pytest.raises(UserError, match=r"cannot read .*: No such .* the same command"):
+      prepare(root, out)
+  away.rename(root)
+  assert "Prepared 10 images" in prepare(root, out)
+  assert opened(out).sizes == {"train": 10}

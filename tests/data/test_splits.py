@@ -46,6 +46,7 @@ def test_a_split_may_be_named_twice():
   "spec",
   [
     "",
+    "all[:10%]",
     "validation",
     "Train",
     "train[",

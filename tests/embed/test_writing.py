@@ -326,8 +326,10 @@ def test_if_all_are_unreadable_nothing_is_left(tmp_path):
   write_images(tmp_path / "photos", ["1.png", "2.png"])
   data = datasets.open_dataset("folder", str(tmp_path / "photos"))
   for path in (tmp_path / "photos").iterdir():
-    path.unlink()
-  with pytest.raises(UserError, match=r"none of 2 images can be read; .\.png: No such"):
+    path.write_bytes(b"\x89PNG")
+  with pytest.raises(
+    UserError, match=r"none of 2 images can be read; .\.png: .* damaged"
+  ):
     byol_jax.write_features(fake_encoder(), data, tmp_path / "out.npz")
   assert {path.name for path in tmp_path.iterdir()} <= {"photos", "cache"}
 
@@ -386,3 +388,25 @@ def test_grey_images_of_a_folder_are_seen_as_colours(tmp_path):
   for row in range(3):
     image = np.repeat(source[row][0], 3, axis=-1)
     np.testing.assert_allclose(found.embedding[row], encoder(image[None])[0], atol=1e-5)
+
+
+def test_a_disk_that_is_gone_for_a_while_costs_no_image(tmp_path, monkeypatch):
+  photos, away = tmp_path / "photos", tmp_path / "away"
+  write_images(photos, [f"{i}.png" for i in range(20)])
+  data = datasets.open_dataset("folder", str(photos))
+  stream, out = features.stream, tmp_path / "out.npz"
+
+  def stream_and_go(*args):
+    for number, batch in enumerate(stream(*args)):
+      if number == 4:
+        photos.rename(away)
+        batch = {name: values[:0] for name, values in batch.items()}
+      yield batch
+
+  with monkeypatch.context() as patch:
+    patch.setattr(features, "stream", stream_and_go)
+    with pytest.raises(UserError, match=r"cannot read .*: No such .* the same command"):
+      byol_jax.write_features(fake_encoder(), data, out, batch_size=2)
+  away.rename(photos)
+  about = byol_jax.write_features(fake_encoder(), data, out, batch_size=2)
+  assert (about["images"]["count"], about["left_out"]) == (20, {})

@@ -14,6 +14,7 @@ from tests import tiny
 
 FACTS = choices.Facts(
   sizes={"train": 5000},
+  test=None,
   images=5000,
   channels=3,
   side=375,
@@ -193,6 +194,34 @@ def test_splits(given, wanted):
   assert (config.data.train, probe.test, probe.valid_train, probe.valid_test) == wanted
 
 
+@pytest.mark.parametrize(
+  ("labelled", "wanted"),
+  [
+    (("train",), None),  # Kaggle's test split
+    (("train", "val"), "val"),
+    (("train", "val", "test"), "test"),
+    (("val",), "val"),
+    ((), "test"),
+  ],
+)
+def test_images_without_labels_are_not_for_testing_where_others_have_some(
+  labelled, wanted
+):
+  images = np.zeros((40, 8, 8, 3), np.uint8)
+  labels = {name: np.arange(40) % 2 for name in labelled}
+  of_set = ArrayDataset(
+    "mine",
+    {
+      name: (images, labels.get(name, np.full(40, -1)))
+      for name in ("train", "val", "test")
+    },
+  )
+  assert choices.testing(of_set) == wanted
+  config = dial.fill(presets.folder(), of_set)
+  assert config.probe.test == (wanted or "train[90%:]")
+  assert config.data.train == ("train" if wanted else "train[:90%]")
+
+
 @pytest.mark.parametrize("train", [None, "train"])
 def test_probes_do_not_learn_the_labels_that_they_are_tested_on(train):
   config = presets.folder()
@@ -294,6 +323,6 @@ def test_probes_on_a_cpu_learn_from_some_of_many_images(filled):
   many = {"images": 50_000, "sizes": {"train": 50_000}}
   assert filled(**many).probe.train == "train[1000:11000]"
   assert filled(**many, accelerated=True).probe.train == "train[1000:]"
-  many["sizes"]["test"] = 100
+  many |= {"sizes": {"train": 50_000, "test": 100}, "test": "test"}
   assert filled(**many).probe.train == "train[:10000]"
   assert filled(**many, accelerated=True).probe.train == "train"

@@ -79,7 +79,14 @@ def changed(found, changes):
   return found
 
 
-def write(folder, settings=None, records=RECORDS, summary=SUMMARY, starts=(START,)):
+def write(
+  folder,
+  settings=None,
+  records=RECORDS,
+  summary=SUMMARY,
+  starts=(START,),
+  origin=None,
+):
   """Leaves a run's files in a new folder; None leaves one out."""
   folder.mkdir(parents=True)
   write_json(folder / "config.json", settings or config())
@@ -90,6 +97,8 @@ def write(folder, settings=None, records=RECORDS, summary=SUMMARY, starts=(START
       (folder / name).write_text(text)
   if summary is not None:
     write_json(folder / "summary.json", summary)
+  if origin is not None:
+    write_json(folder / "origin.json", origin)
   return folder
 
 

@@ -84,6 +84,30 @@ def test_what_cannot_be_compared_has_no_best(several, differing, named):
   assert named in text
 
 
+@pytest.mark.parametrize(
+  ("differing", "named"),
+  [
+    ({"data__train": ("train", "train[:10%]")}, "data.train"),
+    ({"train__batch_size": (16, 32)}, "train.batch_size"),
+    ({"seed": (0, 1)}, None),
+    ({"data__size": (32, 64)}, None),  # the encoder's
+  ],
+)
+def test_evaluations_are_compared_by_one_protocol(several, differing, named):
+  found = several(0.5, 0.8, experiment=("linear_eval",) * 2, **differing)
+  marked = any("best" in cell for cell in column(found, "linear, test"))
+  assert marked == (named is None)
+  if named:
+    assert named in comparison.reservations(found)[0]
+
+
+def test_accuracies_of_other_numbers_of_images_have_no_best(several):
+  found = several(0.5, 0.8)
+  found[1].summary["test_images"] = 300
+  assert not any("best" in cell for cell in column(found, "linear, test"))
+  assert "the number of test images" in comparison.reservations(found)[0]
+
+
 def test_where_a_prepared_set_lies_is_no_difference(several):
   found = several(0.5, 0.8, data__name=("x", "x"), data__data_dir=("a", "b"))
   assert "best" in column(found, "linear, test")[1]

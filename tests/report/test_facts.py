@@ -80,6 +80,23 @@ def test_accuracies_stand_beside_their_baselines(a_run):
   ]
 
 
+@pytest.mark.parametrize(
+  ("name", "metric", "shown"),
+  [
+    ("linear_cached", None, "91.3 ± 1.8 %"),
+    ("semi_supervised", None, "91.3 ± 1.8 %"),
+    ("transfer_linear", "top_1", "91.3 ± 1.8 %"),
+    ("transfer_linear", "mean_per_class", "91.3 %"),
+    ("transfer_finetune", "top_1", "91.3 ± 1.8 %"),
+  ],
+)
+def test_those_of_evaluations_stand_there_too(a_run, name, metric, shown):
+  summary = {name: {"encoder": 0.913}, "test_images": 1000}
+  summary |= {"metric": metric} if metric else {}
+  run = a_run(made_up.config(experiment=name), summary=summary)
+  assert facts.accuracies(run, {}).rows == [["the encoder", shown]]
+
+
 def test_health_is_of_the_encoder_and_of_what_it_began_as(a_run):
   health = {"encoder": {"lidar": 12.345, "other": 1.0}, "untrained": {"lidar": None}}
   table = facts.health(a_run(summary={"health": health}))

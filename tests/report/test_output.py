@@ -1,5 +1,6 @@
 """Markdown in which names do no harm; what is written over is in test_page.py."""
 
+import os
 import re
 
 import pytest
@@ -56,6 +57,12 @@ def test_a_file_is_no_folder_and_a_link_to_nothing_is_left_alone(tmp_path):
   link.symlink_to(link)
   with pytest.raises(UserError, match="is a link to nothing: choose another --out"):
     output.checked(link)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / "x.html")
+  with pytest.raises(UserError, match=r"is no file: give --out=FILE\.html"):
+    output.checked(tmp_path / "x.html")
 
 
 def test_names_may_hold_what_is_no_utf_8(tmp_path):

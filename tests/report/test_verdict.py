@@ -84,6 +84,26 @@ def test_a_run_at_work_is_held_against_its_first_step(answers, last, images, ans
   assert found["Which number to trust?"].answer.startswith("none as a result")
 
 
+@pytest.mark.parametrize(
+  ("last", "counts", "answer"),
+  [
+    (0.6, {"probe.valid_test": 1000}, "yes"),
+    (0.41, {"probe.valid_test": 1000}, "in part"),
+    (0.2, {"probe.valid_test": 1000}, "no, it has unlearned"),
+    (0.6, {}, "cannot be told"),
+  ],
+)
+def test_what_another_run_had_learned_is_not_this_ones(answers, last, counts, answer):
+  records = [made_up.record(0, 0.4), made_up.record(10, last)]
+  origin = {"setting": "start_from", "run": "runs/good", "step": 10}
+  found = answers(counts, records=records, origin=origin)
+  assert found[LEARNING].answer == answer
+  trust = found["Which number to trust?"].reasons
+  assert any("not that which the run began with" in reason for reason in trust)
+  origin["setting"] = "continue_from"
+  assert answers(counts, records=records, origin=origin)[LEARNING].answer == "yes"
+
+
 def test_it_may_be_too_early(answers):
   found = answers(records=[made_up.record(0, 0.4)], summary=None)
   assert found[LEARNING].answer == "too early to tell"

@@ -226,7 +226,7 @@ def test_two_commands_do_not_share_a_folder(tmp_path, asked):
   held = disk.lock(tmp_path / "runs of it", "")
   with pytest.raises(UserError, match=r"another run is at work in .* choose another"):
     run(tmp_path, "bn")
-  os.close(held)
+  held()
   run(tmp_path, "bn")
   assert len(asked) == 3
 

@@ -40,3 +40,10 @@ def test_curves_are_those_of_what_was_logged(tmp_path, monkeypatch):
   titles = {axis.get_title(): axis.lines[0].get_xydata() for axis in drawn[0].axes}
   assert titles.keys() == {"loss", "kNN accuracy, labels held out"}
   np.testing.assert_array_equal(titles["loss"], [[0, 2], [1, 1], [2, 0]])
+
+
+def test_of_nothing_there_are_no_curves(tmp_path):
+  with RunDir(tmp_path) as run_dir:
+    run_dir.figures.mkdir()
+    figures.curves(run_dir)
+  assert list(run_dir.figures.iterdir()) == []

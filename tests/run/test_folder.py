@@ -84,9 +84,9 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path):
   folder = tmp_path / "run"
   folder.mkdir()
   (folder / "config.json").write_text(json.dumps(config().to_dict()))
-  hold = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX)"
-  wait = "print(flush=True); sys.stdin.read()"
-  command = [sys.executable, "-c", f"{hold}; {wait}", str(folder)]
+  hold = "import pathlib, sys; from byol_jax import disk; free = disk.lock"
+  wait = "(pathlib.Path(sys.argv[1]), 'wait'); print(flush=True); sys.stdin.read()"
+  command = [sys.executable, "-c", hold + wait, str(folder)]
   with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as other:
     other.stdout.readline()
     with pytest.raises(UserError, match=r"another run is at work in .*run; wait"):

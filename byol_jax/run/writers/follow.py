@@ -9,7 +9,6 @@ of the run there and the last step that was sent.
 """
 
 import contextlib
-import fcntl
 import importlib
 import json
 import os
@@ -22,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from byol_jax.disk import read_json, write_json
+from byol_jax.disk import read_json, wait_for, write_json
 from byol_jax.run.settings import flat
 
 PROJECT = "byol_jax"
@@ -98,7 +97,7 @@ def follow(name: str, folder: Path, is_over: Callable[[], bool]) -> None:
 def _alone(path: Path) -> Iterator[None]:
   """Waits for the process of an earlier start, which may still be sending."""
   with path.open("a") as file:  # which leaves alone what a link may lead to
-    fcntl.flock(file, fcntl.LOCK_EX)
+    wait_for(file)
     yield
 
 

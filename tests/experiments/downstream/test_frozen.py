@@ -18,6 +18,7 @@ from byol_jax.run.folder import RunDir
 from configs import knn
 from experiments.downstream import encoders, frozen, outcomes
 from experiments.labels import FIT, HELD_OUT
+from tests.embed.made import write_images
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "run"
 
@@ -178,6 +179,35 @@ def test_images_without_a_label_are_left_out_and_counted(tmp_path, monkeypatch, 
   assert features.label.tolist() == labels[labels >= 0].tolist()
   assert len(features.embedding) == 15
   assert "5 of 20 images have no label" in caplog.text
+
+
+def test_images_that_cannot_be_read_are_listed_and_may_be_few_alone(
+  tmp_path, monkeypatch, caplog
+):
+  write_images(tmp_path / "train", [f"{n % 2}/{n}.png" for n in range(20)])
+  data = {"name": "folder", "data_dir": str(tmp_path / "train"), "max_unreadable": 0.1}
+  found = subject(tmp_path, **data, train="train[:10]", test="train[10:]")
+  source = found.dataset.split("train[10:]")
+  path = tmp_path / "train" / source.name(3)
+  path.write_bytes(path.read_bytes()[:100])
+  with caplog.at_level(logging.WARNING):
+    assert len(found.features("train[10:]").label) == 9
+  assert f"{source.name(3)} is left out: " in caplog.text
+  listed = (tmp_path / "out" / "skipped.tsv").read_text().splitlines()
+  assert [line.partition("\t")[0] for line in listed] == [source.name(3)]
+  found.config.data.max_unreadable = 0.0
+  message = f"^1 images of .* data.max_unreadable = 0 of all, such as {source.name(3)}"
+  with pytest.raises(UserError, match=message):
+    found.features("train[10:]")  # they are kept, and looked at again
+
+
+def test_too_many_unreadable_images_are_refused_at_once(tmp_path):
+  write_images(tmp_path / "train", [f"{n % 2}/{n}.png" for n in range(20)])
+  (tmp_path / "train" / "0" / "x.png").write_text("no image")
+  data = {"name": "folder", "data_dir": str(tmp_path / "train")}
+  with pytest.raises(UserError, match=r"^1 images of .* cannot be read, more than"):
+    frozen.subject(config_of(GOLDEN, **data), RunDir(tmp_path / "out"))
+  assert not (tmp_path / "out").exists()
 
 
 def test_a_set_without_labels_is_refused_at_once(tmp_path, monkeypatch):

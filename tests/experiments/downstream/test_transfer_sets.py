@@ -80,6 +80,7 @@ def test_a_set_fills_in_what_is_open():
     "valid": "validation",
     "test": "test",
     "held_out": None,
+    "max_unreadable": 0.01,
   }
   assert (one.set, one.metric) == ("voc07", "average_precision_11")
   config = transfer.get_config("pets")
