@@ -112,7 +112,9 @@ def _pca(embedding: np.ndarray) -> np.ndarray:
   largest = np.abs(directions).argmax(0)
   directions = directions * np.sign(directions[largest, range(directions.shape[1])])
   points = np.zeros((len(embedding), 2))
-  points[:, : directions.shape[1]] = embedding @ directions - mean @ directions
+  for start in range(0, len(embedding), _ROWS):  # a copy of all is more than memory has
+    centred = embedding[start : start + _ROWS] - mean
+    points[start : start + _ROWS, : directions.shape[1]] = centred @ directions
   return points
 
 

@@ -109,7 +109,7 @@ def _of_one(path: Path) -> Encoder:
     return deepmind.read(path)
   if path.suffix in (".pth", ".pt"):
     return _of_torchvision(_of_pickled_torch(path), path)
-  if saved.ENCODER in saved.read_metadata(path):
+  if saved.is_ours(path):
     return load_encoder(path)
   return _of_torchvision(saved.read(path), path)
 

@@ -222,10 +222,11 @@ class Pretrain:
         params, state.target, carried, views=seen, labels=microbatch["label"]
       )
 
+    moments = closed_form.decayed(state.moments, self.config.closed_form.rho)
     grads, (carried, scalars) = optim.accumulate(
       gradients,
       state.online,
-      Carried(state.online_stats, state.target_stats, state.moments),
+      Carried(state.online_stats, state.target_stats, moments),
       self.inputs.cropped(batch),
     )
     grads, scalars = jax.lax.pmean((grads, scalars), parallel.AXIS)
@@ -283,9 +284,9 @@ class Pretrain:
     outputs = objectives.Outputs(predictions, targets, projections)
     loss, parts = self.objective(outputs)
     if isinstance(moments, closed_form.Moments):
-      rho = self.config.closed_form.rho
-      moments = closed_form.updated(
-        moments, projections, targets, rho=rho, axis=parallel.AXIS
+      weight = (1 - self.config.closed_form.rho) / self.config.train.accumulate
+      moments = closed_form.added(
+        moments, projections, targets, weight=weight, axis=parallel.AXIS
       )
     scalars = {
       "loss": loss,

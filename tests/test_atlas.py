@@ -37,6 +37,13 @@ def test_pca_is_scikit_learns_up_to_signs():
   assert found.dtype == np.float32
 
 
+def test_pca_in_blocks_is_the_same(monkeypatch):
+  embedding = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+  whole = atlas.project(embedding)
+  monkeypatch.setattr(atlas, "_ROWS", 7)
+  np.testing.assert_allclose(atlas.project(embedding), whole, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(1, 4), (3, 1), (2, 4), (4, 4)])
 def test_few_images_or_features_have_a_map_too(shape):
   embedding = np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -146,7 +146,9 @@ def _columns(
   """What a block has of some images."""
   embedding, index = batch["embedding"], batch["index"]
   names = [source.name(i) for i in index.tolist()]
-  if not (finite := np.isfinite(embedding).all(axis=1)).all():
+  with np.errstate(over="ignore", invalid="ignore"):  # also what has no length
+    finite = np.isfinite(np.square(embedding).sum(axis=1))
+  if not finite.all():
     raise UserError(
       f"the features of {names[np.argmin(finite)]} are NaN or infinite: the network has"
       " diverged; take an earlier checkpoint of its run"

@@ -65,6 +65,11 @@ def write(
     file.write_bytes(safetensors.numpy.save(arrays, metadata))
 
 
+def is_ours(path: Path) -> bool:
+  """Whether a file says that `save` wrote it."""
+  return {ENCODER, "crc32"} <= read_metadata(path).keys()
+
+
 def description(path: Path) -> dict[str, Any]:
   """The description in a file, as `description.to_json` makes it.
 
@@ -78,8 +83,11 @@ def description(path: Path) -> dict[str, Any]:
       f" become one by python -m byol_jax.export --encoder={path} --to=safetensors"
     )
   try:
-    return describe.checked(json.loads(metadata[ENCODER]), path)
-  except ValueError as error:
+    found = json.loads(metadata[ENCODER])
+    if not isinstance(found, dict):
+      raise ValueError(f"its description is {found!r:.40}")
+    return describe.checked(found, path)
+  except (ValueError, RecursionError) as error:
     raise UserError(f"{path} is damaged ({error}): restore it") from error
 
 

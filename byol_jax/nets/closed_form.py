@@ -41,22 +41,27 @@ def no_moments(outputs: int) -> Moments:
   return Moments(jnp.zeros(shape), jnp.zeros(shape))  # two: a step donates each
 
 
-def updated(
+def decayed(moments: Moments | tuple[()], rho: float) -> Moments | tuple[()]:
+  """rho times the moments, if there are any: what a step keeps of them, of [0, 1)."""
+  return jax.tree.map(lambda old: rho * old, moments)
+
+
+def added(
   moments: Moments,
   projections: Pair,
   targets: Pair,
   *,
-  rho: float,
+  weight: float,
   axis: str | None = None,
 ) -> Moments:
-  """rho times the moments, plus 1 - rho times those of a batch and its two views.
+  """The moments plus those of a batch, or a part of one, and its two views.
 
   Args:
-    moments: before.
+    moments: of the steps before, `decayed`, and of the parts before.
     projections: z of view 1 and of view 2, [N, P] each.
     targets: z' of view 1 and of view 2; view 1 predicts view 2's, and the other way
       round.
-    rho: weight of what was there, in [0, 1).
+    weight: of what is added: 1 - rho of a batch, a share of it of a part.
     axis: the device axis over which the batch is spread.
   """
 
@@ -71,7 +76,7 @@ def updated(
   directions = l2_normalise(targets[1]), l2_normalise(targets[0])
   batch = Moments(of_batch(projections, projections), of_batch(projections, directions))
   batch = jax.lax.stop_gradient(batch)
-  return jax.tree.map(lambda old, new: rho * old + (1 - rho) * new, moments, batch)
+  return jax.tree.map(lambda old, new: old + weight * new, moments, batch)
 
 
 def direct_pred(moments: Moments, epsilon: float) -> jax.Array:

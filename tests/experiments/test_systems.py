@@ -150,6 +150,17 @@ def test_a_predictor_in_closed_form_is_that_of_the_moments(microbatches):
   assert np.any(after.moments.cross)
 
 
+def test_microbatches_have_the_moments_of_the_whole_batch():
+  found = []
+  for microbatches in (1, 4):
+    size = 8 * jax.device_count()
+    config = tiny.config("byol_gn_ws", batch_size=size, accumulate=microbatches)
+    config.update_from_flattened_dict({**LINEAR, "predictor.standardised": False})
+    _, after, _ = few_steps(config, steps=2)
+    found.append(after.moments)
+  chex.assert_trees_all_close(*found, rtol=1e-3, atol=1e-5)
+
+
 def test_a_learned_predictor_has_no_moments():
   before, after, _ = few_steps(tiny.config("byol_gn_ws"), steps=1)
   assert before.moments == after.moments == ()

@@ -144,6 +144,9 @@ def test_safetensors_of_someone_else(tmp_path):
   [
     ({"encoder": "{"}, "is damaged"),
     ({"encoder": "{}"}, "is damaged"),
+    ({"encoder": "10"}, "is damaged"),
+    ({"encoder": "[]"}, "is damaged"),
+    ({"encoder": "[" * 100_000}, "is damaged"),
     ({"encoder": '{"format": 3}'}, "is of format 3, and this byol_jax reads up to 2"),
     ({"step": "many"}, "is damaged"),
   ],

@@ -24,7 +24,7 @@ def embeddings(n=12, seed=0, scale=1.0):
 def moments(seed=0, scale=1.0):
   projections, targets = embeddings(40, seed, scale)
   start = closed_form.no_moments(P)
-  return closed_form.updated(start, projections, targets, rho=0.0)
+  return closed_form.added(start, projections, targets, weight=1.0)
 
 
 def unit(x):
@@ -33,7 +33,7 @@ def unit(x):
 
 def test_moments_are_those_of_both_views():
   (z1, z2), (t1, t2) = embeddings()
-  found = closed_form.updated(closed_form.no_moments(P), (z1, z2), (t1, t2), rho=0.0)
+  found = closed_form.added(closed_form.no_moments(P), (z1, z2), (t1, t2), weight=1.0)
   correlation = (z1.T @ z1 + z2.T @ z2) / 24
   cross = (z1.T @ unit(t2) + z2.T @ unit(t1)) / 24
   np.testing.assert_allclose(found.correlation, correlation, atol=1e-5)
@@ -43,7 +43,8 @@ def test_moments_are_those_of_both_views():
 def test_moments_are_a_moving_average():
   one, other = moments(1), moments(2)
   projections, targets = embeddings(40, 2)
-  found = closed_form.updated(one, projections, targets, rho=0.25)
+  kept = closed_form.decayed(one, 0.25)
+  found = closed_form.added(kept, projections, targets, weight=0.75)
   expected = jax.tree.map(lambda a, b: 0.25 * a + 0.75 * b, one, other)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected
@@ -54,10 +55,12 @@ def test_moments_are_those_of_all_devices():
   projections, targets = embeddings()
   start = closed_form.no_moments(P)
   spread = parallel.pmap(
-    lambda start, batch: closed_form.updated(start, *batch, rho=0.3, axis=parallel.AXIS)
+    lambda start, batch: closed_form.added(
+      start, *batch, weight=0.7, axis=parallel.AXIS
+    )
   )
   found = spread(start, parallel.shard((projections, targets)))
-  expected = closed_form.updated(start, projections, targets, rho=0.3)
+  expected = closed_form.added(start, projections, targets, weight=0.7)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected
   )
