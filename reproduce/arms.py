@@ -121,7 +121,7 @@ _SIMCLR = {
 }
 
 
-def _of_batch(batch: int) -> Changes:
+def of_batch(batch: int) -> Changes:
   """As many images and renewals of the target, in other batches."""
   share = batch / _TRAIN.batch_size
   tau = round(1 - share * (1 - _SETTINGS.target.tau), 6)
@@ -170,7 +170,7 @@ ARMS = {
   "bn-no-colour": BN.changed(NO_COLOUR),
   "simclr-no-colour": Arm("simclr", NO_COLOUR),
   **{
-    f"{name}-batch-{batch}": arm.changed(_of_batch(batch))
+    f"{name}-batch-{batch}": arm.changed(of_batch(batch))
     for batch in BATCHES
     for name, arm in (("bn", BN), ("gn-ws", GN_WS))
   },

@@ -73,6 +73,14 @@ TRIALS = {
   "trial-none-frozen-rate-075": _trial(_NONE, _98, _30, WAITS, _rate(0.75)),
   "trial-bn-ws": _trial(_BN_WS, _98, _30),
   "trial-bn-ws-rate-075": _trial(_BN_WS, _98, _30, _rate(0.75)),
+  # At a batch of 512 GN + WS ends in one point, and batch norm does not. Is that the
+  # rate, which follows the batch? As high as at 128 images, and twice as high.
+  **{
+    f"trial-gn-ws-batch-512-rate-{digits}": _trial(
+      GN_WS_AT_ONCE, _30, WAITS, arms.of_batch(512), _rate(rate)
+    )
+    for digits, rate in (("0375", 0.375), ("075", 0.75))
+  },
   # Where can depth decide on collapse? The arms of other depths have a predictor no
   # faster than the rest, the papers', unless 10 layers collapse with it already. They
   # did not.
