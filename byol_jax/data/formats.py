@@ -9,6 +9,7 @@ and colour profiles (ICC) are ignored.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -323,7 +324,7 @@ def _reasons(path: str | os.PathLike[str]) -> Iterator[None]:
   # Decoders raise errors of many kinds on damaged content.
   except Exception as error:
     text = getattr(error, "strerror", None) or " ".join(str(error).split())
-    # Of a decoder's own OSError no number is known.
-    out_of_reach = isinstance(error, MemoryError) or getattr(error, "errno", None)
-    kind = OutOfReach if out_of_reach else Unreadable
+    # A decoder's own OSError has no number; one that looks in impossible places has.
+    of_disk = getattr(error, "errno", None) not in (None, errno.EINVAL, errno.EOVERFLOW)
+    kind = OutOfReach if of_disk else Unreadable
     raise kind((text or type(error).__name__)[:200]) from error

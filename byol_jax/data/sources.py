@@ -17,7 +17,7 @@ class Unreadable(Exception):
 
 
 class OutOfReach(Unreadable):
-  """Its file cannot be opened, or memory is short: that says nothing of the image."""
+  """Its file is gone, or cannot be read from the disk: that says nothing of it."""
 
 
 class Source(Protocol):

@@ -339,6 +339,9 @@ def test_what_is_out_of_reach_is_not_damaged(tmp_path):
   with pytest.raises(Unreadable) as damaged:
     formats.decode(tmp_path / "a.png", header, 3)
   assert not isinstance(damaged.value, OutOfReach)
+  with pytest.raises(Unreadable) as odd, formats._reasons("a.tif"):
+    (tmp_path / "a.png").open("rb").seek(-1)  # as a damaged offset asks for
+  assert not isinstance(odd.value, OutOfReach)
   (tmp_path / "a.png").unlink()
   with pytest.raises(OutOfReach, match="No such file"):
     formats.decode(tmp_path / "a.png", header, 3)
