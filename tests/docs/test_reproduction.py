@@ -302,6 +302,31 @@ def test_other_predictors_where_the_target_moves_at_once():
     assert row == expected
 
 
+def test_batches():
+  found = records.read(_REPORT, arms.ARMS)
+  _, _, *table = tables.rows(_PAGE, "### A batch of 512").items()
+  assert [name for name, _ in table] == ["64", "128", "512"]
+  for name, row in table:
+    both = [arm if name == "128" else f"{arm}-batch-{name}" for arm in ("bn", "gn-ws")]
+    config = found[both[0]][0].config
+    rate = config["optimiser"]["learning_rate"] * int(name) / 256
+    assert row == [
+      str(config["train"]["steps"]),
+      f"{rate:g}",
+      *(means(found[arm]) for arm in both),
+      f"{found[both[1]].mean(lambda r: r.lowest_spread):.2f}",
+    ]
+  for arm in found["gn-ws-batch-512"]:
+    assert min(arm.feature_common, arm.projection_common) > rules.COMMON
+    assert arm.accuracy("knn") < arm.untrained("knn")
+  knn = {
+    size: found[f"bn-batch-{size}"].mean(lambda r: r.accuracy("knn"))
+    - found["bn"].mean(lambda r: r.accuracy("knn"))
+    for size in (64, 512)
+  }
+  assert f"{-knn[512]:.1f} less at 512, {knn[64]:.1f} more at 64" in page()
+
+
 def trial(name):
   """Linear and kNN accuracy of a trial, as the page writes them."""
   path = _REPORT / "runs" / f"trial-{name}-seed0.json"
