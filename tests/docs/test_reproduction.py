@@ -325,6 +325,18 @@ def test_batches():
     for size in (64, 512)
   }
   assert f"{-knn[512]:.1f} less at 512, {knn[64]:.1f} more at 64" in page()
+  slower, slow = (f"gn-ws-batch-512-rate-{digits}" for digits in ("0375", "075"))
+  path = _REPORT / "runs" / f"trial-{slower}-seed0.json"
+  record = json.loads(path.read_text())
+  lowest = min(record["curves"]["spread"][1])
+  end = record["summary"]["health"]["encoder"]["spread"]
+  for sentence in (
+    f"of 128 images, {trial(slower)}, and projections fall to a spread of {lowest:.3f}"
+    f" and end at {end:.2f};",
+    f"with 1.5, {trial(slow)}, in one point.",
+    f"At 128 such a trial has {trial('gn-ws-frozen-predictor-30')}.",
+  ):
+    assert sentence in page()
 
 
 def trial(name):
