@@ -124,6 +124,8 @@ def test_differences_are_those_of_the_records_not_of_rounded_means():
     f" {apart('simclr-bn', 'simclr-no-colour')} and its lead",
     f"; {apart('bn', 'raft')} behind BYOL with LARS",
     f"| {apart('bn', 'bn-init')} behind, in a setting",
+    f"it has {arm_means('bn-tau-996')}, which is {apart('bn', 'bn-tau-996')} behind,",
+    f"never moves is {apart('bn', 'bn-tau-1')} behind.",
     f"the wait brought {apart_larger('gn-ws', 'gn-ws-at-once')} (one seed)",
   ):
     assert sentence in page()
