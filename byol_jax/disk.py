@@ -1,11 +1,12 @@
 """Paths, locks and files that are replaced in one go."""
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,10 +69,22 @@ def lock(folder: Path, way_out: str, who: str = "run") -> Callable[[], None]:
 
   def release() -> None:
     if _is_at(path, descriptor):  # another process may have made the folder anew
-      path.unlink(missing_ok=True)
+      with contextlib.suppress(OSError):  # of a disk that is read-only by now
+        path.unlink()
     os.close(descriptor)
 
   return release
+
+
+@contextlib.contextmanager
+def alone(folder: Path, way_out: str, who: str = "run") -> Iterator[None]:
+  """Makes a folder, and holds its lock; see `lock`."""
+  folder.mkdir(parents=True, exist_ok=True)
+  release = lock(folder, way_out, who)
+  try:
+    yield
+  finally:
+    release()
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

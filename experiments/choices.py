@@ -84,8 +84,7 @@ def train_split(dataset: Dataset, *, labelled: bool = False) -> Choice:
     )
   if labelled and "train" in names:
     names = ["train"]
-  is_labelled = "train" in names and has_labels(dataset.split("train"))
-  if testing(dataset) or not is_labelled:
+  if testing(dataset) or "train" not in names or not has_labels(dataset.split("train")):
     return "+".join(names), "all images that are not for testing"
   return "+".join([_MOST, *names[1:]]), "a tenth is held out, to test with its labels"
 
@@ -93,10 +92,11 @@ def train_split(dataset: Dataset, *, labelled: bool = False) -> Choice:
 def testing(dataset: Dataset) -> str | None:
   """The split that is there for testing: one with labels, if images to train on are."""
   there = [split for split in _TESTS if split in dataset.sizes]
-  labelled = [split for split in there if has_labels(dataset.split(split))]
-  if "train" in dataset.sizes and has_labels(dataset.split("train")):
-    there = []
-  return next(iter([*labelled, *there]), None)
+  labelled = (split for split in there if has_labels(dataset.split(split)))
+  if (found := next(labelled, None)) or not there:
+    return found
+  is_labelled = "train" in dataset.sizes and has_labels(dataset.split("train"))
+  return None if is_labelled else there[0]
 
 
 def _size(config: Config, facts: Facts) -> Choice:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from multiprocessing import pool
 from pathlib import Path
 from typing import Any
@@ -30,19 +30,13 @@ _MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 _MOST_OF_GPUS = 0.9
 
 
-@contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path) -> contextlib.AbstractContextManager[None]:
   """Makes a folder of runs, and keeps other commands out of it.
 
   Raises:
     UserError: another is at work there.
   """
-  folder.mkdir(parents=True, exist_ok=True)
-  release = disk.lock(folder, "wait until it has ended, or choose another --workdir")
-  try:
-    yield
-  finally:
-    release()
+  return disk.alone(folder, "wait until it has ended, or choose another --workdir")
 
 
 def check(runs: Collection[arms.Run], folder: Path, data_dir: str | None) -> None:

@@ -147,6 +147,18 @@ def test_the_lock_of_a_folder_that_was_made_anew_is_another_ones(tmp_path):
   second()
 
 
+def test_a_lock_that_cannot_be_removed_is_let_go(tmp_path, monkeypatch):
+  release = disk.lock(tmp_path, "wait")
+
+  def read_only(path):
+    raise OSError(30, "Read-only file system")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(disk.Path, "unlink", read_only)
+    release()
+  disk.lock(tmp_path, "wait")()
+
+
 def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch, caplog):
   def no_locks(*_):
     raise OSError(38, "Function not implemented")

@@ -26,7 +26,7 @@ from byol_jax.data import crops, datasets, folder, images, record_files, tfds_fi
 from byol_jax.data.folder import FolderDataset, FolderSource
 from byol_jax.data.scan import quoted
 from byol_jax.data.sources import OutOfReach, Unreadable
-from byol_jax.disk import LOCK, absolute, lock, read_json, write_json
+from byol_jax.disk import LOCK, absolute, alone, read_json, write_json
 from byol_jax.errors import UserError, check_positive
 from byol_jax.progress import Bar
 from byol_jax.valid import fits
@@ -140,15 +140,9 @@ def _check_images(dataset: FolderDataset, target: Path) -> None:
   dataset.check_outside(target, "--data_dir")
 
 
-@contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path) -> contextlib.AbstractContextManager[None]:
   """Creates a set's folder, and keeps other commands out of it."""
-  path.mkdir(parents=True, exist_ok=True)
-  release = lock(path, "wait until it has ended", who="command")
-  try:
-    yield
-  finally:
-    release()
+  return alone(path, "wait until it has ended", who="command")
 
 
 def _state(job: _Job) -> dict[str, Any]:

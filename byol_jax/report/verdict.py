@@ -161,11 +161,11 @@ def _learned(run: Run, images: int | None, held_out: int | None) -> Finding:
     if len(points) < 2 or not held_out:
       reasons.append("What it had of the run that it began with was not measured.")
       return Finding(_LEARNING, "cannot be told", OPEN, reasons)
-    begun = _since_the_first_step(points, held_out)
-    reasons.append(f"It began with another run's weights. {begun.reason}")
-    if begun.gap.sign < 0:
+    since, reason = _since_the_first_step(points, held_out)
+    reasons.append(f"It began with another run's weights. {reason}")
+    if since.sign < 0:
       return Finding(_LEARNING, "no, it has unlearned", BAD, reasons)
-    signs.add(begun.gap.sign)
+    signs.add(since.sign)
   if signs == {1}:
     return Finding(_LEARNING, "yes", GOOD, reasons)
   if 1 in signs:
@@ -205,23 +205,17 @@ def _learning_so_far(run: Run, images: int | None) -> Finding:
   return Finding(_LEARNING, answer, tone, reasons)
 
 
-class _Since(NamedTuple):
-  """How far an accuracy is from that of the first step, and a sentence about it."""
-
-  gap: Difference
-  reason: str
-
-
 def _since_the_first_step(
   points: Sequence[tuple[int, float]], images: int | None
-) -> _Since:
+) -> tuple[Difference, str]:
+  """How far an accuracy is from that of the first step, and a sentence about it."""
   (first, before), (step, now) = points[0], points[-1]
   gap = difference(now, before, images)
   reason = (
     f"Held-out kNN accuracy went from {percent(before)} at step {first} to"
     f" {percent(now)} at step {step} ({gap})."
   )
-  return _Since(gap, reason)
+  return gap, reason
 
 
 def _without_labels(run: Run, images: int | None) -> Finding:
