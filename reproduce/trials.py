@@ -81,6 +81,25 @@ TRIALS = {
     )
     for digits, rate in (("0375", 0.375), ("075", 0.75))
   },
+  # Neither. Is it the batch, or what a quarter of the steps leaves of the rest: of the
+  # warm-up, of the wait, of the target's pace, and of the steps themselves?
+  **{
+    f"trial-gn-ws-batch-512-{what}": _trial(
+      GN_WS_AT_ONCE, _30, WAITS, arms.of_batch(512), _rate(0.375), change
+    )
+    for what, change in {
+      "warmup-80": {"optimiser.warmup": 0.8},
+      "wait-67": {"target.frozen": 0.6666667},
+      "tau-98": _98,
+    }.items()
+  },
+  # The same quarter with 128 images.
+  "trial-gn-ws-steps-750": _trial(
+    GN_WS_AT_ONCE, _30, WAITS, arms.of_batch(512), {"train.batch_size": 128}
+  ),
+  "trial-gn-ws-steps-750-tau-98": _trial(
+    GN_WS_AT_ONCE, _30, WAITS, arms.of_steps(750), _98
+  ),
   # Where can depth decide on collapse? The arms of other depths have a predictor no
   # faster than the rest, the papers', unless 10 layers collapse with it already. They
   # did not.
