@@ -81,13 +81,16 @@ TRIALS = {
     )
     for digits, rate in (("0375", 0.375), ("075", 0.75))
   },
-  # Neither. Is it the batch, or what a quarter of the steps leaves of the rest: of the
-  # warm-up, of the wait, of the target's pace, and of the steps themselves?
+  # Neither. They fall when the wait is over. Is it the batch, or what a quarter of the
+  # steps leaves of the rest: of the warm-up, of the wait, of the target's pace, and of
+  # the steps themselves?
+  "trial-gn-ws-batch-512-at-once": _trial(GN_WS_AT_ONCE, _30, arms.of_batch(512)),
   **{
     f"trial-gn-ws-batch-512-{what}": _trial(
       GN_WS_AT_ONCE, _30, WAITS, arms.of_batch(512), _rate(0.375), change
     )
     for what, change in {
+      "at-once-rate-0375": {"target.frozen": 0.0},
       "warmup-80": {"optimiser.warmup": 0.8},
       "wait-67": {"target.frozen": 0.6666667},
       "tau-98": _98,
