@@ -21,6 +21,12 @@ CANDIDATES = {
 }
 SUM = "alignment + uniformity"  # what ranks checkpoints without labels
 NEWEST = "newest"  # what any measure has to beat
+APART = 0.9
+
+
+def stays_apart(arm: results.Seeds) -> bool:
+  """Whether all its runs end with a common part of projections below `APART`."""
+  return max(run.projection_common for run in arm) < APART
 
 
 def agreement(found: results.Results) -> dict[str, dict[str, float]]:

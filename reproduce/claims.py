@@ -310,6 +310,19 @@ ASKED_AFTERWARDS = (
     rules.costs_less(("bn-tau-1", "bn"), ("bn-ws-tau-1", "bn-ws")),
   ),
   Claim(
+    "With standardised weights and a target that moves at once, is group norm behind"
+    " batch norm?",
+    rules.behind("gn-ws-at-once", "bn-ws"),
+  ),
+  Claim(
+    "Does it cost SimCLR less than BYOL then?",
+    rules.costs_less(("simclr-bn-ws", "simclr-gn-ws"), ("bn-ws", "gn-ws-at-once")),
+  ),
+  Claim(
+    "Does the target bring batch norm more then?",
+    rules.costs_less(("bn-ws-tau-1", "bn-ws"), ("gn-ws-tau-1", "gn-ws-at-once")),
+  ),
+  Claim(
     f"Is {_GN_WS} with a moving target behind batch norm, weights standardised too,"
     " with a frozen one?",
     rules.behind("gn-ws", "bn-ws-tau-1"),

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
@@ -66,21 +67,22 @@ def collapse(found: Results, path: Path) -> None:
 def bootstrap(found: Results, path: Path) -> None:
   """Held-out accuracy of nearest neighbours against the renewals of the target so far.
 
-  An arm whose target never moves is a level line: its last accuracy.
+  The mean of all seeds. An arm whose target never moves is a level line: its last.
   """
   figure = Figure(figsize=(6, 4), layout="constrained")
   axis = figure.subplots()
   for name, line in RENEWED.items():
     if name not in found:
       continue
-    run = found[name][0]
-    steps, accuracies = run.curves["valid_knn"]
-    renewals = run.renewals[list(steps)]
+    arm = found[name]
+    steps = arm[0].curves["valid_knn"][0]
+    accuracies = np.mean([run.curves["valid_knn"][1] for run in arm], axis=0)
+    renewals = arm[0].renewals[list(steps)]
     if renewals[-1] > 0:
       axis.plot(renewals, accuracies, f"{line}o", label=name, linewidth=1, markersize=3)
     else:
       axis.axhline(accuracies[-1], color=line[:2], linestyle=":", label=name)
-  axis.yaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
+  axis.yaxis.set_major_formatter(ticker.PercentFormatter(1))
   _label(axis, "renewals of the target so far", "accuracy of nearest neighbours")
   if axis.lines:
     axis.legend(fontsize=8)

@@ -55,8 +55,8 @@ def _lines(
   yield from report_tables.norms(found)
   yield "\n![accuracy against renewals of the target](bootstrap.png)\n"
   yield (
-    "The first seed that there is, on held-out training images. Dotted: the last"
-    " accuracy with a target that never moves."
+    "The mean over the seeds, on held-out training images, which decide on nothing."
+    " Dotted: the last accuracy with a target that never moves."
   )
   yield "\n## What collapse looks like\n"
   yield "![loss, spread, rank and kNN over training](collapse.png)\n"

@@ -122,8 +122,8 @@ def costs(found: dict[str, Any]) -> Iterator[str]:
 def runs(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
   """All measures of all arms."""
   yield (
-    f"{columns.TEXT} The spread was logged each 30th step; with half the steps each"
-    " 15th, in trials each 100th.\n"
+    f"{columns.TEXT} The spread was logged about a hundred times a run, in trials of"
+    " 3000 steps 30 times.\n"
   )
   yield from table(
     ("arm", "seeds", *columns.NAMES),
@@ -139,27 +139,35 @@ def runs(found: Results, pixels: Mapping[str, float] | None) -> Iterator[str]:
 
 def agreement(found: Results) -> Iterator[str]:
   """How well measures without labels rank runs and checkpoints."""
+  apart = {name: arm for name, arm in found.items() if agreements.stays_apart(arm)}
+  runs, others = (sum(map(len, each.values())) for each in (found, apart))
   yield (
-    f"Of the records of {sum(map(len, found.values()))} runs. Spearman's rank"
-    " correlation with linear accuracy (over runs); within a run, of the evaluations,"
-    " with held-out kNN accuracy, the untrained network left out; lost: the points of"
-    " it by which the evaluation that a measure ranks first is behind the best.\n"
+    f"Of the records of {runs} runs of any length. Spearman's rank correlation with"
+    " linear accuracy (over runs); within a run, of the evaluations, with held-out kNN"
+    " accuracy, the untrained network left out; lost: the points of it by which the"
+    " evaluation that a measure ranks first is behind the best. In brackets: of the"
+    f" {others} runs of arms whose projections end apart (common part below"
+    f" {agreements.APART:g} with each seed): to tell a collapse is easier.\n"
   )
+  by_all = agreements.agreement(found)
+  by_apart = agreements.agreement(apart) if apart else None
   ranked = sorted(
-    agreements.agreement(found).items(),
-    key=lambda item: item[1]["over_runs"] + item[1]["within_runs"],
+    by_all,
+    key=lambda name: by_all[name]["over_runs"] + by_all[name]["within_runs"],
     reverse=True,
   )
+
+  def cell(name: str, kind: str, digits: int) -> str:
+    both = [each[name][kind] for each in (by_all, by_apart) if each]
+    shown, *in_brackets = (f"{value:.{digits}f}" for value in both)
+    return " ".join([shown, *(f"({value})" for value in in_brackets)])
+
+  digits = {"over_runs": 2, "within_runs": 2, "lost": 1}
   yield from table(
-    ("measure", "over runs", "within runs", "lost"),
+    ("measure", *(kind.replace("_", " ") for kind in digits)),
     (
-      (
-        name.replace("_", " "),
-        f"{agrees['over_runs']:.2f}",
-        f"{agrees['within_runs']:.2f}",
-        f"{agrees['lost']:.1f}",
-      )
-      for name, agrees in ranked
+      (name.replace("_", " "), *(cell(name, kind, n) for kind, n in digits.items()))
+      for name in ranked
     ),
   )
 

@@ -2,9 +2,10 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
-from reproduce import arms, claims, records, results, rules
+from reproduce import agreement, arms, claims, records, results, rules
 from reproduce.trials import TRIALS
 from tests.docs import tables
 
@@ -109,14 +110,16 @@ def test_differences_are_those_of_the_records_not_of_rounded_means():
   for sentence in (
     "gains {1} points in a larger run and {0} in small ones".format(*own),
     "Its target brings more, {1} and {0}".format(*bn),
-    f"it brings {apart('bn-ws', 'bn-ws-tau-1')}: not surely more",
+    f"it brings {apart('bn-ws', 'bn-ws-tau-1')}: by kNN not surely anything.",
+    f"**Group norm costs {apart('bn-ws', 'gn-ws-at-once')} points** where weights are"
+    f" standardised and no target waits, and {apart('bn-ws', 'gn-ws')} where that of",
+    f"it costs {apart('simclr-bn-ws', 'simclr-gn-ws')}.**",
+    "In the larger runs its target brings"
+    f" {apart_larger('gn-ws-at-once', 'gn-ws-tau-1')} without any wait.",
     "| {} behind, {} in the larger runs;".format(*behind),
     f"larger runs; {apart('bn-ws', 'gn-ws')} behind batch norm with standardised",
-    f"**Group norm costs {apart('bn-ws', 'gn-ws')} points** where weights are"
-    f" standardised on both sides, in SimCLR {apart('simclr-bn-ws', 'simclr-gn-ws')}.",
     f"is ahead of BYOL with GN + WS** by {apart('bn-ws-tau-1', 'gn-ws')}.",
-    f"Without the wait GN + WS has {arm_means('gn-ws-at-once')}, behind",
-    f"the wait brings it {apart('gn-ws', 'gn-ws-at-once')} points and costs batch norm"
+    f"it brings {apart('gn-ws', 'gn-ws-at-once')} points and costs batch norm"
     f" {apart('bn', 'bn-waits')}.",
     f"Without norms BYOL loses {byol} points, SimCLR {simclr}.",
     "Measured: by {} points small, by {} larger.".format(*ahead),
@@ -134,8 +137,10 @@ def test_differences_are_those_of_the_records_not_of_rounded_means():
 def test_norms_and_standardised_weights():
   found = records.read(_REPORT, arms.ARMS)
   _, _, *table = tables.rows(_PAGE, "### GN + WS is behind").values()
-  for row, name in zip(table, ("bn", "bn-ws", "gn-ws"), strict=True):
-    frozen, simclr = f"{name}-tau-1", f"simclr-{name}"
+  names = "bn", "bn-ws", "gn-ws-at-once", "gn-ws"
+  for row, name in zip(table, names, strict=True):
+    norm = name.removesuffix("-at-once")
+    frozen, simclr = f"{norm}-tau-1", f"simclr-{norm}"
     both = [means(found[each]) for each in (name, frozen, simclr)]
     assert row == [both[0], both[1], apart(name, frozen), both[2]]
 
@@ -191,28 +196,48 @@ def test_collapse_by_depth():
     assert rules.collapses("").decide(arm, pixels={}) is False
   assert collapsed == 10
   assert "[ten of twelve end in one point]" in page()
-  fast = [f"none-depth-{depth}-predictor-30" for depth in (10, 50)]
-  common = [
-    json.loads((_REPORT / "runs" / f"trial-{name}-seed0.json").read_text())["summary"][
-      "health"
-    ]["encoder"]["projection_common"]
-    for name in fast
+  for sentence in (
+    f"the slow one ends in one point ({trial('none-depth-50-predictor-1')}), the one 30"
+    f" times as fast does not ({trial('none-depth-50-predictor-30')}).",
+    f"At 10 layers neither does ({trial('none-depth-10-predictor-1')} and"
+    f" {trial('none-depth-10-predictor-30')}).",
+  ):
+    assert sentence in page()
+  ends = {
+    name: trial_record(f"none-depth-{name}")["summary"]["health"]["encoder"][
+      "projection_common"
+    ]
+    > rules.COMMON
+    for name in (
+      "10-predictor-1",
+      "10-predictor-30",
+      "50-predictor-1",
+      "50-predictor-30",
+    )
+  }
+  assert [name for name, in_one_point in ends.items() if in_one_point] == [
+    "50-predictor-1"
   ]
-  assert (
-    f"collapse: {trial(fast[0])} and {trial(fast[1])}, where the common part ends at"
-    f" {common[0]:.2f} and {common[1]:.2f}."
-  ) in page()
 
 
 def test_how_long_it_took():
   both = arms.ARMS, TRIALS
   runs, trials = (
-    [r for arm in records.read(_REPORT, table).values() for r in arm] for table in both
+    [
+      r.summary["seconds"] / 60
+      for arm in records.read(_REPORT, table).values()
+      for r in arm
+    ]
+    for table in both
   )
-  hours = sum(r.summary["seconds"] for r in (*runs, *trials)) / 3600
   assert (
-    f"{hours:.0f} hours of a core for the {len(runs)} runs and {len(trials)} trials"
+    f"takes {statistics.median(runs):.0f} minutes of a core (median; most take 6 to"
+    f" 30), and an arm is three of them: {sum(runs + trials) / 60:.0f} hours for the"
+    f" {len(runs)} runs and {len(trials)} trials"
   ) in page()
+  assert sum(6 <= minutes <= 30 for minutes in runs) > 0.8 * len(runs)
+  readme = " ".join((_ROOT / "README.md").read_text().split())
+  assert f"runs of {statistics.median(runs):.0f} minutes of a core (median)" in readme
 
 
 def test_the_papers_and_the_larger_runs_numbers():
@@ -302,6 +327,26 @@ def test_other_predictors_where_the_target_moves_at_once():
       lowest = arm and f"{found[arm].mean(lambda r: r.lowest_spread):.2f}"
       expected += [means(found[arm]), lowest] if arm else ["", ""]
     assert row == expected
+  both = [means(found[name]) for name in ("bn-direct-pred", "bn")]
+  assert "is as good** as the learned predictor: {}, and {}.".format(*both) in page()
+  assert rules.as_good("bn-direct-pred", "bn").answer(found, {})
+  for arm in found["none-orthogonal"]:
+    assert all(arm.accuracy(p) < arm.untrained(p) for p in results.PROBES)
+  for arm in found["gn-ws-orthogonal"]:
+    assert arm.accuracy("knn") < arm.untrained("knn")
+
+
+def test_how_measures_without_labels_agree():
+  found = records.read(_REPORT, arms.ARMS)
+  apart = {name: arm for name, arm in found.items() if agreement.stays_apart(arm)}
+  every, healthy = (agreement.agreement(each) for each in (found, apart))
+  how_to = " ".join((_ROOT / "docs/how-to/no-labels.md").read_text().split())
+  assert (
+    f"linear accuracy is {every[agreement.SUM]['over_runs']:.2f}, and"
+    f" {healthy[agreement.SUM]['over_runs']:.2f} among those that do not collapse."
+  ) in how_to
+  assert every[agreement.SUM]["lost"] + 0.3 < every[agreement.NEWEST]["lost"]
+  assert healthy[agreement.SUM]["lost"] > healthy[agreement.NEWEST]["lost"]
 
 
 def test_batches():
@@ -341,10 +386,14 @@ def test_batches():
     assert sentence in page()
 
 
+def trial_record(name):
+  """The record of a trial."""
+  return json.loads((_REPORT / "runs" / f"trial-{name}-seed0.json").read_text())
+
+
 def trial(name):
   """Linear and kNN accuracy of a trial, as the page writes them."""
-  path = _REPORT / "runs" / f"trial-{name}-seed0.json"
-  found = json.loads(path.read_text())["summary"]
+  found = trial_record(name)["summary"]
   return " / ".join(f"{100 * found[p]['encoder']:.1f}" for p in ("linear", "knn"))
 
 

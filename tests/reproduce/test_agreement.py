@@ -41,3 +41,12 @@ def test_agreement_with_accuracy():
     {"over_runs": 0, "within_runs": 1 / 3, "lost": 10 / 3}
   )
   assert measured["spread"]["over_runs"] == 0  # it does not move
+
+
+def test_an_arm_stays_apart_where_each_of_its_runs_does():
+  def run(common):
+    health = HEALTH | {"projection_common": common}
+    return Result([], {}, summary(50, **health), {})
+
+  assert agreement.stays_apart(Seeds([run(0.2), run(0.89)]))
+  assert not agreement.stays_apart(Seeds([run(0.2), run(0.95)]))

@@ -130,7 +130,7 @@ def test_the_report_says_what_the_folders_hold(tmp_path):
   assert any(row.startswith("| raw pixels |  | 41.0 |  |  |  | 36.0 |") for row in rows)
   trial = "| gn-ws-tau-1 | 44.0 | 30.0 | 14.0 | 44.0 | 44.0 | 30.0 | 14.0 |"
   assert any(row.startswith(trial) for row in rows)
-  assert "| invariance | 0.00 | 0.00 | 0.0 |" in rows
+  assert "| invariance | 0.00 (0.00) | 0.00 (0.00) | 0.0 (0.0) |" in rows
   here = provenance.here()
   assert f"- versions: {here['versions']}" in rows
   assert "- hours of a core: 8, of 15 runs" in rows
