@@ -29,13 +29,19 @@ def join() -> None:
   that dies ends the others, within a minute and in one line.
 
   Raises:
-    UserError: nothing says who the others are.
+    UserError: nothing says who the others are, or the address has no port.
     OtherHost: they have not come, or cannot be reached.
   """
   count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
-  address = os.environ.get("JAX_COORDINATOR_ADDRESS", "the cluster's address")
+  address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+  if address and ":" not in address:
+    raise UserError(
+      f"JAX_COORDINATOR_ADDRESS={address} names no port: give HOST:PORT, as in"
+      f" {address}:1234"
+    )
   _call_witness()
-  with waiting(f"{count or 'all'} hosts at {address}"):
+  where = address or "the cluster's address"
+  with waiting(f"{count or 'all'} hosts at {where}"):
     try:
       jax.distributed.initialize(
         num_processes=int(count) if count else None,

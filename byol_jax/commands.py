@@ -28,6 +28,9 @@ from byol_jax.errors import OtherHost, Stopped, UserError
 PARENT = "BYOL_JAX_PARENT"
 
 _FILES = 2**16
+# What XLA calls the faults of devices and of what connects them: INTERNAL as by a
+# program that is wrong, but also as by a broken GPU, which another start may not meet.
+_OF_HARDWARE = ("ABORTED", "DATA_LOSS", "INTERNAL", "UNAVAILABLE")
 # What a system has against a file, and its user can put right.
 _OF_THE_SYSTEM = {
   getattr(errno, name)
@@ -177,7 +180,8 @@ def run(
 ) -> None:
   """Runs a command and ends the process; whatever goes wrong is one line.
 
-  The status is 1, but where another host is missing or the command was asked to stop.
+  The status is 1, but where another host is missing, a device fails, or the command was
+  asked to stop.
   Of what nobody has foreseen the stack trace is in a file, which the line names.
 
   Args:
@@ -279,7 +283,8 @@ def _last_word(
 
     if cluster.is_of_other_host(error):
       return witness.OTHER_HOST, OtherHost.STATUS
-  return _unforeseen(error, folder()), 1
+  failed = isinstance(error, RuntimeError) and str(error).startswith(_OF_HARDWARE)
+  return _unforeseen(error, folder()), OtherHost.STATUS if failed else 1
 
 
 def _no_memory(why: str) -> str:

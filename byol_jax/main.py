@@ -116,7 +116,7 @@ def _named(argv: list[str]) -> str:
 def _is_of_config_file(error: Exception) -> bool:
   """Whether it was raised by the code of a config, not by a flag that sets a value."""
   frames = traceback.extract_tb(error.__traceback__)
-  return any(frame.name == "get_config" for frame in frames) or "module" in str(error)
+  return any(frame.name == "get_config" for frame in frames) or "module '" in str(error)
 
 
 def _failed_config(error: Exception) -> UserError:

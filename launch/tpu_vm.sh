@@ -39,13 +39,15 @@ case "$action" in
       uv pip install --quiet -e ".[tpu]"'
     ;;
   start)
+    # Bash of macOS is too old for ${*@Q}.
+    flags=$([ "$#" -eq 0 ] || printf '%q ' "$@")
     # It outlives the connection.
     on_all_workers "cd byol_jax
       if kill -0 \$(cat run.pid) 2>/dev/null; then
         echo 'it is at work already: stop it first' >&2
         exit 1
       fi
-      nohup .venv/bin/python -m byol_jax.main --distributed ${*@Q} \\
+      nohup .venv/bin/python -m byol_jax.main --distributed $flags \\
         </dev/null >>run.log 2>&1 &
       echo \$! >run.pid"
     ;;

@@ -140,6 +140,13 @@ def test_hosts_that_do_not_come_are_no_mistake(monkeypatch, error, kind):
   assert raised.type is kind
 
 
+@pytest.mark.parametrize("address", ["localhost", "10.0.0.1", "gpu-1.local"])
+def test_an_address_without_a_port(monkeypatch, address):
+  monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", address)
+  with pytest.raises(UserError, match=f"{address} names no port: give HOST:PORT"):
+    cluster.join()
+
+
 @pytest.mark.parametrize(
   ("backend", "hosts", "kept"),
   [("gpu", 2, False), ("gpu", 1, True), ("tpu", 2, True), ("cpu", 2, True)],

@@ -61,13 +61,13 @@ def outcome(monkeypatch, capsys):
   )  # flags of this process stay as they are
   monkeypatch.setattr(commands.os, "_exit", sys.exit)
 
-  def outcome(error, **options):
+  def outcome(error, status=1, **options):
     def main():
       raise error
 
     with pytest.raises(SystemExit) as ended:
       commands.run(main, ["command"], lambda argv: argv, **options)
-    assert ended.value.code == 1
+    assert ended.value.code == status
     (line,) = capsys.readouterr().err.splitlines()
     return line
 
@@ -87,6 +87,22 @@ def test_what_is_not_foreseen_is_one_line_and_a_file(outcome, tmp_path):
   path = Path(line.removesuffix(")").rpartition(" in ")[2])
   assert "ZeroDivisionError" in path.read_text()
   path.unlink()
+
+
+@pytest.mark.parametrize(
+  ("error", "status"),
+  [
+    (RuntimeError("INTERNAL: uncorrectable ECC error encountered"), 75),
+    (RuntimeError("UNAVAILABLE: Slice health check failed"), 75),
+    (RuntimeError("INVALID_ARGUMENT: Executable expected shape f32[2]"), 1),
+    (ValueError("INTERNAL: of Python"), 1),
+  ],
+)
+def test_another_start_may_have_other_devices(outcome, error, status, tmp_path):
+  line = outcome(error, status, folder=lambda: tmp_path)
+  assert str(error) in line
+  (path,) = tmp_path.iterdir()
+  assert str(path) in line
 
 
 def test_a_device_that_is_not_there(outcome, tmp_path):

@@ -115,6 +115,7 @@ MISTAKES = {
   "unknown preset": ((f"{CONFIG}:nope",), "there is no preset 'nope': choose one of"),
   "unknown key": ((CONFIG, "--config.train.stepz=1"), "no setting.*stepz.*steps"),
   "wrong type": ((CONFIG, "--config.train.steps=many"), "steps=many"),
+  "key called module": ((CONFIG, "--config.encoder.module=3"), "no setting.*module"),
   "unknown section": ((CONFIG, "--config.trian.steps=1"), "no setting 'trian'"),
   "unknown flag": ((CONFIG, "--wrokdir=x"), "wrokdir"),
   "stray argument": ((CONFIG, "train"), "unexpected argument 'train'"),

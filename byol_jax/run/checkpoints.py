@@ -149,7 +149,14 @@ class Checkpoints:
     )
 
   def wait(self) -> None:
-    """Returns once every save is on disk; raises UserError as `save` does."""
+    """Returns once every save is on disk, on every host; call it on every host.
+
+    Raises:
+      UserError: as `save` does, on every host.
+    """
+    parallel.from_first_host(self._wait)
+
+  def _wait(self) -> None:
     if self._manager is not None:
       with self._writing():
         self._manager.wait_until_finished()

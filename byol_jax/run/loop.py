@@ -79,7 +79,8 @@ def run(
   finally:
     checkpoints.close()
   found = experiment.summarise(state)
-  reports = [record for record in run_dir.records() if "loss" in record]
+  records = [record for record in run_dir.records() if "loss" in record]
+  reports = records[1:] or records  # the first step was compiled in its time
   summary = {
     **found,
     "steps": config.train.steps,
@@ -164,8 +165,8 @@ def _train(
         checkpoints.wait()
         raise Stopped(step, asked[0] if asked else signal.SIGTERM)
       monitor.restart()
-    if parallel.agree(bool(asked)):  # in the last evaluation; the state is saved
-      checkpoints.wait()
+    checkpoints.wait()
+    if parallel.agree(bool(asked)):  # in the last evaluation
       raise Stopped(steps, asked[0] if asked else signal.SIGTERM)
   return state, monitor
 

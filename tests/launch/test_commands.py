@@ -50,7 +50,8 @@ def test_a_flag_that_is_not_there_would_be_found(parsed):
 def test_images_are_what_the_files_expect():
   text = (LAUNCH / "Dockerfile").read_text()
   entry = json.loads(re.search(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)[1])
-  assert entry == ["python", "-m", "byol_jax.main"]
+  assert entry == ["tini", "--", "python", "-m", "byol_jax.main"]
+  assert "install --yes --no-install-recommends tini" in text
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
   kinds = {job(path)[2]["image"].rpartition(":")[2] for path in JOB_SETS}
   assert kinds == {"cuda", "tpu"}

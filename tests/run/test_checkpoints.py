@@ -353,3 +353,38 @@ def test_two_hosts_need_no_shared_file_system(tmp_path):
   assert "refused: no checkpoint in" in outputs[1]
   assert steps_in(tmp_path / "0") == [1, 2]
   assert not (tmp_path / "1").exists()
+
+
+def test_all_hosts_wait_until_the_first_has_saved(tmp_path):
+  code = """
+    import sys
+    import time
+    import jax
+    import numpy as np
+    port, rank, folder = sys.argv[1:]
+    jax.distributed.initialize(f"localhost:{port}", 2, int(rank))
+    from byol_jax.errors import UserError
+    from byol_jax.run.checkpoints import Checkpoints
+    checkpoints = Checkpoints(folder)
+    saved = f"{folder}/saved"
+    if rank == "0":
+      def save_slowly():
+        time.sleep(3)
+        open(saved, "x").close()
+      checkpoints._manager.wait_until_finished = save_slowly
+    checkpoints.wait()
+    open(saved).close()
+    if rank == "0":
+      def fail():
+        raise OSError(28, "No space left on device")
+      checkpoints._manager.wait_until_finished = fail
+    try:
+      checkpoints.wait()
+    except UserError as error:
+      print("failed:", error)
+  """
+  port = free_port()
+  processes = [start(code, port, rank, tmp_path) for rank in (0, 1)]
+  outputs = [process.communicate(timeout=120)[0] for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outputs
+  assert all("failed: cannot write checkpoint" in output for output in outputs)
