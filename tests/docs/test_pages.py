@@ -39,7 +39,7 @@ PAGES = [README, "faq.md", "protocols.md"] + [
 ]
 
 # Installations, which .ci/run makes as it says.
-_INSTALLS = ("python3 -m venv", ".venv/bin/")
+_INSTALLS = ("python3 -m venv", ".venv/bin/", "pip install")
 
 # Where runs/mine is there already.
 MADE_BEFORE = (
