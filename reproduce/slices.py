@@ -260,9 +260,9 @@ def outcome(plan: Plan, root: Path, folder: Path) -> str:
     return line
   line += f"; the same command goes on, on another machine with a copy of {folder}"
   for stage in missing:
-    run = run_folder(root, stage)
-    if (run / "checkpoints").exists() and records[stage.name].state == INCOMPLETE:
-      line += f" and of {run} ({stage.name}, step {records[stage.name].steps})"
+    record, run = records.get(stage.name), run_folder(root, stage)
+    if record and record.state == INCOMPLETE and (run / "checkpoints").exists():
+      line += f" and of {run} ({stage.name}, step {record.steps})"
   return line
 
 

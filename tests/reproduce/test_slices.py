@@ -138,6 +138,13 @@ def test_a_run_is_stopped_in_time_and_goes_on_where_it_was(work):
   assert done == "2 of 2 stages are complete"
 
 
+def test_a_run_without_a_record_is_not_named_among_what_goes_on(work):
+  plan = [stage("one"), stage("two")]
+  (slices.run_folder(work.root, plan[1]) / "checkpoints").mkdir(parents=True)
+  line = slices.outcome(Plan(plan, {}, 0), work.root, work.report)
+  assert line.endswith(f"on another machine with a copy of {work.report}")
+
+
 def test_what_does_not_stop_is_killed_once_its_record_says_so(work, monkeypatch):
   at_kill = []
   kill = slices.subprocess.Popen.kill
