@@ -23,6 +23,7 @@ from byol_jax import disk
 from byol_jax.errors import UserError
 from byol_jax.run import provenance
 from byol_jax.run.folder import RunDir
+from byol_jax.run.settings import resolved
 from reproduce import stages, work
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
 
@@ -158,6 +159,10 @@ class _Child:
     stopping: float,
   ) -> str:
     """Runs it until it ends, or the time does; the state that its record has then."""
+    try:
+      self._check_folder(choices, data_dir)
+    except UserError as error:
+      return self._refused(str(error))
     process = self._start(choices, data_dir)
     try:
       try:
@@ -169,6 +174,14 @@ class _Child:
     finally:
       process.kill()  # nothing, if it has ended
       process.wait()
+
+  def _check_folder(
+    self, choices: Mapping[str, Choice], data_dir: str | None
+  ) -> None:
+    """Raises UserError if its folder holds the run of another config."""
+    config = stages.config(self._stage, choices, data_dir)
+    way_out = "move it away, or choose another --workdir"
+    RunDir(self._run, writes=False).check_config(resolved(config), way_out)
 
   def _stop(self, process: subprocess.Popen, left: Left, patience: float) -> str:
     """Asks it to save and to end, if it has not; the state that its record has then."""
@@ -224,6 +237,13 @@ class _Child:
   def _failed(self, why: str) -> str:
     self._keep(FAILED, why)
     logging.warning("%s failed: %s; see %s", self._stage.name, why, self._log)
+    return FAILED
+
+  def _refused(self, why: str) -> str:
+    """It has failed, and what is in its folder has no part in its record."""
+    record = Record(FAILED, why, [], None, 0, {}, {})
+    stages.keep(self._folder, self._stage.name, record)
+    logging.warning("%s failed: %s", self._stage.name, why)
     return FAILED
 
   def _keep(self, state: str, why: str = "") -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from byol_jax.disk import write_json
 from byol_jax.errors import UserError
 from byol_jax.run.settings import resolved
 from reproduce import slices, stages
@@ -220,6 +221,35 @@ def test_a_stage_that_fails_stops_no_other_and_is_tried_again_last(work, caplog)
   assert work.record("one").state == COMPLETE
   first, last = (work.metrics(name).stat().st_mtime_ns for name in ("three", "one"))
   assert first < last
+
+
+def test_the_run_of_another_config_has_no_part_in_a_record(work, caplog):
+  run = work.metrics("one").parent
+  run.mkdir(parents=True)
+  config = resolved(stages.config(stage("one"), {}, "elsewhere"))
+  write_json(run / "config.json", {**config, "seed": 7})
+  work.metrics("one").write_text('{"step": 9, "loss": 0.5}\n')
+  work.slice([stage("one"), stage("two")])
+  why = (
+    f"{run} holds the run of another config (it differs in seed); move it away, or"
+    " choose another --workdir"
+  )
+  assert work.record("one") == Record(FAILED, why, [], None, 0, {}, {})
+  assert f"one failed: {why}" in caplog.messages
+  assert work.metrics("one").read_text() == '{"step": 9, "loss": 0.5}\n'
+  assert work.record("two").state == COMPLETE
+  run.rename(run.with_name("away"))
+  work.slice([stage("one"), stage("two")])
+  assert work.record("one").state == COMPLETE
+
+
+def test_a_folder_that_cannot_be_read_stops_no_other(work):
+  run = work.metrics("one").parent
+  run.mkdir(parents=True)
+  (run / "config.json").write_text("{")
+  work.slice([stage("one"), stage("two")])
+  assert "config.json is damaged" in work.record("one").why
+  assert work.record("two").state == COMPLETE
 
 
 def test_choices_are_made_once_of_the_records_that_are_there(work):
