@@ -93,12 +93,7 @@ def run(
       if left() < plan.least + stopping:
         logging.info("%.0f s are too few for %s", left(), stage.name)
         return
-      before = stages.read_choices(folder)
-      choices = stages.choose(plan, stage, records, before)
-      if choices != before:
-        for name in sorted(choices.keys() - before.keys()):
-          logging.info("%s is chosen for good: %s", name, choices[name].why)
-        stages.keep_choices(folder, choices)
+      choices = stages.choose_for_good(plan, stage, folder)
       child = _Child(stage, place, folder, records.get(stage.name))
       try:
         state = child.work(choices, data_dir, left, stopping)
@@ -175,9 +170,7 @@ class _Child:
       process.kill()  # nothing, if it has ended
       process.wait()
 
-  def _check_folder(
-    self, choices: Mapping[str, Choice], data_dir: str | None
-  ) -> None:
+  def _check_folder(self, choices: Mapping[str, Choice], data_dir: str | None) -> None:
     """Raises UserError if its folder holds the run of another config."""
     config = stages.config(self._stage, choices, data_dir)
     way_out = "move it away, or choose another --workdir"

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import threading
 import time
 
 import pytest
@@ -269,6 +270,22 @@ def test_choices_are_made_once_of_the_records_that_are_there(work):
   work.slice(plan)
   assert work.record("two").found["given"]["config.optimiser.learning_rate"] == "2"
   assert len(seen) == 1
+
+
+def test_choices_of_two_commands_are_all_kept(tmp_path):
+  """Another command makes one of them while this one waits for its turn."""
+  mine, other = Choice({"seed": 1}, "mine"), Choice({"seed": 2}, "other")
+  plan = Plan([], {"rate": lambda _: mine, "epochs": lambda _: mine}, 0)
+  choosing = threading.Thread(
+    target=stages.choose_for_good,
+    args=(plan, stage("one", choices=["rate", "epochs"]), tmp_path),
+  )
+  with stages.choosing(tmp_path):
+    choosing.start()
+    time.sleep(0.2)
+    stages.keep_choices(tmp_path, {"epochs": other})
+  choosing.join()
+  assert stages.read_choices(tmp_path) == {"epochs": other, "rate": mine}
 
 
 def test_interrupted_it_saves_and_no_other_begins(work):
