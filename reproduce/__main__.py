@@ -116,7 +116,7 @@ def in_slices(
   if not run:
     _check_records(folder, "accelerator")
   elif slices.todo(plan, folder, only):
-    left = slices.clock(plan, minutes)
+    left = slices.clock(plan, folder, minutes)
     configs = slices.configs(plan, folder, data_dir, only)
     for config in {(c.data.name, c.data.train): c for c in configs}.values():
       _check_images(config)

@@ -29,6 +29,7 @@ from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record,
 
 _POLL = 0.2  # seconds between two looks at a child
 _NOTE = 30.0  # seconds between two records of a run that is at work
+_READY = 15.0  # seconds until the first stage can begin
 _REST = 15.0  # seconds that are left at the end, for what follows the last stage
 _UNKNOWN = 60.0  # seconds that stopping takes where nothing was measured
 _PATIENCE = 3.0  # by what a measured stop is multiplied
@@ -40,14 +41,24 @@ Left = Callable[[], float]  # seconds that are left
 
 
 def clock(
-  plan: Plan, minutes: float | None, now: Callable[[], float] = time.monotonic
+  plan: Plan,
+  folder: Path,
+  minutes: float | None,
+  now: Callable[[], float] = time.monotonic,
 ) -> Left:
   """Counts the seconds down in which everything is to be done, from this call on.
+
+  Args:
+    plan: what there is to do.
+    folder: that of the report.
+    minutes: how long the command may take.
+    now: the time in seconds.
 
   Raises:
     UserError: in so many minutes no stage could begin.
   """
-  least = math.ceil((plan.least + _UNKNOWN + _REST) / 60)
+  stopping = _stopping(stages.read(plan, folder))
+  least = math.ceil((_READY + plan.least + stopping + _REST) / 60)
   if minutes is None or not minutes >= least:
     was = "is missing" if minutes is None else f"is {minutes:g}"
     raise UserError(
@@ -82,16 +93,22 @@ def run(
     noted: is called whenever a stage has ended and its record is written.
 
   Raises:
-    UserError: another command is at work.
+    UserError: another command is at work, or there is no time for any stage.
     KeyboardInterrupt: once what was at work has saved and has a record.
   """
   place = root / "accelerator"
   with work.claimed(place):
-    for stage in todo(plan, folder, only):
+    for number, stage in enumerate(todo(plan, folder, only)):
       records = stages.read(plan, folder)
       stopping = _stopping(records)
-      if left() < plan.least + stopping:
-        logging.info("%.0f s are too few for %s", left(), stage.name)
+      there, needed = left(), plan.least + stopping
+      if there < needed and number == 0:  # and so it would be each time
+        raise UserError(
+          f"{there:.0f} s are left, and {stage.name} begins with {needed:.0f} or more:"
+          f" raise --minutes by {math.ceil((needed - there) / 60)}"
+        )
+      if there < needed:
+        logging.info("%.0f s are too few for %s", there, stage.name)
         return
       choices = stages.choose_for_good(plan, stage, folder)
       child = _Child(stage, place, folder, records.get(stage.name))

@@ -11,7 +11,7 @@ import pytest
 from byol_jax.disk import write_json
 from byol_jax.errors import UserError
 from byol_jax.run.settings import resolved
-from reproduce import slices, stages
+from reproduce import accelerator, slices, stages
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
 from tests.reproduce import made_up
 
@@ -195,11 +195,17 @@ def test_what_could_not_save_has_failed(work):
   )
 
 
-def test_with_too_little_time_nothing_begins(work):
+def test_with_too_little_time_nothing_begins_and_it_says_so(work):
   # 100 s of work, and time to stop.
-  work.slice([stage("one")], lambda: 99.0 + slices._UNKNOWN)
+  needed = 100 + slices._UNKNOWN
+  line = "99 s are left, and one begins with 160 or more: raise --minutes by 2"
+  with pytest.raises(UserError, match=line):
+    work.slice([stage("one")], lambda: needed - 61)
   assert work.record("one") is None
   assert not work.metrics("one").exists()
+  # What has begun something has done what it could.
+  work.slice([stage("one"), stage("two")], lambda: 0 if work.record("one") else 1000)
+  assert work.record("two") is None
 
 
 def test_a_stage_that_fails_stops_no_other_and_is_tried_again_last(work, caplog):
@@ -350,9 +356,9 @@ def test_time_to_stop_is_what_was_measured_thrice():
   assert slices._stopping(records) == 3 * 5 + slices._REST
 
 
-def test_the_clock_ends_before_the_minutes_do():
+def test_the_clock_ends_before_the_minutes_do(tmp_path):
   now = iter((100.0, 100.0, 400.0))
-  left = slices.clock(Plan([], {}, 100), 10, lambda: next(now))
+  left = slices.clock(Plan([], {}, 100), tmp_path, 10, lambda: next(now))
   assert left() == 600 - slices._REST
   assert left() == 300 - slices._REST
 
@@ -361,11 +367,24 @@ def test_the_clock_ends_before_the_minutes_do():
   ("minutes", "was"),
   [(None, "is missing"), (0.0, "is 0"), (1.9, "is 1.9"), (math.nan, "is nan")],
 )
-def test_too_few_minutes_are_refused(minutes, was):
-  plan = Plan([], {}, least=120 - slices._UNKNOWN - slices._REST)
-  slices.clock(plan, 2.0)
+def test_too_few_minutes_are_refused(minutes, was, tmp_path):
+  plan = Plan([], {}, least=120 - slices._UNKNOWN - slices._READY - slices._REST)
+  slices.clock(plan, tmp_path, 2.0)
   with pytest.raises(UserError, match=rf"--minutes {was}: .* take, 2 or more"):
-    slices.clock(plan, minutes)
+    slices.clock(plan, tmp_path, minutes)
+
+
+@pytest.mark.parametrize(("save_seconds", "least"), [(1.0, 3), (20.0, 4), (200.0, 13)])
+def test_where_a_stop_takes_long_the_minutes_must_be_more(
+  save_seconds, least, tmp_path
+):
+  plan = Plan([stage("one"), stage("two")], {}, accelerator.LEAST)
+  slices.clock(plan, tmp_path, 3.0)
+  found = {"evaluation_seconds": 3.0, "save_seconds": save_seconds}
+  stages.keep(tmp_path, "one", Record(COMPLETE, "", [], None, 0, found, {}))
+  slices.clock(plan, tmp_path, float(least))
+  with pytest.raises(UserError, match=f"is {least - 0.9:g}: .* take, {least} or more"):
+    slices.clock(plan, tmp_path, least - 0.9)
 
 
 def test_records_of_another_config_are_refused(tmp_path):
