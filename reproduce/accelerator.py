@@ -33,6 +33,7 @@ _SETTINGS = presets.get(PRESET)
 _BATCH = _SETTINGS.train.batch_size
 _EPOCH = 50_000 // _BATCH  # steps
 _BFLOAT16 = {"train.precision": "bfloat16"}
+_SAVES = {"checkpoint.keep": 1, "checkpoint.every_minutes": 2.0}
 
 _BY_DEVICE: dict[str, object] = {"data.on_device": True}
 _BY_HOST: dict[str, object] = {"data.on_device": False, "data.workers": WORKERS}
@@ -63,14 +64,9 @@ _PILOT = {
   "probe.valid_test": _HELD_OUT,
   "eval.every_steps": PILOT_STEPS,
   "eval.baselines": (),
-  "checkpoint.keep": 1,
+  **_SAVES,
 }
-_TRAIN = {
-  **_BFLOAT16,
-  "eval.baselines": ("untrained",),
-  "checkpoint.keep": 1,
-  "checkpoint.every_minutes": 2.0,
-}
+_TRAIN = {**_BFLOAT16, "eval.baselines": ("untrained",), **_SAVES}
 # As on CPUs: a predictor no faster than the rest, and a target that moves at once.
 _COLLAPSE = {
   **arms.SLOW_PREDICTOR,

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import types
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -126,6 +127,18 @@ def test_pilots_are_judged_by_images_that_they_have_not_seen():
       assert config.probe.valid_train == config.probe.train == "train[:10000]"
       assert config.probe.valid_test == config.probe.test == "train[45000:]"
       assert config.train.steps == config.eval.every_steps == 970
+
+
+def test_what_is_killed_loses_two_minutes_at_most():
+  for name, stage in STAGES.items():
+    if stage.kind != "speed":  # which saves nothing
+      config = stages.config(stage, CHOICES, None)
+      assert config.checkpoint.every_minutes == 2.0, name
+
+
+def test_records_that_there_are_still_count():
+  docs = Path(__file__).parents[2] / "docs" / "reproduction"
+  stages.check(accelerator.PLAN, docs, "images")
 
 
 def test_images_are_asked_for_where_they_are_trained_on(tmp_path):
