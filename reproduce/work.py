@@ -25,8 +25,9 @@ from byol_jax.run.settings import differences, resolved
 from reproduce import arms, claims, records
 from reproduce.trials import TRIALS
 
-# By which JAX takes memory of GPUs, and how much of it all runs together may have.
-_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+# By which JAX takes memory of GPUs, its old name, beside which JAX refuses the new one,
+# and how much of it all runs together may have.
+_MEMORY, _MEMORY_BEFORE = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 _MOST_OF_GPUS = 0.9
 
 
@@ -195,8 +196,9 @@ def _start(
   if data_dir:
     command += [f"--config.data.data_dir={data_dir}"]
   environment = dict(os.environ)
-  if jobs > 1:  # one alone takes three quarters
-    environment.setdefault(_MEMORY, f"{_MOST_OF_GPUS / jobs:.3f}")
+  given = environment.get(_MEMORY) or environment.get(_MEMORY_BEFORE)
+  if jobs > 1 and not given:  # one alone takes three quarters
+    environment[_MEMORY] = f"{_MOST_OF_GPUS / jobs:.3f}"
   logging.info("%s", " ".join(command[1:]))
   child = start(command, _log(root, run), "a", environment)
   if hasattr(os, "sched_setaffinity"):  # before it has started any thread
