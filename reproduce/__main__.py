@@ -224,6 +224,8 @@ if __name__ == "__main__":
     others: dict[str, list[flags.FlagHolder]]
     others = {"cpu": [MINUTES], "accelerator": [JOBS, ONLY_TRIALS]}
     _refuse(f"--scale={SCALE.value}", others[SCALE.value])
+    if not RUN.value:
+      _refuse("--norun", [JOBS, MINUTES, ONLY, ONLY_TRIALS])
     if ONLY.value:
       _refuse("--only, which names trials too", [ONLY_TRIALS])
     if SCALE.value == "accelerator":

@@ -166,10 +166,10 @@ def epochs(records: Records) -> Choice:
   chosen = max(
     (each for each in EPOCHS if each * seconds <= LONGEST), default=EPOCHS[0]
   )
-  took = f"{seconds:.2f} s" if speeds else "unknown"
+  took = f"{seconds:.2f} s" if math.isfinite(seconds) else "an unknown time"
   return Choice(
     {"train.steps": chosen * _EPOCH},
-    f"{chosen} epochs: one of the slower of {len(speeds)} takes {took},"
+    f"{chosen} epochs: one of the slower of {len(SYSTEMS)} takes {took},"
     f" and {LONGEST:.0f} s are the most",
   )
 

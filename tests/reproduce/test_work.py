@@ -193,6 +193,13 @@ def test_a_report_without_records_is_refused(tmp_path):
     (["--only=bn,gn-ws"], "--only=bn,gn-ws: give --only once for each name"),
     (["--only=bn", "--trials"], "--trials is not for --only, which names trials too"),
     (["--minutes=5"], "--minutes is not for --scale=cpu: leave it out"),
+    (["--norun", "--jobs=2"], "--jobs is not for --norun: leave it out"),
+    (["--norun", "--only=bn"], "--only is not for --norun: leave it out"),
+    (["--norun", "--trials"], "--trials is not for --norun: leave it out"),
+    (
+      ["--scale=accelerator", "--minutes=5", "--norun"],
+      "--minutes is not for --norun: leave it out",
+    ),
   ],
 )
 def test_flags_that_say_nothing_are_refused(flags, line):
