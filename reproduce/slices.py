@@ -161,6 +161,7 @@ class _Child:
     self._cache = str(disk.absolute(place / "cache"))
     self._run = run_folder(place.parent, stage)
     self._log = place / "logs" / f"{stage.name}.txt"
+    self._said = work.length(self._log)  # by earlier starts
     self._asked: dict[str, Any] = {}
 
   def work(
@@ -211,7 +212,7 @@ class _Child:
     logging.info("%s: %s", self._stage.name, " ".join(command[1:]))
     # A run that goes on, here or elsewhere, need not be compiled again.
     environment = {"JAX_COMPILATION_CACHE_DIR": self._cache, **os.environ}
-    return work.start(command, self._log, "w", environment)
+    return work.start(command, self._log, environment)
 
   def _wait(self, process: subprocess.Popen, left: Left) -> None:
     """Returns when the process has ended or no time is left; keeps records meanwhile.
@@ -234,7 +235,8 @@ class _Child:
       return self._stopped("stopped, and saved")
     if code in _NOT_TRAINING:
       return self._stopped("stopped before its first step, or after its last")
-    return self._failed(f"{work.last_word(self._log)} (exit status {code})")
+    why = work.last_word(self._log, self._said)
+    return self._failed(f"{why} (exit status {code})")
 
   def _stopped(self, why: str) -> str:
     """It goes on in the next slice; if it comes no further there, others go before."""

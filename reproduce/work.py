@@ -143,6 +143,7 @@ def train(
   def train_one(run: arms.Run) -> bool:
     if interrupted.is_set():  # no other begins
       return False
+    said = length(_log(root, run))
     share = shares.get()
     try:
       child = _start(run, root, data_dir, share, jobs)
@@ -155,7 +156,7 @@ def train(
       shares.put(share)
     if code:
       how = "stopped" if interrupted.is_set() else f"ended with {code}"
-      logging.warning("%s %s: %s", run.id, how, last_word(_log(root, run)))
+      logging.warning("%s %s: %s", run.id, how, last_word(_log(root, run), said))
       return False
     if records.run_path(folder, run).exists():  # it was the network that was missing
       return True
@@ -200,25 +201,24 @@ def _start(
   if jobs > 1 and not given:  # one alone takes three quarters
     environment[_MEMORY] = f"{_MOST_OF_GPUS / jobs:.3f}"
   logging.info("%s", " ".join(command[1:]))
-  child = start(command, _log(root, run), "a", environment)
+  child = start(command, _log(root, run), environment)
   if hasattr(os, "sched_setaffinity"):  # before it has started any thread
     os.sched_setaffinity(child.pid, share)
   return child
 
 
 def start(
-  command: Sequence[str], log: Path, mode: str, environment: Mapping[str, str]
+  command: Sequence[str], log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen:
   """Begins a process that ends with this one.
 
   Args:
     command: of the process.
-    log: the file for all that it says.
-    mode: in which that is opened; "a" keeps what was said before.
+    log: the file for all that it says, after what was said before.
     environment: of the process.
   """
   log.parent.mkdir(parents=True, exist_ok=True)
-  with log.open(mode) as file:
+  with log.open("a") as file:
     return subprocess.Popen(
       command,
       stdout=file,
@@ -235,10 +235,20 @@ def _log(root: Path, run: arms.Run) -> Path:
 _ERROR = re.compile(r"^(byol_jax: |[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b)")
 
 
-def last_word(log: Path) -> str:
-  """What a process that has ended has said last of the reason, in one line."""
+def length(log: Path) -> int:
+  """Bytes of what was said so far."""
+  return log.stat().st_size if log.exists() else 0
+
+
+def last_word(log: Path, before: int) -> str:
+  """What a process that has ended has said last of the reason, in one line.
+
+  Args:
+    log: what it and earlier ones said.
+    before: bytes of what those said, see `length`.
+  """
   try:
-    text = disk.read(log).decode(errors="replace")
+    text = disk.read(log)[before:].decode(errors="replace")
   except OSError as error:
     return f"its log cannot be read: {error.strerror}"
   lines = [line for line in text.splitlines() if line.strip()]

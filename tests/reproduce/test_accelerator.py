@@ -246,7 +246,9 @@ def test_as_many_epochs_as_leave_time_for_three_in_half_an_hour(measured, epochs
 
 def test_without_both_speeds_the_reason_says_so():
   one = {"speed-bn": record(images_per_second=20_000.0)}
-  why = "50 epochs: one of the slower of 2 takes an unknown time, and 450 s are the most"
+  why = (
+    "50 epochs: one of the slower of 2 takes an unknown time, and 450 s are the most"
+  )
   assert accelerator.epochs(one).why == accelerator.epochs({}).why == why
   both = {**one, "speed-gn-ws": record(images_per_second=10_000.0)}
   assert "of 2 takes 4.97 s, and" in accelerator.epochs(both).why

@@ -27,6 +27,8 @@ signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 if rate == "3":
   print("Traceback\\njaxlib.XlaRuntimeError: RESOURCE_EXHAUSTED: 9 GiB")
   sys.exit("----\\nFor simplicity, JAX has removed its internal frames")
+if rate == "5":
+  sys.exit("no more is known")
 os.makedirs(f"{run}/checkpoints", exist_ok=True)
 state = f"{run}/checkpoints/state"
 first = int(open(state).read()) if os.path.exists(state) else 0
@@ -228,6 +230,16 @@ def test_a_stage_that_fails_stops_no_other_and_is_tried_again_last(work, caplog)
   assert work.record("one").state == COMPLETE
   first, last = (work.metrics(name).stat().st_mtime_ns for name in ("three", "one"))
   assert first < last
+
+
+def test_a_retry_adds_to_the_log_of_what_failed(work):
+  log = work.root / "accelerator" / "logs" / "one.txt"
+  work.slice([stage("one", rate=3)])
+  said = log.read_text()
+  assert "RESOURCE_EXHAUSTED" in said
+  work.slice([stage("one", rate=5)])
+  assert log.read_text() == f"{said}no more is known\n"
+  assert work.record("one").why == "no more is known (exit status 1)"
 
 
 def test_the_run_of_another_config_has_no_part_in_a_record(work, caplog):

@@ -340,6 +340,19 @@ def test_a_log_of_any_bytes_or_none_stops_no_other(tmp_path, program, caplog):
   assert line in caplog.messages
 
 
+def test_what_an_earlier_start_said_is_kept_and_is_no_reason_of_the_next(
+  tmp_path, program, caplog
+):
+  run, log = made_up.find("bn", 1), tmp_path / "logs" / "bn-seed1.txt"
+  program("echo byol_jax: the disk is full; exit 1")
+  work.train([run], tmp_path, tmp_path, None)
+  program("kill -9 $$")
+  work.train([run], tmp_path, tmp_path, None)
+  assert log.read_text() == "byol_jax: the disk is full\n"
+  assert "bn-seed1 ended with 1: byol_jax: the disk is full" in caplog.messages
+  assert "bn-seed1 ended with -9: it said nothing" in caplog.messages
+
+
 def test_a_signal_to_the_group_reaches_a_run_once(tmp_path, program):
   program("ps -o pgid= -p $$; exit 1")
   work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None)
