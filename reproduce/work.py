@@ -116,7 +116,7 @@ def train(
   data_dir: str | None,
   *,
   jobs: int = 1,
-) -> list[str]:
+) -> dict[str, str]:
   """Trains runs and keeps their records; a run that fails stops no other.
 
   Args:
@@ -127,7 +127,7 @@ def train(
     jobs: how many at a time, each on its share of the cores.
 
   Returns:
-    The names of those that failed.
+    Name -> why, of those that failed.
 
   Raises:
     KeyboardInterrupt: once those at work have saved.
@@ -140,9 +140,10 @@ def train(
   children: list[subprocess.Popen] = []
   interrupted = threading.Event()
 
-  def train_one(run: arms.Run) -> bool:
+  def train_one(run: arms.Run) -> str:
+    """Why it has failed, if it has."""
     if interrupted.is_set():  # no other begins
-      return False
+      return ""
     said = length(_log(root, run))
     share = shares.get()
     try:
@@ -156,23 +157,27 @@ def train(
       shares.put(share)
     if code:
       how = "stopped" if interrupted.is_set() else f"ended with {code}"
-      logging.warning("%s %s: %s", run.id, how, last_word(_log(root, run), said))
-      return False
+      return f"{how}: {last_word(_log(root, run), said)}"
     if records.run_path(folder, run).exists():  # it was the network that was missing
-      return True
+      return ""
     try:
       check_folder(run, root, data_dir)
       records.keep(run, root, folder)
     except UserError as error:
-      logging.warning("%s has no record: %s", run.id, error)
-      return False
-    return True
+      return f"has no record: {error}"
+    return ""
+
+  def tell(run: arms.Run) -> str:
+    """Says so at once, too: others may take hours."""
+    if why := train_one(run):
+      logging.warning("%s %s", run.id, why)
+    return why
 
   # Its threads begin before any run does, so that Ctrl-C leaves none unwaited for.
   threads = pool.ThreadPool(jobs)
   try:
-    done = threads.imap(train_one, runs)
-    return [run.id for run in runs if not _next(done)]
+    done = threads.imap(tell, runs)
+    return {run.id: why for run in runs if (why := _next(done))}
   finally:
     interrupted.set()
     for child in list(children):  # they save
@@ -181,7 +186,7 @@ def train(
     threads.join()
 
 
-def _next(done: pool.IMapIterator) -> bool:
+def _next(done: pool.IMapIterator) -> str:
   """The next result. A wait without an end may miss a Ctrl-C as it begins."""
   while True:
     with contextlib.suppress(multiprocessing.TimeoutError):

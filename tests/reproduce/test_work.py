@@ -74,7 +74,8 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   failing = work.needed(["bn"], tmp_path, tmp_path, None)
   assert f"2 runs to make, 1 on record in {tmp_path}" in caplog.messages
   names = ["bn-seed2", "bn-seed3"]
-  assert work.train(failing, tmp_path, tmp_path, "images") == names
+  failed = work.train(failing, tmp_path, tmp_path, "images")
+  assert failed == dict.fromkeys(names, "ended with 1: what went wrong")
   asked = (tmp_path / "logs" / "bn-seed2.txt").read_text()
   assert asked.startswith("-m byol_jax.main --config=configs/byol.py:evidence ")
   assert "--config.data.data_dir=images" in asked
@@ -212,8 +213,24 @@ def asked(monkeypatch):
   found = []
   monkeypatch.setattr(command, "_prepare", lambda data_dir: None)
   monkeypatch.setattr(signal, "signal", lambda *args: None)
-  monkeypatch.setattr(work, "train", lambda runs, *a, **k: found.extend(runs) or [])
+  monkeypatch.setattr(work, "train", lambda runs, *a, **k: found.extend(runs) or {})
   return found
+
+
+def test_the_last_line_says_what_failed_and_why(tmp_path, program, monkeypatch):
+  monkeypatch.setattr(command, "_prepare", lambda data_dir: None)
+  monkeypatch.setattr(signal, "signal", lambda *args: None)
+  program(
+    'case "$*" in *seed=2*) echo byol_jax: the loss is no number; exit 1; esac; exit 3'
+  )
+  with pytest.raises(UserError) as raised:
+    run(tmp_path, "bn")
+  assert str(raised.value) == (
+    "bn-seed1, bn-seed3 ended with 3: it said nothing; bn-seed2 ended with 1: byol_jax:"
+    f" the loss is no number; see {tmp_path / 'runs of it' / 'logs'}"
+  )
+  report = (tmp_path / "runs of it" / "report" / "report.md").read_text()
+  assert "**runs missing**" in report
 
 
 def run(tmp_path, *only, report=None):
@@ -284,7 +301,7 @@ def test_the_record_of_a_network_that_is_trained_again_stays(tmp_path, program):
   program("exit 0")
   made_up.keep_run(tmp_path, "bn", 1, 50)
   again = made_up.write_run(tmp_path, "bn", 1, 90)
-  assert work.train([again], tmp_path, tmp_path, None) == []
+  assert work.train([again], tmp_path, tmp_path, None) == {}
   assert records.read(tmp_path, arms.ARMS)["bn"].accuracies("linear") == [50]
 
 
@@ -323,7 +340,7 @@ def test_what_is_no_result_has_no_record_and_stops_no_other(
 ):
   program("exit 0")
   runs = [leave(tmp_path, what), made_up.write_run(tmp_path, "bn", 2, 50)]
-  assert work.train(runs, tmp_path, tmp_path, None) == ["bn-seed1"]
+  assert list(work.train(runs, tmp_path, tmp_path, None)) == ["bn-seed1"]
   assert "bn-seed1 has no record: " in caplog.text
   assert line in caplog.text
   assert [p.name for p in (tmp_path / "runs").glob("*.json")] == ["bn-seed2.json"]
@@ -332,10 +349,10 @@ def test_what_is_no_result_has_no_record_and_stops_no_other(
 def test_a_log_of_any_bytes_or_none_stops_no_other(tmp_path, program, caplog):
   run = made_up.find("bn", 1)
   program(r"printf 'a\377b\n'; exit 1")
-  assert work.train([run], tmp_path, tmp_path, None) == ["bn-seed1"]
+  assert list(work.train([run], tmp_path, tmp_path, None)) == ["bn-seed1"]
   assert "bn-seed1 ended with 1: a\ufffdb" in caplog.messages
   program(f"rm -r {tmp_path}/logs; exit 1")
-  assert work.train([run], tmp_path, tmp_path, None) == ["bn-seed1"]
+  assert list(work.train([run], tmp_path, tmp_path, None)) == ["bn-seed1"]
   line = "bn-seed1 ended with 1: its log cannot be read: No such file or directory"
   assert line in caplog.messages
 
