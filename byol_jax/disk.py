@@ -103,6 +103,15 @@ def wait_for(file: IO[bytes] | IO[str]) -> None:
     logging.warning("%s has no lock: let one process alone write to it", file.name)
 
 
+@contextlib.contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+  """Holds a file that is there for that alone, once no other process does."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open("a") as file:  # which leaves alone what a link may lead to
+    wait_for(file)
+    yield
+
+
 def read(path: Path, most: int = _MOST_OF_A_TEXT) -> bytes:
   """Reads a file as a whole.
 

@@ -23,7 +23,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import flags, logging
@@ -65,7 +65,7 @@ def main(
 
   logging.set_verbosity(logging.INFO)
   root, folder = _folders(workdir, report_dir)
-  failed = []
+  failed: dict[str, str] = {}
   table = {**arms.ARMS, **TRIALS}
   _check_names("arm, study or trial", only, [*table, *arms.STUDIES])
   work.check(list(arms.runs(table)), folder, data_dir)
@@ -86,7 +86,15 @@ def main(
   path = report.write(folder)
   commands.say(path, path)
   if failed:
-    raise UserError(f"{', '.join(failed)} failed: see {root / 'logs'}")
+    raise UserError(f"{_reasons(failed)}; see {root / 'logs'}")
+
+
+def _reasons(failed: Mapping[str, str]) -> str:
+  """Each reason once, after the names of the runs that failed by it."""
+  names: dict[str, list[str]] = {}
+  for name, why in failed.items():
+    names.setdefault(why, []).append(name)
+  return "; ".join(f"{', '.join(each)} {why}" for why, each in names.items())
 
 
 def in_slices(
@@ -116,7 +124,7 @@ def in_slices(
   if not run:
     _check_records(folder, "accelerator")
   elif slices.todo(plan, folder, only):
-    left = slices.clock(plan, minutes)
+    left = slices.clock(plan, folder, minutes)
     configs = slices.configs(plan, folder, data_dir, only)
     for config in {(c.data.name, c.data.train): c for c in configs}.values():
       _check_images(config)
@@ -224,6 +232,8 @@ if __name__ == "__main__":
     others: dict[str, list[flags.FlagHolder]]
     others = {"cpu": [MINUTES], "accelerator": [JOBS, ONLY_TRIALS]}
     _refuse(f"--scale={SCALE.value}", others[SCALE.value])
+    if not RUN.value:
+      _refuse("--norun", [JOBS, MINUTES, ONLY, ONLY_TRIALS])
     if ONLY.value:
       _refuse("--only, which names trials too", [ONLY_TRIALS])
     if SCALE.value == "accelerator":

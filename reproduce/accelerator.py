@@ -33,6 +33,7 @@ _SETTINGS = presets.get(PRESET)
 _BATCH = _SETTINGS.train.batch_size
 _EPOCH = 50_000 // _BATCH  # steps
 _BFLOAT16 = {"train.precision": "bfloat16"}
+_SAVES = {"checkpoint.keep": 1, "checkpoint.every_minutes": 2.0}
 
 _BY_DEVICE: dict[str, object] = {"data.on_device": True}
 _BY_HOST: dict[str, object] = {"data.on_device": False, "data.workers": WORKERS}
@@ -63,14 +64,9 @@ _PILOT = {
   "probe.valid_test": _HELD_OUT,
   "eval.every_steps": PILOT_STEPS,
   "eval.baselines": (),
-  "checkpoint.keep": 1,
+  **_SAVES,
 }
-_TRAIN = {
-  **_BFLOAT16,
-  "eval.baselines": ("untrained",),
-  "checkpoint.keep": 1,
-  "checkpoint.every_minutes": 2.0,
-}
+_TRAIN = {**_BFLOAT16, "eval.baselines": ("untrained",), **_SAVES}
 # As on CPUs: a predictor no faster than the rest, and a target that moves at once.
 _COLLAPSE = {
   **arms.SLOW_PREDICTOR,
@@ -170,10 +166,10 @@ def epochs(records: Records) -> Choice:
   chosen = max(
     (each for each in EPOCHS if each * seconds <= LONGEST), default=EPOCHS[0]
   )
-  took = f"{seconds:.2f} s" if speeds else "unknown"
+  took = f"{seconds:.2f} s" if math.isfinite(seconds) else "an unknown time"
   return Choice(
     {"train.steps": chosen * _EPOCH},
-    f"{chosen} epochs: one of the slower of {len(speeds)} takes {took},"
+    f"{chosen} epochs: one of the slower of {len(SYSTEMS)} takes {took},"
     f" and {LONGEST:.0f} s are the most",
   )
 

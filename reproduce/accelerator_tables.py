@@ -19,7 +19,8 @@ def write(plan: Plan, folder: Path) -> Path:
   folder.mkdir(parents=True, exist_ok=True)
   figures.course(records, folder / "accelerator.png")
   path = folder / "accelerator.md"
-  disk.replace(path, "\n".join(_lines(plan, folder, records)) + "\n")
+  text = "\n".join(_lines(plan, folder, records)) + "\n"
+  disk.replace(path, text, alone=False)  # other commands may share the report
   return path
 
 

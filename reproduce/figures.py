@@ -170,4 +170,4 @@ def _label(axis: Any, x: str, y: str, title: str = "") -> None:
 def _save(figure: Figure, path: Path) -> None:
   picture = io.BytesIO()
   figure.savefig(picture, dpi=110, format="png")
-  disk.replace(path, picture.getvalue())
+  disk.replace(path, picture.getvalue(), alone=False)  # as several may share a report

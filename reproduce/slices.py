@@ -23,11 +23,13 @@ from byol_jax import disk
 from byol_jax.errors import UserError
 from byol_jax.run import provenance
 from byol_jax.run.folder import RunDir
+from byol_jax.run.settings import resolved
 from reproduce import stages, work
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
 
 _POLL = 0.2  # seconds between two looks at a child
 _NOTE = 30.0  # seconds between two records of a run that is at work
+_READY = 15.0  # seconds until the first stage can begin
 _REST = 15.0  # seconds that are left at the end, for what follows the last stage
 _UNKNOWN = 60.0  # seconds that stopping takes where nothing was measured
 _PATIENCE = 3.0  # by what a measured stop is multiplied
@@ -39,14 +41,24 @@ Left = Callable[[], float]  # seconds that are left
 
 
 def clock(
-  plan: Plan, minutes: float | None, now: Callable[[], float] = time.monotonic
+  plan: Plan,
+  folder: Path,
+  minutes: float | None,
+  now: Callable[[], float] = time.monotonic,
 ) -> Left:
   """Counts the seconds down in which everything is to be done, from this call on.
+
+  Args:
+    plan: what there is to do.
+    folder: that of the report.
+    minutes: how long the command may take.
+    now: the time in seconds.
 
   Raises:
     UserError: in so many minutes no stage could begin.
   """
-  least = math.ceil((plan.least + _UNKNOWN + _REST) / 60)
+  stopping = _stopping(stages.read(plan, folder))
+  least = math.ceil((_READY + plan.least + stopping + _REST) / 60)
   if minutes is None or not minutes >= least:
     was = "is missing" if minutes is None else f"is {minutes:g}"
     raise UserError(
@@ -81,23 +93,24 @@ def run(
     noted: is called whenever a stage has ended and its record is written.
 
   Raises:
-    UserError: another command is at work.
+    UserError: another command is at work, or there is no time for any stage.
     KeyboardInterrupt: once what was at work has saved and has a record.
   """
   place = root / "accelerator"
   with work.claimed(place):
-    for stage in todo(plan, folder, only):
+    for number, stage in enumerate(todo(plan, folder, only)):
       records = stages.read(plan, folder)
       stopping = _stopping(records)
-      if left() < plan.least + stopping:
-        logging.info("%.0f s are too few for %s", left(), stage.name)
+      there, needed = left(), plan.least + stopping
+      if there < needed and number == 0:  # and so it would be each time
+        raise UserError(
+          f"{there:.0f} s are left, and {stage.name} begins with {needed:.0f} or more:"
+          f" raise --minutes by {math.ceil((needed - there) / 60)}"
+        )
+      if there < needed:
+        logging.info("%.0f s are too few for %s", there, stage.name)
         return
-      before = stages.read_choices(folder)
-      choices = stages.choose(plan, stage, records, before)
-      if choices != before:
-        for name in sorted(choices.keys() - before.keys()):
-          logging.info("%s is chosen for good: %s", name, choices[name].why)
-        stages.keep_choices(folder, choices)
+      choices = stages.choose_for_good(plan, stage, folder)
       child = _Child(stage, place, folder, records.get(stage.name))
       try:
         state = child.work(choices, data_dir, left, stopping)
@@ -148,6 +161,7 @@ class _Child:
     self._cache = str(disk.absolute(place / "cache"))
     self._run = run_folder(place.parent, stage)
     self._log = place / "logs" / f"{stage.name}.txt"
+    self._said = work.length(self._log)  # by earlier starts
     self._asked: dict[str, Any] = {}
 
   def work(
@@ -158,6 +172,10 @@ class _Child:
     stopping: float,
   ) -> str:
     """Runs it until it ends, or the time does; the state that its record has then."""
+    try:
+      self._check_folder(choices, data_dir)
+    except UserError as error:
+      return self._refused(str(error))
     process = self._start(choices, data_dir)
     try:
       try:
@@ -169,6 +187,12 @@ class _Child:
     finally:
       process.kill()  # nothing, if it has ended
       process.wait()
+
+  def _check_folder(self, choices: Mapping[str, Choice], data_dir: str | None) -> None:
+    """Raises UserError if its folder holds the run of another config."""
+    config = stages.config(self._stage, choices, data_dir)
+    way_out = "move it away, or choose another --workdir"
+    RunDir(self._run, writes=False).check_config(resolved(config), way_out)
 
   def _stop(self, process: subprocess.Popen, left: Left, patience: float) -> str:
     """Asks it to save and to end, if it has not; the state that its record has then."""
@@ -188,7 +212,7 @@ class _Child:
     logging.info("%s: %s", self._stage.name, " ".join(command[1:]))
     # A run that goes on, here or elsewhere, need not be compiled again.
     environment = {"JAX_COMPILATION_CACHE_DIR": self._cache, **os.environ}
-    return work.start(command, self._log, "w", environment)
+    return work.start(command, self._log, environment)
 
   def _wait(self, process: subprocess.Popen, left: Left) -> None:
     """Returns when the process has ended or no time is left; keeps records meanwhile.
@@ -211,7 +235,8 @@ class _Child:
       return self._stopped("stopped, and saved")
     if code in _NOT_TRAINING:
       return self._stopped("stopped before its first step, or after its last")
-    return self._failed(f"{work.last_word(self._log)} (exit status {code})")
+    why = work.last_word(self._log, self._said)
+    return self._failed(f"{why} (exit status {code})")
 
   def _stopped(self, why: str) -> str:
     """It goes on in the next slice; if it comes no further there, others go before."""
@@ -224,6 +249,13 @@ class _Child:
   def _failed(self, why: str) -> str:
     self._keep(FAILED, why)
     logging.warning("%s failed: %s; see %s", self._stage.name, why, self._log)
+    return FAILED
+
+  def _refused(self, why: str) -> str:
+    """It has failed, and what is in its folder has no part in its record."""
+    record = Record(FAILED, why, [], None, 0, {}, {})
+    stages.keep(self._folder, self._stage.name, record)
+    logging.warning("%s failed: %s", self._stage.name, why)
     return FAILED
 
   def _keep(self, state: str, why: str = "") -> None:
@@ -260,9 +292,9 @@ def outcome(plan: Plan, root: Path, folder: Path) -> str:
     return line
   line += f"; the same command goes on, on another machine with a copy of {folder}"
   for stage in missing:
-    run = run_folder(root, stage)
-    if (run / "checkpoints").exists() and records[stage.name].state == INCOMPLETE:
-      line += f" and of {run} ({stage.name}, step {records[stage.name].steps})"
+    record, run = records.get(stage.name), run_folder(root, stage)
+    if record and record.state == INCOMPLETE and (run / "checkpoints").exists():
+      line += f" and of {run} ({stage.name}, step {record.steps})"
   return line
 
 

@@ -4,13 +4,16 @@ A stage is one start of `byol_jax.main`. What came of it, so far, is a record: a
 file in the report's folder, so that it is there when the folder of the run is gone.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from absl import logging
 from ml_collections import ConfigDict
 
+from byol_jax import disk
 from byol_jax.disk import read_json, write_json
 from byol_jax.run.folder import RunDir
 from byol_jax.valid import COUNT, NUMBER, PART, fits, one_of
@@ -163,6 +166,18 @@ def choose(
   return {**choices, **{name: plan.rules[name](records) for name in new}}
 
 
+def choose_for_good(plan: Plan, stage: Stage, folder: Path) -> dict[str, Choice]:
+  """The same, by the records that there are; all later slices keep to it."""
+  with choosing(folder):
+    before = read_choices(folder)
+    choices = choose(plan, stage, read(plan, folder), before)
+    if new := sorted(choices.keys() - before.keys()):
+      keep_choices(folder, choices)
+  for name in new:
+    logging.info("%s is chosen for good: %s", name, choices[name].why)
+  return choices
+
+
 # Records and choices, under the folder of the report.
 
 
@@ -215,6 +230,11 @@ def of_run(run: Path, state: str, why: str = "") -> Record:
   )
 
 
+def choosing(folder: Path) -> contextlib.AbstractContextManager[None]:
+  """Waits for another command that chooses: several may share a report."""
+  return disk.in_turn(folder / "accelerator" / "choices.lock")
+
+
 def read_choices(folder: Path) -> dict[str, Choice]:
   """The choices that were made."""
   path = _choices_path(folder)
@@ -225,7 +245,7 @@ def read_choices(folder: Path) -> dict[str, Choice]:
 
 
 def keep_choices(folder: Path, choices: Mapping[str, Choice]) -> None:
-  """Writes them down, for all later slices to keep to."""
+  """Writes them down."""
   path = _choices_path(folder)
   path.parent.mkdir(parents=True, exist_ok=True)
   write_json(path, {name: choice._asdict() for name, choice in choices.items()})

@@ -25,8 +25,9 @@ from byol_jax.run.settings import differences, resolved
 from reproduce import arms, claims, records
 from reproduce.trials import TRIALS
 
-# By which JAX takes memory of GPUs, and how much of it all runs together may have.
-_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+# By which JAX takes memory of GPUs, its old name, beside which JAX refuses the new one,
+# and how much of it all runs together may have.
+_MEMORY, _MEMORY_BEFORE = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 _MOST_OF_GPUS = 0.9
 
 
@@ -115,7 +116,7 @@ def train(
   data_dir: str | None,
   *,
   jobs: int = 1,
-) -> list[str]:
+) -> dict[str, str]:
   """Trains runs and keeps their records; a run that fails stops no other.
 
   Args:
@@ -126,7 +127,7 @@ def train(
     jobs: how many at a time, each on its share of the cores.
 
   Returns:
-    The names of those that failed.
+    Name -> why, of those that failed.
 
   Raises:
     KeyboardInterrupt: once those at work have saved.
@@ -139,9 +140,11 @@ def train(
   children: list[subprocess.Popen] = []
   interrupted = threading.Event()
 
-  def train_one(run: arms.Run) -> bool:
+  def train_one(run: arms.Run) -> str:
+    """Why it has failed, if it has."""
     if interrupted.is_set():  # no other begins
-      return False
+      return ""
+    said = length(_log(root, run))
     share = shares.get()
     try:
       child = _start(run, root, data_dir, share, jobs)
@@ -154,23 +157,27 @@ def train(
       shares.put(share)
     if code:
       how = "stopped" if interrupted.is_set() else f"ended with {code}"
-      logging.warning("%s %s: %s", run.id, how, last_word(_log(root, run)))
-      return False
+      return f"{how}: {last_word(_log(root, run), said)}"
     if records.run_path(folder, run).exists():  # it was the network that was missing
-      return True
+      return ""
     try:
       check_folder(run, root, data_dir)
       records.keep(run, root, folder)
     except UserError as error:
-      logging.warning("%s has no record: %s", run.id, error)
-      return False
-    return True
+      return f"has no record: {error}"
+    return ""
+
+  def tell(run: arms.Run) -> str:
+    """Says so at once, too: others may take hours."""
+    if why := train_one(run):
+      logging.warning("%s %s", run.id, why)
+    return why
 
   # Its threads begin before any run does, so that Ctrl-C leaves none unwaited for.
   threads = pool.ThreadPool(jobs)
   try:
-    done = threads.imap(train_one, runs)
-    return [run.id for run in runs if not _next(done)]
+    done = threads.imap(tell, runs)
+    return {run.id: why for run in runs if (why := _next(done))}
   finally:
     interrupted.set()
     for child in list(children):  # they save
@@ -179,7 +186,7 @@ def train(
     threads.join()
 
 
-def _next(done: pool.IMapIterator) -> bool:
+def _next(done: pool.IMapIterator) -> str:
   """The next result. A wait without an end may miss a Ctrl-C as it begins."""
   while True:
     with contextlib.suppress(multiprocessing.TimeoutError):
@@ -195,28 +202,28 @@ def _start(
   if data_dir:
     command += [f"--config.data.data_dir={data_dir}"]
   environment = dict(os.environ)
-  if jobs > 1:  # one alone takes three quarters
-    environment.setdefault(_MEMORY, f"{_MOST_OF_GPUS / jobs:.3f}")
+  given = environment.get(_MEMORY) or environment.get(_MEMORY_BEFORE)
+  if jobs > 1 and not given:  # one alone takes three quarters
+    environment[_MEMORY] = f"{_MOST_OF_GPUS / jobs:.3f}"
   logging.info("%s", " ".join(command[1:]))
-  child = start(command, _log(root, run), "a", environment)
+  child = start(command, _log(root, run), environment)
   if hasattr(os, "sched_setaffinity"):  # before it has started any thread
     os.sched_setaffinity(child.pid, share)
   return child
 
 
 def start(
-  command: Sequence[str], log: Path, mode: str, environment: Mapping[str, str]
+  command: Sequence[str], log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen:
   """Begins a process that ends with this one.
 
   Args:
     command: of the process.
-    log: the file for all that it says.
-    mode: in which that is opened; "a" keeps what was said before.
+    log: the file for all that it says, after what was said before.
     environment: of the process.
   """
   log.parent.mkdir(parents=True, exist_ok=True)
-  with log.open(mode) as file:
+  with log.open("a") as file:
     return subprocess.Popen(
       command,
       stdout=file,
@@ -233,10 +240,20 @@ def _log(root: Path, run: arms.Run) -> Path:
 _ERROR = re.compile(r"^(byol_jax: |[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b)")
 
 
-def last_word(log: Path) -> str:
-  """What a process that has ended has said last of the reason, in one line."""
+def length(log: Path) -> int:
+  """Bytes of what was said so far."""
+  return log.stat().st_size if log.exists() else 0
+
+
+def last_word(log: Path, before: int) -> str:
+  """What a process that has ended has said last of the reason, in one line.
+
+  Args:
+    log: what it and earlier ones said.
+    before: bytes of what those said, see `length`.
+  """
   try:
-    text = disk.read(log).decode(errors="replace")
+    text = disk.read(log)[before:].decode(errors="replace")
   except OSError as error:
     return f"its log cannot be read: {error.strerror}"
   lines = [line for line in text.splitlines() if line.strip()]

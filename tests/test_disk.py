@@ -174,3 +174,17 @@ def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch, caplo
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   with pytest.raises(UserError, match=r"cannot write .*gone: No such file"):
     disk.lock(tmp_path / "gone", "wait")
+
+
+def test_processes_that_hold_a_file_take_turns(tmp_path):
+  path = tmp_path / "folder" / "lock"
+  code = f"""
+import fcntl
+with open({str(path)!r}, "w") as file:
+  fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+  command = [sys.executable, "-c", code]
+  with disk.in_turn(path):
+    second = subprocess.run(command, capture_output=True, check=False)
+  assert b"BlockingIOError" in second.stderr
+  subprocess.run(command, check=True)

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import types
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -128,6 +129,18 @@ def test_pilots_are_judged_by_images_that_they_have_not_seen():
       assert config.train.steps == config.eval.every_steps == 970
 
 
+def test_what_is_killed_loses_two_minutes_at_most():
+  for name, stage in STAGES.items():
+    if stage.kind != "speed":  # which saves nothing
+      config = stages.config(stage, CHOICES, None)
+      assert config.checkpoint.every_minutes == 2.0, name
+
+
+def test_records_that_there_are_still_count():
+  docs = Path(__file__).parents[2] / "docs" / "reproduction"
+  stages.check(accelerator.PLAN, docs, "images")
+
+
 def test_images_are_asked_for_where_they_are_trained_on(tmp_path):
   def names(*only):
     configs = slices.configs(accelerator.PLAN, tmp_path, None, only)
@@ -229,6 +242,16 @@ def test_as_many_epochs_as_leave_time_for_three_in_half_an_hour(measured, epochs
   chosen = accelerator.PLAN.rules["epochs"](records)
   assert chosen.settings == {"train.steps": 97 * epochs}
   assert chosen.why.startswith(f"{epochs} epochs: one of the slower of")
+
+
+def test_without_both_speeds_the_reason_says_so():
+  one = {"speed-bn": record(images_per_second=20_000.0)}
+  why = (
+    "50 epochs: one of the slower of 2 takes an unknown time, and 450 s are the most"
+  )
+  assert accelerator.epochs(one).why == accelerator.epochs({}).why == why
+  both = {**one, "speed-gn-ws": record(images_per_second=10_000.0)}
+  assert "of 2 takes 4.97 s, and" in accelerator.epochs(both).why
 
 
 def test_without_an_accelerator_it_says_so():

@@ -146,3 +146,12 @@ def test_what_is_no_record_of_a_stage_is_named(tmp_path, change):
   write_json(stages.record_path(tmp_path, "fast"), record._asdict() | change)
   with pytest.raises(UserError, match=r"fast\.json is no record, or a damaged one"):
     stages.read(PLAN, tmp_path)
+
+
+def test_what_another_command_is_writing_is_left_alone(tmp_path):
+  """Several may share a report."""
+  others = [tmp_path / f"accelerator.{kind}.tmp" for kind in ("md", "png")]
+  for path in others:
+    path.touch()
+  accelerator_tables.write(PLAN, tmp_path)
+  assert all(path.exists() for path in others)

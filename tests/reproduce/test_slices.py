@@ -3,13 +3,15 @@
 import json
 import math
 import sys
+import threading
 import time
 
 import pytest
 
+from byol_jax.disk import write_json
 from byol_jax.errors import UserError
 from byol_jax.run.settings import resolved
-from reproduce import slices, stages
+from reproduce import accelerator, slices, stages
 from reproduce.stages import COMPLETE, FAILED, INCOMPLETE, Choice, Plan, Record, Stage
 from tests.reproduce import made_up
 
@@ -25,6 +27,8 @@ signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 if rate == "3":
   print("Traceback\\njaxlib.XlaRuntimeError: RESOURCE_EXHAUSTED: 9 GiB")
   sys.exit("----\\nFor simplicity, JAX has removed its internal frames")
+if rate == "5":
+  sys.exit("no more is known")
 os.makedirs(f"{run}/checkpoints", exist_ok=True)
 state = f"{run}/checkpoints/state"
 first = int(open(state).read()) if os.path.exists(state) else 0
@@ -138,6 +142,13 @@ def test_a_run_is_stopped_in_time_and_goes_on_where_it_was(work):
   assert done == "2 of 2 stages are complete"
 
 
+def test_a_run_without_a_record_is_not_named_among_what_goes_on(work):
+  plan = [stage("one"), stage("two")]
+  (slices.run_folder(work.root, plan[1]) / "checkpoints").mkdir(parents=True)
+  line = slices.outcome(Plan(plan, {}, 0), work.root, work.report)
+  assert line.endswith(f"on another machine with a copy of {work.report}")
+
+
 def test_what_does_not_stop_is_killed_once_its_record_says_so(work, monkeypatch):
   at_kill = []
   kill = slices.subprocess.Popen.kill
@@ -186,11 +197,17 @@ def test_what_could_not_save_has_failed(work):
   )
 
 
-def test_with_too_little_time_nothing_begins(work):
+def test_with_too_little_time_nothing_begins_and_it_says_so(work):
   # 100 s of work, and time to stop.
-  work.slice([stage("one")], lambda: 99.0 + slices._UNKNOWN)
+  needed = 100 + slices._UNKNOWN
+  line = "99 s are left, and one begins with 160 or more: raise --minutes by 2"
+  with pytest.raises(UserError, match=line):
+    work.slice([stage("one")], lambda: needed - 61)
   assert work.record("one") is None
   assert not work.metrics("one").exists()
+  # What has begun something has done what it could.
+  work.slice([stage("one"), stage("two")], lambda: 0 if work.record("one") else 1000)
+  assert work.record("two") is None
 
 
 def test_a_stage_that_fails_stops_no_other_and_is_tried_again_last(work, caplog):
@@ -215,6 +232,45 @@ def test_a_stage_that_fails_stops_no_other_and_is_tried_again_last(work, caplog)
   assert first < last
 
 
+def test_a_retry_adds_to_the_log_of_what_failed(work):
+  log = work.root / "accelerator" / "logs" / "one.txt"
+  work.slice([stage("one", rate=3)])
+  said = log.read_text()
+  assert "RESOURCE_EXHAUSTED" in said
+  work.slice([stage("one", rate=5)])
+  assert log.read_text() == f"{said}no more is known\n"
+  assert work.record("one").why == "no more is known (exit status 1)"
+
+
+def test_the_run_of_another_config_has_no_part_in_a_record(work, caplog):
+  run = work.metrics("one").parent
+  run.mkdir(parents=True)
+  config = resolved(stages.config(stage("one"), {}, "elsewhere"))
+  write_json(run / "config.json", {**config, "seed": 7})
+  work.metrics("one").write_text('{"step": 9, "loss": 0.5}\n')
+  work.slice([stage("one"), stage("two")])
+  why = (
+    f"{run} holds the run of another config (it differs in seed); move it away, or"
+    " choose another --workdir"
+  )
+  assert work.record("one") == Record(FAILED, why, [], None, 0, {}, {})
+  assert f"one failed: {why}" in caplog.messages
+  assert work.metrics("one").read_text() == '{"step": 9, "loss": 0.5}\n'
+  assert work.record("two").state == COMPLETE
+  run.rename(run.with_name("away"))
+  work.slice([stage("one"), stage("two")])
+  assert work.record("one").state == COMPLETE
+
+
+def test_a_folder_that_cannot_be_read_stops_no_other(work):
+  run = work.metrics("one").parent
+  run.mkdir(parents=True)
+  (run / "config.json").write_text("{")
+  work.slice([stage("one"), stage("two")])
+  assert "config.json is damaged" in work.record("one").why
+  assert work.record("two").state == COMPLETE
+
+
 def test_choices_are_made_once_of_the_records_that_are_there(work):
   seen = []
 
@@ -232,6 +288,22 @@ def test_choices_are_made_once_of_the_records_that_are_there(work):
   work.slice(plan)
   assert work.record("two").found["given"]["config.optimiser.learning_rate"] == "2"
   assert len(seen) == 1
+
+
+def test_choices_of_two_commands_are_all_kept(tmp_path):
+  """Another command makes one of them while this one waits for its turn."""
+  mine, other = Choice({"seed": 1}, "mine"), Choice({"seed": 2}, "other")
+  plan = Plan([], {"rate": lambda _: mine, "epochs": lambda _: mine}, 0)
+  choosing = threading.Thread(
+    target=stages.choose_for_good,
+    args=(plan, stage("one", choices=["rate", "epochs"]), tmp_path),
+  )
+  with stages.choosing(tmp_path):
+    choosing.start()
+    time.sleep(0.2)
+    stages.keep_choices(tmp_path, {"epochs": other})
+  choosing.join()
+  assert stages.read_choices(tmp_path) == {"epochs": other, "rate": mine}
 
 
 def test_interrupted_it_saves_and_no_other_begins(work):
@@ -296,9 +368,9 @@ def test_time_to_stop_is_what_was_measured_thrice():
   assert slices._stopping(records) == 3 * 5 + slices._REST
 
 
-def test_the_clock_ends_before_the_minutes_do():
+def test_the_clock_ends_before_the_minutes_do(tmp_path):
   now = iter((100.0, 100.0, 400.0))
-  left = slices.clock(Plan([], {}, 100), 10, lambda: next(now))
+  left = slices.clock(Plan([], {}, 100), tmp_path, 10, lambda: next(now))
   assert left() == 600 - slices._REST
   assert left() == 300 - slices._REST
 
@@ -307,11 +379,24 @@ def test_the_clock_ends_before_the_minutes_do():
   ("minutes", "was"),
   [(None, "is missing"), (0.0, "is 0"), (1.9, "is 1.9"), (math.nan, "is nan")],
 )
-def test_too_few_minutes_are_refused(minutes, was):
-  plan = Plan([], {}, least=120 - slices._UNKNOWN - slices._REST)
-  slices.clock(plan, 2.0)
+def test_too_few_minutes_are_refused(minutes, was, tmp_path):
+  plan = Plan([], {}, least=120 - slices._UNKNOWN - slices._READY - slices._REST)
+  slices.clock(plan, tmp_path, 2.0)
   with pytest.raises(UserError, match=rf"--minutes {was}: .* take, 2 or more"):
-    slices.clock(plan, minutes)
+    slices.clock(plan, tmp_path, minutes)
+
+
+@pytest.mark.parametrize(("save_seconds", "least"), [(1.0, 3), (20.0, 4), (200.0, 13)])
+def test_where_a_stop_takes_long_the_minutes_must_be_more(
+  save_seconds, least, tmp_path
+):
+  plan = Plan([stage("one"), stage("two")], {}, accelerator.LEAST)
+  slices.clock(plan, tmp_path, 3.0)
+  found = {"evaluation_seconds": 3.0, "save_seconds": save_seconds}
+  stages.keep(tmp_path, "one", Record(COMPLETE, "", [], None, 0, found, {}))
+  slices.clock(plan, tmp_path, float(least))
+  with pytest.raises(UserError, match=f"is {least - 0.9:g}: .* take, {least} or more"):
+    slices.clock(plan, tmp_path, least - 0.9)
 
 
 def test_records_of_another_config_are_refused(tmp_path):

@@ -74,7 +74,8 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   failing = work.needed(["bn"], tmp_path, tmp_path, None)
   assert f"2 runs to make, 1 on record in {tmp_path}" in caplog.messages
   names = ["bn-seed2", "bn-seed3"]
-  assert work.train(failing, tmp_path, tmp_path, "images") == names
+  failed = work.train(failing, tmp_path, tmp_path, "images")
+  assert failed == dict.fromkeys(names, "ended with 1: what went wrong")
   asked = (tmp_path / "logs" / "bn-seed2.txt").read_text()
   assert asked.startswith("-m byol_jax.main --config=configs/byol.py:evidence ")
   assert "--config.data.data_dir=images" in asked
@@ -105,22 +106,31 @@ def test_runs_share_the_cores(tmp_path, program, monkeypatch):
   assert shares == {str(core) for core in cores[:2]}
 
 
+_NEW, _OLD = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+
+
 @pytest.mark.parametrize(
   ("jobs", "given", "expected"),
-  [(1, None, ""), (2, None, "0.450"), (2, "0.2", "0.2")],
+  [
+    (1, {}, ("", "")),
+    (2, {}, ("0.450", "")),
+    (2, {_NEW: ""}, ("0.450", "")),
+    (2, {_NEW: "0.2"}, ("0.2", "")),
+    (2, {_OLD: "0.2"}, ("", "0.2")),  # jaxlib takes no two of them
+  ],
 )
 def test_runs_share_the_memory_of_a_gpu(
   tmp_path, program, monkeypatch, jobs, given, expected
 ):
-  name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-  monkeypatch.delenv(name, raising=False)
-  if given:
-    monkeypatch.setenv(name, given)
+  for name in (_NEW, _OLD):
+    monkeypatch.delenv(name, raising=False)
+  for name, value in given.items():
+    monkeypatch.setenv(name, value)
   monkeypatch.setattr(work, "_cores", lambda: {0, 1})
   monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
-  program(f'echo "has $${name}"; exit 1'.replace("$$", "$"))
+  program(f'echo "${_NEW},${_OLD}"; exit 1')
   work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None, jobs=jobs)
-  assert (tmp_path / "logs" / "bn-seed1.txt").read_text() == f"has {expected}\n"
+  assert (tmp_path / "logs" / "bn-seed1.txt").read_text() == f"{','.join(expected)}\n"
 
 
 def test_interrupted_runs_save_and_no_other_begins(tmp_path, program, caplog):
@@ -184,6 +194,13 @@ def test_a_report_without_records_is_refused(tmp_path):
     (["--only=bn,gn-ws"], "--only=bn,gn-ws: give --only once for each name"),
     (["--only=bn", "--trials"], "--trials is not for --only, which names trials too"),
     (["--minutes=5"], "--minutes is not for --scale=cpu: leave it out"),
+    (["--norun", "--jobs=2"], "--jobs is not for --norun: leave it out"),
+    (["--norun", "--only=bn"], "--only is not for --norun: leave it out"),
+    (["--norun", "--trials"], "--trials is not for --norun: leave it out"),
+    (
+      ["--scale=accelerator", "--minutes=5", "--norun"],
+      "--minutes is not for --norun: leave it out",
+    ),
   ],
 )
 def test_flags_that_say_nothing_are_refused(flags, line):
@@ -196,8 +213,24 @@ def asked(monkeypatch):
   found = []
   monkeypatch.setattr(command, "_prepare", lambda data_dir: None)
   monkeypatch.setattr(signal, "signal", lambda *args: None)
-  monkeypatch.setattr(work, "train", lambda runs, *a, **k: found.extend(runs) or [])
+  monkeypatch.setattr(work, "train", lambda runs, *a, **k: found.extend(runs) or {})
   return found
+
+
+def test_the_last_line_says_what_failed_and_why(tmp_path, program, monkeypatch):
+  monkeypatch.setattr(command, "_prepare", lambda data_dir: None)
+  monkeypatch.setattr(signal, "signal", lambda *args: None)
+  program(
+    'case "$*" in *seed=2*) echo byol_jax: the loss is no number; exit 1; esac; exit 3'
+  )
+  with pytest.raises(UserError) as raised:
+    run(tmp_path, "bn")
+  assert str(raised.value) == (
+    "bn-seed1, bn-seed3 ended with 3: it said nothing; bn-seed2 ended with 1: byol_jax:"
+    f" the loss is no number; see {tmp_path / 'runs of it' / 'logs'}"
+  )
+  report = (tmp_path / "runs of it" / "report" / "report.md").read_text()
+  assert "**runs missing**" in report
 
 
 def run(tmp_path, *only, report=None):
@@ -268,7 +301,7 @@ def test_the_record_of_a_network_that_is_trained_again_stays(tmp_path, program):
   program("exit 0")
   made_up.keep_run(tmp_path, "bn", 1, 50)
   again = made_up.write_run(tmp_path, "bn", 1, 90)
-  assert work.train([again], tmp_path, tmp_path, None) == []
+  assert work.train([again], tmp_path, tmp_path, None) == {}
   assert records.read(tmp_path, arms.ARMS)["bn"].accuracies("linear") == [50]
 
 
@@ -307,7 +340,7 @@ def test_what_is_no_result_has_no_record_and_stops_no_other(
 ):
   program("exit 0")
   runs = [leave(tmp_path, what), made_up.write_run(tmp_path, "bn", 2, 50)]
-  assert work.train(runs, tmp_path, tmp_path, None) == ["bn-seed1"]
+  assert list(work.train(runs, tmp_path, tmp_path, None)) == ["bn-seed1"]
   assert "bn-seed1 has no record: " in caplog.text
   assert line in caplog.text
   assert [p.name for p in (tmp_path / "runs").glob("*.json")] == ["bn-seed2.json"]
@@ -316,12 +349,25 @@ def test_what_is_no_result_has_no_record_and_stops_no_other(
 def test_a_log_of_any_bytes_or_none_stops_no_other(tmp_path, program, caplog):
   run = made_up.find("bn", 1)
   program(r"printf 'a\377b\n'; exit 1")
-  assert work.train([run], tmp_path, tmp_path, None) == ["bn-seed1"]
+  assert list(work.train([run], tmp_path, tmp_path, None)) == ["bn-seed1"]
   assert "bn-seed1 ended with 1: a\ufffdb" in caplog.messages
   program(f"rm -r {tmp_path}/logs; exit 1")
-  assert work.train([run], tmp_path, tmp_path, None) == ["bn-seed1"]
+  assert list(work.train([run], tmp_path, tmp_path, None)) == ["bn-seed1"]
   line = "bn-seed1 ended with 1: its log cannot be read: No such file or directory"
   assert line in caplog.messages
+
+
+def test_what_an_earlier_start_said_is_kept_and_is_no_reason_of_the_next(
+  tmp_path, program, caplog
+):
+  run, log = made_up.find("bn", 1), tmp_path / "logs" / "bn-seed1.txt"
+  program("echo byol_jax: the disk is full; exit 1")
+  work.train([run], tmp_path, tmp_path, None)
+  program("kill -9 $$")
+  work.train([run], tmp_path, tmp_path, None)
+  assert log.read_text() == "byol_jax: the disk is full\n"
+  assert "bn-seed1 ended with 1: byol_jax: the disk is full" in caplog.messages
+  assert "bn-seed1 ended with -9: it said nothing" in caplog.messages
 
 
 def test_a_signal_to_the_group_reaches_a_run_once(tmp_path, program):

@@ -8,7 +8,6 @@ start, and by the command above after the last one. writers/NAME.json has the id
 of the run there and the last step that was sent.
 """
 
-import contextlib
 import importlib
 import json
 import os
@@ -21,7 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from byol_jax.disk import read_json, wait_for, write_json
+from byol_jax import disk
+from byol_jax.disk import read_json, write_json
 from byol_jax.run.settings import flat
 
 PROJECT = "byol_jax"
@@ -72,7 +72,7 @@ def follow(name: str, folder: Path, is_over: Callable[[], bool]) -> None:
   """
   place = folder / "writers"
   place.mkdir(exist_ok=True)
-  with _alone(place / f"{name}.lock"):
+  with disk.in_turn(place / f"{name}.lock"):  # an earlier start may still be sending
     note = place / f"{name}.json"
     kept: dict[str, Any] = {"id": uuid.uuid4().hex[:12], "step": -1, "summary": False}
     kept |= read_json(note) if note.exists() else {}
@@ -91,14 +91,6 @@ def follow(name: str, folder: Path, is_over: Callable[[], bool]) -> None:
       write_json(note, kept)
       service.summarise(kept["step"], flat(read_json(summary)))
     service.close(complete=summary.exists())
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-  """Waits for the process of an earlier start, which may still be sending."""
-  with path.open("a") as file:  # which leaves alone what a link may lead to
-    wait_for(file)
-    yield
 
 
 def _records(

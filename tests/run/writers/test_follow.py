@@ -142,14 +142,3 @@ def init(**options): return Run()
   )
   assert done.stdout == "0 {'loss': 0.0}\n1 {'loss': 0.5}\nfinished 1\n"
   assert done.returncode == 0, done.stderr
-
-
-def test_writing_processes_take_turns(folder, services):
-  with follow._alone(folder / "lock"):
-    code = f"""
-import fcntl
-with open({str(folder / "lock")!r}, "w") as file:
-  fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-"""
-    second = subprocess.run([sys.executable, "-c", code], capture_output=True)
-  assert b"BlockingIOError" in second.stderr
