@@ -72,7 +72,8 @@ CIFAR10 = [
 def small(words):
   """A command with the flags that make its work small."""
   if "reproduce" in words:  # of which the report alone has no jobs
-    return [*(word for word in words if not word.startswith("--jobs")), "--norun"]
+    for_runs = ("--jobs", "--only", "--minutes")
+    return [*(word for word in words if not word.startswith(for_runs)), "--norun"]
   return [*words, *flags_for(words)]
 
 
