@@ -62,13 +62,13 @@ def prepare_step(
   """Steps as in training, each waited for only once the next few are on their way."""
   experiment = _experiment(preset, data_dir, on_device)
   from byol_jax import parallel
-  from byol_jax.run import loop
+  from byol_jax.run.monitor import Monitor
 
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True)
   iterator = experiment.batches(0)
   train = experiment.config.train
-  monitor = loop.Monitor(train.batch_size, train.steps, 0.0)
+  monitor = Monitor(train.batch_size, train.steps, 0.0)
 
   def run() -> None:
     nonlocal state
