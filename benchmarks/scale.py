@@ -42,12 +42,13 @@ def make_experiment(system: str, preset: str) -> Any:
   share = config.train.batch_size // jax.device_count()
   config.train.accumulate = max(share // AT_A_TIME, 1)
   # Images of one class, the last.
-  images = np.zeros((2, config.data.size, config.data.size, 3), np.uint8)
-  splits = {"train": (images, np.full(2, CLASSES[preset] - 1))}
-  dataset = sources.ArrayDataset("two images", splits)
+  images = np.zeros((4, config.data.size, config.data.size, 3), np.uint8)
+  splits = {"train": (images, np.full(len(images), CLASSES[preset] - 1))}
+  dataset = sources.ArrayDataset("four images", splits)
   with mock.patch.dict(datasets.DATASETS, {dataset.name: lambda _: dataset}):
     config.data.update(name=dataset.name, train="train")
-    config.probe.update(dict.fromkeys(config.probe, "train"))
+    train, test = "train[:2]", "train[2:]"
+    config.probe.update(train=train, test=test, valid_train=train, valid_test=test)
     return pretrain.Pretrain(config)
 
 
