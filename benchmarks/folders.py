@@ -40,10 +40,10 @@ _SEED = 0
 
 
 def make_photographs(folder: str, target: str) -> None:
-  """Writes photographs as a camera might, from images spread over a folder."""
+  """Writes photographs as a camera might, from JPEGs spread over a folder."""
   import cv2
 
-  paths = sorted(Path(folder).iterdir())
+  paths = jpegs.files(folder)
   draws = np.random.default_rng(_SEED)
   for place in np.linspace(0, len(paths) - 1, _LARGE).astype(int).tolist():
     image: Any = cv2.imread(str(paths[place]))

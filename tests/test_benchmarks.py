@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import bicubic
+from benchmarks import bicubic, folders
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,6 +104,20 @@ def test_the_bicubic_resizing_of_tensorflow_is_jaxs(height, width):
   np.testing.assert_allclose(
     bicubic.tensorflow(image, 19), np.clip(theirs, 0, 255), atol=1e-2
   )
+
+
+def test_photographs_are_made_of_jpegs_alone(monkeypatch, tmp_path):
+  images, large = tmp_path / "images", tmp_path / "large"
+  for folder in (images, large):
+    folder.mkdir()
+  for name in ("a.JPG", "b.jpeg"):
+    cv2.imwrite(str(images / name), np.full((8, 8, 3), 9, np.uint8))
+  (images / "README.txt").write_text("where these are from")
+  monkeypatch.setattr(folders, "_WIDTH", 40)
+  monkeypatch.setattr(folders, "_HEIGHT", 30)
+  folders.make_photographs(str(images), str(large))
+  made = {path.name: cv2.imread(str(path)).shape for path in large.iterdir()}
+  assert made == dict.fromkeys(("a.jpg", "b.jpg"), (30, 40, 3))
 
 
 @pytest.mark.parametrize(
