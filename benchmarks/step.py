@@ -15,6 +15,7 @@ least memory traffic of the rest at the speed of a copy.
 import importlib.util
 import itertools
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import convolutions, gpu, tables, turns, workload
 from benchmarks.workload import Row
+from byol_jax import commands
+from byol_jax.errors import UserError
 
 NORMS = ("bn", "gn_ws", "none")
 OBJECTIVES = ("byol", "simclr", "raft")
@@ -233,11 +236,14 @@ def _check(there: Iterable[Any], only: Sequence[str], out: str | None) -> None:
   names = [row.name for row in there]
   for prefix in only:
     if not any(name.startswith(prefix) for name in names):
-      raise SystemExit(
-        f"--only={prefix}: no row begins so; they are {', '.join(names)}"
-      )
-  if out and not Path(out).absolute().parent.is_dir():
-    raise SystemExit(f"--out={out}: its folder is not there")
+      raise UserError(f"--only={prefix}: no row begins so; they are {', '.join(names)}")
+  if out:
+    try:
+      Path(out).open("a").close()
+    except OSError as error:
+      raise UserError(
+        f"--out={out}: {error.strerror}; name a file that can be written"
+      ) from error
 
 
 def main(
@@ -259,7 +265,7 @@ def main(
     out: a file that gets each row as a line of JSON.
 
   Raises:
-    SystemExit: there is no such row, or no folder for `out`.
+    UserError: there is no such row, or `out` cannot be written.
   """
   _check(gpu.rows(batch) if device == "gpu" else rows(), only, out)
   if with_torch and (reason := why_no_twin(device)):
@@ -291,8 +297,9 @@ if __name__ == "__main__":
   )
   TORCH = flags.DEFINE_bool("torch", True, "Whether to time PyTorch too.")
   OUT = flags.DEFINE_string("out", None, "File to add each row to, as a line of JSON.")
-  app.run(
-    lambda _: main(
+  commands.run(
+    lambda: main(
       DEVICE.value, BATCH.value, ONLY.value, ROUNDS.value, TORCH.value, OUT.value
-    )
+    ),
+    sys.argv,
   )

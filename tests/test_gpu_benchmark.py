@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import gpu, step, torch_twin, turns, workload
 from benchmarks.workload import Row
+from byol_jax.errors import UserError
 from experiments import pretrain
 from tests import tiny
 
@@ -109,7 +110,7 @@ def test_a_twin_of_another_size_is_refused():
 def test_a_window_that_fails_leaves_its_row_out(monkeypatch, capsys):
   def take_turns(contestants, rounds):
     if contestants["ours"].settings["norm"] == "bn":
-      raise RuntimeError("ours failed")
+      raise UserError("ours failed")
     return TIMES
 
   monkeypatch.setattr(turns, "take_turns", take_turns)
@@ -135,19 +136,20 @@ def test_a_contestants_environment_is_set_before_jax_is_there():
 def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):
   monkeypatch.setitem(gpu._ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "")
   monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-  with pytest.raises(SystemExit, match="JAX finds no GPU here"):
+  with pytest.raises(UserError, match="JAX finds no GPU here"):
     step.main("gpu", 64, [], 2, True, None)
   assert "finds no GPU: byol_jax is timed alone" in capsys.readouterr().out
 
 
 def test_rows_and_folders_that_are_not_there_are_said(tmp_path):
   line = r"^--only=resnet51: no row begins so; they are resnet50-b64-bn-byol-bfloat16, "
-  with pytest.raises(SystemExit, match=line):
+  with pytest.raises(UserError, match=line):
     step.main("gpu", 64, ["resnet50", "resnet51"], 2, True, None)
-  with pytest.raises(SystemExit, match=r"^--only=nope: no row begins so; they are res"):
+  with pytest.raises(UserError, match=r"^--only=nope: no row begins so; they are res"):
     step.main("cpu", 64, ["nope"], 2, True, None)
-  with pytest.raises(SystemExit, match=r"its folder is not there$"):
-    step.main("cpu", 64, [], 2, True, str(tmp_path / "no" / "out"))
+  for out, why in (("no/out", "No such file or directory"), ("", "Is a directory")):
+    with pytest.raises(UserError, match=f"{why}; name a file that can be written$"):
+      step.main("cpu", 64, [], 2, True, str(tmp_path / out))
 
 
 def test_without_torch_there_is_one_line_and_a_table(monkeypatch, capsys, tmp_path):
