@@ -11,6 +11,7 @@ import pytest
 from benchmarks import gpu, step, torch_twin, turns, workload
 from benchmarks.workload import Row
 from byol_jax.errors import UserError
+from byol_jax.run import host
 from experiments import pretrain
 from tests import tiny
 
@@ -25,11 +26,15 @@ def test_the_first_row_is_resnet50_in_bfloat16():
   assert second.name == "resnet50-b64-gn_ws-byol-bfloat16"
 
 
-def test_our_steps_run(monkeypatch):
+@pytest.mark.parametrize("benchmark", [step, gpu])
+def test_our_steps_run(benchmark, monkeypatch):
   made = pretrain.Pretrain(tiny.config("norm_ablation:none-none-none", steps=9))
   monkeypatch.setattr(workload, "make_experiment", lambda **settings: made)
   monkeypatch.setattr(gpu, "STEPS", 2)
-  facts, run = gpu.prepare(**TINY)
+  # This process stays as it is.
+  monkeypatch.setattr(host, "tune", lambda: None)
+  monkeypatch.setattr(jax.config, "update", lambda name, value: None)
+  facts, run = benchmark.prepare(**TINY)
   run()
   assert facts["flops"] == made.flops()
   assert facts["compile"] > 0
