@@ -26,10 +26,12 @@ PRECISIONS = ("bfloat16", "float32")
 NORMS = ("bn", "gn_ws")
 STEPS = 10
 _MATMUL = 8192  # rows and columns: 1.1 TFLOP
-# One card; memory is taken as it is needed, so that all find room.
+# One card. Memory is taken as it is needed, so that all find room; compilation, which
+# is timed, starts from nothing.
 _ENVIRONMENT = {
   "JAX_PLATFORMS": "cuda",
   "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+  "JAX_ENABLE_COMPILATION_CACHE": "false",
   "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
 }
 

@@ -1,6 +1,7 @@
 """The benchmark for GPUs, on this machine's CPU, its figures from made-up times."""
 
 import itertools
+import os
 import pickle
 import subprocess
 import sys
@@ -46,6 +47,39 @@ def test_the_twin_runs_in_bfloat16_and_is_of_the_same_size():
   run()
   ours = workload.make_experiment(**settings)
   assert facts["parameters"] == workload.parameters(jax.eval_shape(ours.init))
+
+
+def test_the_twins_compilation_takes_one_step_and_no_cache(monkeypatch, tmp_path):
+  monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+  calls, caches = [], set()
+
+  def compiled(module):
+    module.register_forward_hook(lambda *_: calls.append(module))
+    caches.add(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    return module
+
+  monkeypatch.setattr("torch.compile", compiled)
+  settings = TINY | {"norm": "none", "precision": "float32"}
+  torch_twin.prepare(**settings, compiled=True, steps=3)
+  assert len(calls) == 4  # two views, each through the online network and the target
+  assert str(tmp_path) not in caches
+  assert not any(map(os.path.exists, caches))
+
+
+def test_our_compilation_takes_no_cache(tmp_path):
+  source = """
+import os
+from benchmarks import gpu
+os.environ.update(gpu._ENVIRONMENT | {"JAX_PLATFORMS": "cpu"})
+import jax
+jax.jit(lambda x: x + 1)(1.0)
+"""
+  users = {
+    "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
+  subprocess.run([sys.executable, "-c", source], check=True, env=os.environ | users)
+  assert not list(tmp_path.iterdir())
 
 
 def test_the_matrix_product_runs(monkeypatch):
