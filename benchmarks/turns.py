@@ -153,7 +153,8 @@ def _answer(name: str, end: Any) -> Any:
 
 def _serve(end: Any, contestant: Contestant) -> None:
   os.environ.update(contestant.environment)
-  with contextlib.suppress(EOFError, BrokenPipeError):  # nobody asks any more
+  # Nobody asks any more, or Ctrl-C has gone to all, and the first of them says so.
+  with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
     try:
       _take_part(end, contestant)
     except UserError as error:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import jax
@@ -153,6 +154,11 @@ def test_a_contestant_that_fails_says_why_by_itself(capfd):
   with pytest.raises(UserError, match=r"^it failed; what its process said is above"):
     turns.facts(turns.Contestant(probes.prepare_fit))
   assert "TypeError: prepare_fit() missing" in capfd.readouterr().err
+
+
+def test_a_contestant_that_is_interrupted_says_nothing():
+  prepare = mock.Mock(side_effect=KeyboardInterrupt)
+  turns._serve(mock.Mock(), turns.Contestant(prepare))
 
 
 def test_the_last_table_of_the_input_ends_as_its_command(monkeypatch, tmp_path):
