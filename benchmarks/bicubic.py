@@ -9,12 +9,14 @@ that a run with seed 0 sees first, without flips.
 """
 
 import functools
+import sys
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks import tables
+from byol_jax import commands
 
 _SEED = 0
 
@@ -104,4 +106,6 @@ if __name__ == "__main__":
   NAME = flags.DEFINE_string("name", None, "Data set: that of the preset.")
   DATA_DIR = flags.DEFINE_string("data_dir", None, "Where it lies.")
   COUNT = flags.DEFINE_integer("images", 1000, "Images to crop.", lower_bound=1)
-  app.run(lambda _: main(PRESET.value, NAME.value, DATA_DIR.value, COUNT.value))
+  commands.run(
+    lambda: main(PRESET.value, NAME.value, DATA_DIR.value, COUNT.value), sys.argv
+  )

@@ -8,12 +8,12 @@ The second is arithmetic: the images/s of a share of the card's peak that is ass
 """
 
 import functools
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from absl import app
-
 from benchmarks import scale, tables
+from byol_jax import commands
 from byol_jax.run import mfu
 
 # Of BYOL's own run, below; an assumption for any other card and preset.
@@ -119,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  app.run(lambda _: main())
+  commands.run(main, sys.argv)

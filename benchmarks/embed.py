@@ -9,13 +9,16 @@ the data set that is open to the file that is complete, compilation (from the ca
 included.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import tables, turns
+from byol_jax import commands
+from byol_jax.errors import UserError
 
 
 def prepare_forward(settings: dict[str, Any]) -> turns.Prepared:
@@ -52,8 +55,6 @@ def prepare_file(settings: dict[str, Any], ending: str) -> turns.Prepared:
 
 
 def _opened(settings: dict[str, Any]) -> tuple[Any, Any, str]:
-  from byol_jax import commands
-
   commands.set_up()
   from byol_jax import load_encoder
   from byol_jax.embed import images
@@ -65,7 +66,14 @@ def _opened(settings: dict[str, Any]) -> tuple[Any, Any, str]:
 
 
 def main(settings: dict[str, Any], rounds: int) -> None:
-  """Prints a Markdown table, a line a contestant."""
+  """Prints a Markdown table, a line a contestant.
+
+  Raises:
+    UserError: there is no such encoder, images, split or folder for files.
+  """
+  scratch = settings["scratch"]
+  if scratch and not Path(scratch).is_dir():
+    raise UserError(f"--scratch={scratch}: name a folder that is there")
   contestants = {"forward": turns.Contestant(prepare_forward, {"settings": settings})}
   for ending in (".npz", ".parquet"):
     given = {"settings": settings, "ending": ending}
@@ -92,13 +100,14 @@ if __name__ == "__main__":
   IMAGES = flags.DEFINE_string("images", None, "Folder, or data set.", required=True)
   DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data set lies.")
   SPLIT = flags.DEFINE_string("split", None, "Of the data set. Default: all of it.")
-  BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images at a time.")
+  BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 256, "Images at a time.", lower_bound=1
+  )
   SCRATCH = flags.DEFINE_string("scratch", None, "Folder for files. Default: /tmp.")
   ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds that are timed.", lower_bound=2)
 
-  def _main(argv: list[str]) -> None:
-    del argv
+  def _main() -> None:
     held = (ENCODER, IMAGES, DATA_DIR, SPLIT, BATCH_SIZE, SCRATCH)
     main({flag.name: flag.value for flag in held}, ROUNDS.value)
 
-  app.run(_main)
+  commands.run(_main, sys.argv)

@@ -5,17 +5,23 @@
 `benchmarks.input` runs this too.
 """
 
+import sys
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import jpegs, tables
+from byol_jax import commands
 
 _WARM_UP = 2  # steps: one compiles
 
 
 def measure(folder: str, steps: int) -> dict[str, float]:
-  """What the loop reports over some steps of 224 px, batch 8, fed by threads."""
+  """What the loop reports over some steps of 224 px, batch 8, fed by threads.
+
+  Raises:
+    UserError: see `jpegs.files`.
+  """
   from byol_jax.run import host
 
   host.tune()
@@ -23,10 +29,11 @@ def measure(folder: str, steps: int) -> dict[str, float]:
   from byol_jax import parallel
   from byol_jax.run.monitor import Monitor
 
+  source = jpegs.source(folder)
   network: dict[str, Any] = NETWORKS["resnet50-b8"]
   experiment = make_experiment(**network, norm="bn")
   experiment.config.data.workers = 0
-  experiment.inputs.train = jpegs.source(folder)
+  experiment.inputs.train = source
   experiment.views = dict(zip(("view1", "view2"), jpegs.views(), strict=True))
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True)
@@ -63,4 +70,4 @@ def main(folder: str, steps: int) -> None:
 if __name__ == "__main__":
   IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
   STEPS = flags.DEFINE_integer("steps", 10, "Steps that are timed.", lower_bound=1)
-  app.run(lambda _: main(IMAGES.value, STEPS.value))
+  commands.run(lambda: main(IMAGES.value, STEPS.value), sys.argv)

@@ -17,6 +17,7 @@ others on the machine matter less. The files are in the memory of the system.
 """
 
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks import jpegs, tables, turns
+from byol_jax import commands
 
 SIZES = (64, 128, 224)
 SIDE = 320  # of the prepared set
@@ -40,10 +42,10 @@ _SEED = 0
 
 
 def make_photographs(folder: str, target: str) -> None:
-  """Writes photographs as a camera might, from images spread over a folder."""
+  """Writes photographs as a camera might, from JPEGs spread over a folder."""
   import cv2
 
-  paths = sorted(Path(folder).iterdir())
+  paths = jpegs.files(folder)
   draws = np.random.default_rng(_SEED)
   for place in np.linspace(0, len(paths) - 1, _LARGE).astype(int).tolist():
     image: Any = cv2.imread(str(paths[place]))
@@ -158,4 +160,4 @@ def main(images: str, rounds: int) -> None:
 if __name__ == "__main__":
   IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
   ROUNDS = flags.DEFINE_integer("rounds", 5, "Times that each is timed.", lower_bound=2)
-  app.run(lambda _: main(IMAGES.value, ROUNDS.value))
+  commands.run(lambda: main(IMAGES.value, ROUNDS.value), sys.argv)

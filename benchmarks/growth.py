@@ -22,9 +22,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import tables, turns
+from byol_jax import commands
 
 TABLES = ("batch", "resolution", "width", "devices", "hosts", "memory", "remat")
 
@@ -244,4 +245,4 @@ def main(only: Sequence[str], rounds: int) -> None:
 if __name__ == "__main__":
   ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
   ROUNDS = flags.DEFINE_integer("rounds", 5, "Times that each is timed.", lower_bound=2)
-  app.run(lambda _: main(ONLY.value, ROUNDS.value))
+  commands.run(lambda: main(ONLY.value, ROUNDS.value), sys.argv)

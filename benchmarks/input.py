@@ -23,9 +23,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks import colour, jpegs, tables, turns
+from byol_jax import commands
 
 TABLES = ("crops", "colour", "pipeline", "fed")
 
@@ -315,7 +316,8 @@ def fed_table(folder: str) -> None:
   """ResNet-50's step on these images, in a process that is set up as for training."""
   print("ResNet-50, 224 px, batch 8, on all cores:\n", flush=True)
   command = [sys.executable, "-m", "benchmarks.fed", f"--images={folder}"]
-  subprocess.run(command, check=True)
+  if failed := subprocess.run(command).returncode:  # and has said why
+    sys.exit(failed)
 
 
 # What is printed.
@@ -350,7 +352,11 @@ def main(folder: str, only: Sequence[str], rounds: int) -> None:
     folder: with the JPEGs.
     only: names of tables, of `TABLES`.
     rounds: how many times each contestant is timed.
+
+  Raises:
+    UserError: see `jpegs.files`.
   """
+  jpegs.files(folder)
   printers = {
     "crops": lambda: crops_table(folder, rounds),
     "colour": lambda: colour.table(folder, rounds),
@@ -364,9 +370,8 @@ def main(folder: str, only: Sequence[str], rounds: int) -> None:
 
 if __name__ == "__main__":
   IMAGES = flags.DEFINE_string("images", None, "Folder of JPEGs.", required=True)
-  flags.register_validator("images", os.path.isdir, "there is no such folder")
   ONLY = flags.DEFINE_multi_enum("only", TABLES, TABLES, "Tables to print.")
   ROUNDS = flags.DEFINE_integer(
     "rounds", 10, "Times that each is timed.", lower_bound=2
   )
-  app.run(lambda _: main(IMAGES.value, ONLY.value, ROUNDS.value))
+  commands.run(lambda: main(IMAGES.value, ONLY.value, ROUNDS.value), sys.argv)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from byol_jax.errors import UserError
+
 _SUFFIXES = (".jpeg", ".jpg")
 _CORE = 0  # the one that contestants of one core run on
 
@@ -13,12 +15,25 @@ def pin() -> None:
   os.sched_setaffinity(0, {_CORE})
 
 
+def files(folder: str) -> list[Path]:
+  """The JPEGs of a folder, by name.
+
+  Raises:
+    UserError: there is none, or no such folder.
+  """
+  found = sorted(p for p in Path(folder).glob("*") if p.suffix.lower() in _SUFFIXES)
+  if not found:
+    raise UserError(
+      f"there is no {' or '.join(_SUFFIXES)} in {folder}: name a folder of JPEGs"
+    )
+  return found
+
+
 def source(folder: str) -> Any:
-  """The JPEGs of a folder, encoded in memory, as a set of one class."""
+  """The JPEGs of a folder, encoded in memory, as a set of one class; see `files`."""
   from byol_jax.data.records import RecordSource
 
-  files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in _SUFFIXES)
-  records = [{"image": path.read_bytes(), "label": 0} for path in files]
+  records = [{"image": path.read_bytes(), "label": 0} for path in files(folder)]
   return RecordSource(records, "image", "label", num_classes=1, channels=3)
 
 

@@ -12,14 +12,17 @@ and loop, timed before and after the run.
 
 import itertools
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import tables
+from byol_jax import commands
+from byol_jax.errors import UserError
 
 
 class _Busy:
@@ -103,7 +106,7 @@ def main(seconds: float, steps: int, minutes: float | None) -> None:
     minutes: between checkpoints; None for those of the preset.
 
   Raises:
-    UsageError: the steps are over before two checkpoints are.
+    UserError: the steps are over before two checkpoints are.
   """
   from byol_jax.run import host
 
@@ -126,7 +129,7 @@ def main(seconds: float, steps: int, minutes: float | None) -> None:
     config.checkpoint.every_minutes = minutes
   every = 60 * config.checkpoint.every_minutes
   if steps * seconds < 1.5 * every:
-    raise app.UsageError(
+    raise UserError(
       f"a run of {steps * seconds:.0f} s has no two checkpoints, one every"
       f" {every:.0f} s: give more --steps, or fewer --minutes"
     )
@@ -164,9 +167,17 @@ def main(seconds: float, steps: int, minutes: float | None) -> None:
 
 
 if __name__ == "__main__":
-  SECONDS = flags.DEFINE_float("seconds", 0.05, "Of one step, about.")
-  STEPS = flags.DEFINE_integer("steps", 9500, "Steps: over 8 minutes of them.")
-  MINUTES = flags.DEFINE_float(
-    "minutes", None, "Between checkpoints: those of the ImageNet preset."
+  SECONDS = flags.DEFINE_float(
+    "seconds", 0.05, "Of one step, about.", lower_bound=0.001
   )
-  app.run(lambda _: main(SECONDS.value, STEPS.value, MINUTES.value))
+  # The log has a line for 50, and the first two do not count.
+  STEPS = flags.DEFINE_integer(
+    "steps", 9500, "Steps: over 8 minutes of them.", lower_bound=150
+  )
+  MINUTES = flags.DEFINE_float(
+    "minutes",
+    None,
+    "Between checkpoints: those of the ImageNet preset.",
+    lower_bound=0.01,
+  )
+  commands.run(lambda: main(SECONDS.value, STEPS.value, MINUTES.value), sys.argv)

@@ -7,14 +7,16 @@ views  batches of two crops, from the data set to arrays on the device
 step   whole steps of training
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks import tables, turns
+from byol_jax import commands
 
 TABLES = ("views", "step")
 
@@ -62,13 +64,13 @@ def prepare_step(
   """Steps as in training, each waited for only once the next few are on their way."""
   experiment = _experiment(preset, data_dir, on_device)
   from byol_jax import parallel
-  from byol_jax.run import loop
+  from byol_jax.run.monitor import Monitor
 
   state = parallel.replicate(experiment.init())
   update = parallel.pmap(experiment.step, donate=True)
   iterator = experiment.batches(0)
   train = experiment.config.train
-  monitor = loop.Monitor(train.batch_size, train.steps, 0.0)
+  monitor = Monitor(train.batch_size, train.steps, 0.0)
 
   def run() -> None:
     nonlocal state
@@ -137,13 +139,14 @@ if __name__ == "__main__":
   COMPUTING = flags.DEFINE_bool(
     "computing", False, "Count the seconds that a process computes, on all cores."
   )
-  app.run(
-    lambda _: main(
+  commands.run(
+    lambda: main(
       ONLY.value,
       ROUNDS.value,
       time.process_time if COMPUTING.value else time.perf_counter,
       preset=PRESET.value,
       data_dir=DATA_DIR.value,
       batches=BATCHES.value,
-    )
+    ),
+    sys.argv,
   )

@@ -12,13 +12,17 @@ code. Objectives are computed from the coefficients, in float64.
 Features are made up: a rectified mixture of classes in correlated dimensions.
 """
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks import tables, turns
+from byol_jax import commands
+from byol_jax.errors import UserError
 
 _STRENGTH = 1e-4
 _STRENGTHS = tuple(np.logspace(-6, 5, 45))
@@ -160,7 +164,13 @@ def contestants(
 
 
 def main(tasks: list[str], size: dict[str, int], rounds: int, tolerance: float) -> None:
-  """Prints a Markdown table, a line a contestant."""
+  """Prints a Markdown table, a line a contestant.
+
+  Raises:
+    UserError: scikit-learn is not installed.
+  """
+  if importlib.util.find_spec("sklearn") is None:
+    raise UserError("scikit-learn is not installed: pip install -e '.[benchmark]'")
   tables.head(("task", "", "seconds", "ours over theirs", "outcome", "peak, MiB"))
   for task in tasks:
     timings = turns.take_turns(
@@ -183,19 +193,23 @@ def main(tasks: list[str], size: dict[str, int], rounds: int, tolerance: float) 
 if __name__ == "__main__":
   TASKS = ("fit", "path", "knn")
   ONLY = flags.DEFINE_multi_enum("only", [], TASKS, "Tasks; all if not given.")
-  IMAGES = flags.DEFINE_integer("images", 50_000, "To fit to.")
-  QUERIES = flags.DEFINE_integer("queries", 10_000, "To find neighbours of.")
-  DIMENSIONS = flags.DEFINE_integer("dimensions", 512, "Of the features.")
-  CLASSES = flags.DEFINE_integer("classes", 10, "Of the images.")
+  IMAGES = flags.DEFINE_integer("images", 50_000, "To fit to.", lower_bound=_K)
+  QUERIES = flags.DEFINE_integer(
+    "queries", 10_000, "To find neighbours of.", lower_bound=1
+  )
+  DIMENSIONS = flags.DEFINE_integer(
+    "dimensions", 512, "Of the features.", lower_bound=2
+  )
+  # Of two, scikit-learn has one row of weights.
+  CLASSES = flags.DEFINE_integer("classes", 10, "Of the images.", lower_bound=3)
   ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds that are timed.", lower_bound=2)
   TOLERANCE = flags.DEFINE_float(
-    "tolerance", 1e-4, "scikit-learn's `tol`, its default."
+    "tolerance", 1e-4, "scikit-learn's `tol`, its default.", lower_bound=0
   )
 
-  def _main(argv: list[str]) -> None:
-    del argv
+  def _main() -> None:
     held = (IMAGES, QUERIES, DIMENSIONS, CLASSES)
     size = {flag.name: flag.value for flag in held}
     main(ONLY.value or list(TASKS), size, ROUNDS.value, TOLERANCE.value)
 
-  app.run(_main)
+  commands.run(_main, sys.argv)

@@ -11,14 +11,17 @@ Where a device would get a single image the preset's batch is too small for them
 the row is left out.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import tables, turns
+from byol_jax import commands
+from byol_jax.errors import UserError
 from configs import presets
 
 CLASSES = {"cifar10": 10, "imagenette": 10, "imagenet-1000": 1000}
@@ -42,12 +45,13 @@ def make_experiment(system: str, preset: str) -> Any:
   share = config.train.batch_size // jax.device_count()
   config.train.accumulate = max(share // AT_A_TIME, 1)
   # Images of one class, the last.
-  images = np.zeros((2, config.data.size, config.data.size, 3), np.uint8)
-  splits = {"train": (images, np.full(2, CLASSES[preset] - 1))}
-  dataset = sources.ArrayDataset("two images", splits)
+  images = np.zeros((4, config.data.size, config.data.size, 3), np.uint8)
+  splits = {"train": (images, np.full(len(images), CLASSES[preset] - 1))}
+  dataset = sources.ArrayDataset("four images", splits)
   with mock.patch.dict(datasets.DATASETS, {dataset.name: lambda _: dataset}):
     config.data.update(name=dataset.name, train="train")
-    config.probe.update(dict.fromkeys(config.probe, "train"))
+    train, test = "train[:2]", "train[2:]"
+    config.probe.update(train=train, test=test, valid_train=train, valid_test=test)
     return pretrain.Pretrain(config)
 
 
@@ -104,19 +108,38 @@ def cells(config: str, devices: int, facts: dict[str, Any]) -> tuple[Any, ...]:
   )
 
 
+def large_enough(preset: str, counts: Sequence[int]) -> list[int]:
+  """The numbers of devices for which a preset's batch is large enough.
+
+  Raises:
+    UserError: they cannot share it evenly.
+  """
+  batch = presets.get(preset).train.batch_size
+  found = [count for count in counts if batch >= 2 * count]
+  for count in found:
+    if batch % count:
+      raise UserError(
+        f"--devices={count} cannot share the {batch} images of a batch of {preset}"
+        " evenly: give a power of two"
+      )
+  return found
+
+
 def main(names: Sequence[str], counts: Sequence[int]) -> None:
   """Prints the table, a row as soon as it is known.
 
   Args:
     names: of presets, of `CLASSES`.
     counts: of devices.
+
+  Raises:
+    UserError: see `large_enough`.
   """
+  shared = {preset: large_enough(preset, counts) for preset in names}
   tables.head(HEADINGS)
-  for preset in names:
+  for preset, fitting in shared.items():
     for system in SYSTEMS:
-      for devices in counts:
-        if presets.get(preset).train.batch_size < 2 * devices:
-          continue
+      for devices in fitting:
         settings = {"system": system, "preset": preset}
         environment = turns.on_devices(devices)
         facts = turns.facts(turns.Contestant(prepare, settings, environment))
@@ -127,5 +150,7 @@ if __name__ == "__main__":
   PRESETS = flags.DEFINE_multi_enum(
     "preset", list(CLASSES), list(CLASSES), "Presets to compile."
   )
-  COUNTS = flags.DEFINE_multi_integer("devices", DEVICES, "For how many devices.")
-  app.run(lambda _: main(PRESETS.value, COUNTS.value))
+  COUNTS = flags.DEFINE_multi_integer(
+    "devices", DEVICES, "For how many devices.", lower_bound=1
+  )
+  commands.run(lambda: main(PRESETS.value, COUNTS.value), sys.argv)

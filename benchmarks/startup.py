@@ -20,9 +20,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import tables
+from byol_jax import commands
 
 SYSTEMS = ("byol", "byol_gn_ws")
 
@@ -129,7 +130,11 @@ def run_timed() -> None:
 
 
 def measure(system: str, cache: str) -> dict[str, tuple[float, float]]:
-  """Seconds of the phases of one start, and those of them in the kernel."""
+  """Seconds of the phases of one start, and those of them in the kernel.
+
+  Raises:
+    SystemExit: the run failed, and has said why.
+  """
   with tempfile.TemporaryDirectory() as folder:
     code = "from benchmarks import startup; startup.run_timed()"
     command = [sys.executable, "-c", code, str(time.time())]
@@ -137,10 +142,12 @@ def measure(system: str, cache: str) -> dict[str, tuple[float, float]]:
     done = subprocess.run(
       [*command, *where, *_flags()],
       env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
-      check=True,
       capture_output=True,
       text=True,
     )
+  if done.returncode:
+    sys.stderr.write(done.stderr)
+    sys.exit(done.returncode)
   others = ("steps", "images_seen", "images_per_second", "seconds")
   found = json.loads(done.stdout)
   return {phase: value for phase, value in found.items() if phase not in others}
@@ -167,4 +174,4 @@ def _cell(seconds: float, kernel: float) -> str:
 
 if __name__ == "__main__":
   SYSTEM = flags.DEFINE_multi_string("system", SYSTEMS, "Files of configs/.")
-  app.run(lambda _: main(SYSTEM.value))
+  commands.run(lambda: main(SYSTEM.value), sys.argv)

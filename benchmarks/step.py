@@ -15,17 +15,19 @@ least memory traffic of the rest at the speed of a copy.
 import importlib.util
 import itertools
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import convolutions, gpu, tables, turns, workload
 from benchmarks.workload import Row
+from byol_jax import commands
+from byol_jax.errors import UserError
 
 NORMS = ("bn", "gn_ws", "none")
 OBJECTIVES = ("byol", "simclr", "raft")
@@ -54,7 +56,6 @@ def prepare(**settings: Any) -> turns.Prepared:
   import jax
 
   from byol_jax import parallel
-  from byol_jax.nets import convolve, layers
 
   jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -69,14 +70,11 @@ def prepare(**settings: Any) -> turns.Prepared:
   cold, _ = build()
   jax.clear_caches()
   cached, step = build()
-  with mock.patch.object(layers, "convolve", convolve.plain):
-    plain_step = workload.make_experiment(**settings).step
-    plain: Any = parallel.pmap(plain_step).lower(state, batch)
   facts = {
     "compile": cold,
     "compile_cached": cached,
     "parameters": workload.parameters(state),
-    "flops": plain.cost_analysis()["flops"],
+    "flops": experiment.flops(),
     "compiled_flops": step.cost_analysis()["flops"],
     "temp_mib": step.memory_analysis().temp_size_in_bytes / 2**20,
   }
@@ -233,11 +231,14 @@ def _check(there: Iterable[Any], only: Sequence[str], out: str | None) -> None:
   names = [row.name for row in there]
   for prefix in only:
     if not any(name.startswith(prefix) for name in names):
-      raise SystemExit(
-        f"--only={prefix}: no row begins so; they are {', '.join(names)}"
-      )
-  if out and not Path(out).absolute().parent.is_dir():
-    raise SystemExit(f"--out={out}: its folder is not there")
+      raise UserError(f"--only={prefix}: no row begins so; they are {', '.join(names)}")
+  if out:
+    try:
+      Path(out).open("a").close()
+    except OSError as error:
+      raise UserError(
+        f"--out={out}: {error.strerror}; name a file that can be written"
+      ) from error
 
 
 def main(
@@ -259,7 +260,7 @@ def main(
     out: a file that gets each row as a line of JSON.
 
   Raises:
-    SystemExit: there is no such row, or no folder for `out`.
+    UserError: there is no such row, or `out` cannot be written.
   """
   _check(gpu.rows(batch) if device == "gpu" else rows(), only, out)
   if with_torch and (reason := why_no_twin(device)):
@@ -291,8 +292,9 @@ if __name__ == "__main__":
   )
   TORCH = flags.DEFINE_bool("torch", True, "Whether to time PyTorch too.")
   OUT = flags.DEFINE_string("out", None, "File to add each row to, as a line of JSON.")
-  app.run(
-    lambda _: main(
+  commands.run(
+    lambda: main(
       DEVICE.value, BATCH.value, ONLY.value, ROUNDS.value, TORCH.value, OUT.value
-    )
+    ),
+    sys.argv,
   )

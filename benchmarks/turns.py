@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from byol_jax.errors import UserError
+
 _PAUSE = 0.2  # seconds in which the threads of the one before fall asleep
 _PATIENCE = 10  # seconds in which a contestant stops the processes of its own
 
@@ -99,7 +101,7 @@ def take_turns(
     warm_up: rounds before these that do not count.
 
   Raises:
-    RuntimeError: a contestant failed; its own process says why.
+    UserError: a contestant's own, or one failed, and its process says why.
   """
   context = multiprocessing.get_context("spawn")
   ends: dict[str, Any] = {}
@@ -141,20 +143,31 @@ def _rotated(names: Sequence[str], by: int) -> list[str]:
 
 def _answer(name: str, end: Any) -> Any:
   try:
-    return end.recv()
+    answer = end.recv()
   except EOFError:
-    raise RuntimeError(f"{name} failed") from None
+    raise UserError(f"{name} failed; what its process said is above") from None
+  if isinstance(answer, UserError):
+    raise answer
+  return answer
 
 
 def _serve(end: Any, contestant: Contestant) -> None:
   os.environ.update(contestant.environment)
-  with contextlib.suppress(EOFError, BrokenPipeError):  # nobody asks any more
+  # Nobody asks any more, or Ctrl-C has gone to all, and the first of them says so.
+  with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+    try:
+      _take_part(end, contestant)
+    except UserError as error:
+      end.send(error)
+
+
+def _take_part(end: Any, contestant: Contestant) -> None:
+  end.recv()
+  facts, run = contestant.prepare(**contestant.settings)
+  end.send(facts)
+  while True:
     end.recv()
-    facts, run = contestant.prepare(**contestant.settings)
-    end.send(facts)
-    while True:
-      end.recv()
-      start = contestant.clock()
-      run()
-      taken = contestant.clock() - start
-      end.send((taken, contestant.memory()))
+    start = contestant.clock()
+    run()
+    taken = contestant.clock() - start
+    end.send((taken, contestant.memory()))

@@ -38,7 +38,7 @@ def make_experiment(
 
   config = presets.imagenet(300)
   config.data.update(name="photos", size=size)
-  config.probe.update(dict.fromkeys(config.probe, "train"))
+  config.probe.update(presets.embedded().probe)
   config.augmentations = "crop_only"
   config.encoder.update(depth=depth, stem=stem, width=width)
   kind = {"bn": "batch", "gn_ws": "group", "none": "none"}[norm]

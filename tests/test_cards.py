@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import cards
+from benchmarks import cards, scale, workload
 from configs import presets
 from tests.docs import tables
 
@@ -11,6 +11,12 @@ def test_a_steps_flops_are_those_of_the_compiled_step():
   # docs/benchmarks.md: 64 and 7.8 GFLOP an image, with norms and all the rest.
   assert cards.flops_per_image("imagenet-1000") == pytest.approx(64e9, rel=0.03)
   assert cards.flops_per_image("cifar10") == pytest.approx(7.8e9, rel=0.01)
+
+
+def test_no_warning_is_given_of_images_that_nobody_looks_at(caplog):
+  scale.make_experiment("byol", "cifar10")
+  workload.make_experiment(**workload.NETWORKS["resnet18-b64"], norm="bn")
+  assert not caplog.records
 
 
 def test_steps_are_those_of_the_presets():

@@ -1,6 +1,7 @@
 """The benchmark for GPUs, on this machine's CPU, its figures from made-up times."""
 
 import itertools
+import os
 import pickle
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 
 from benchmarks import gpu, step, torch_twin, turns, workload
 from benchmarks.workload import Row
+from byol_jax.errors import UserError
+from byol_jax.run import host
 from experiments import pretrain
 from tests import tiny
 
@@ -24,11 +27,15 @@ def test_the_first_row_is_resnet50_in_bfloat16():
   assert second.name == "resnet50-b64-gn_ws-byol-bfloat16"
 
 
-def test_our_steps_run(monkeypatch):
+@pytest.mark.parametrize("benchmark", [step, gpu])
+def test_our_steps_run(benchmark, monkeypatch):
   made = pretrain.Pretrain(tiny.config("norm_ablation:none-none-none", steps=9))
   monkeypatch.setattr(workload, "make_experiment", lambda **settings: made)
   monkeypatch.setattr(gpu, "STEPS", 2)
-  facts, run = gpu.prepare(**TINY)
+  # This process stays as it is.
+  monkeypatch.setattr(host, "tune", lambda: None)
+  monkeypatch.setattr(jax.config, "update", lambda name, value: None)
+  facts, run = benchmark.prepare(**TINY)
   run()
   assert facts["flops"] == made.flops()
   assert facts["compile"] > 0
@@ -40,6 +47,39 @@ def test_the_twin_runs_in_bfloat16_and_is_of_the_same_size():
   run()
   ours = workload.make_experiment(**settings)
   assert facts["parameters"] == workload.parameters(jax.eval_shape(ours.init))
+
+
+def test_the_twins_compilation_takes_one_step_and_no_cache(monkeypatch, tmp_path):
+  monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+  calls, caches = [], set()
+
+  def compiled(module):
+    module.register_forward_hook(lambda *_: calls.append(module))
+    caches.add(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    return module
+
+  monkeypatch.setattr("torch.compile", compiled)
+  settings = TINY | {"norm": "none", "precision": "float32"}
+  torch_twin.prepare(**settings, compiled=True, steps=3)
+  assert len(calls) == 4  # two views, each through the online network and the target
+  assert str(tmp_path) not in caches
+  assert not any(map(os.path.exists, caches))
+
+
+def test_our_compilation_takes_no_cache(tmp_path):
+  source = """
+import os
+from benchmarks import gpu
+os.environ.update(gpu._ENVIRONMENT | {"JAX_PLATFORMS": "cpu"})
+import jax
+jax.jit(lambda x: x + 1)(1.0)
+"""
+  users = {
+    "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
+  subprocess.run([sys.executable, "-c", source], check=True, env=os.environ | users)
+  assert not list(tmp_path.iterdir())
 
 
 def test_the_matrix_product_runs(monkeypatch):
@@ -109,7 +149,7 @@ def test_a_twin_of_another_size_is_refused():
 def test_a_window_that_fails_leaves_its_row_out(monkeypatch, capsys):
   def take_turns(contestants, rounds):
     if contestants["ours"].settings["norm"] == "bn":
-      raise RuntimeError("ours failed")
+      raise UserError("ours failed")
     return TIMES
 
   monkeypatch.setattr(turns, "take_turns", take_turns)
@@ -135,19 +175,20 @@ def test_a_contestants_environment_is_set_before_jax_is_there():
 def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):
   monkeypatch.setitem(gpu._ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "")
   monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-  with pytest.raises(SystemExit, match="JAX finds no GPU here"):
+  with pytest.raises(UserError, match="JAX finds no GPU here"):
     step.main("gpu", 64, [], 2, True, None)
   assert "finds no GPU: byol_jax is timed alone" in capsys.readouterr().out
 
 
 def test_rows_and_folders_that_are_not_there_are_said(tmp_path):
   line = r"^--only=resnet51: no row begins so; they are resnet50-b64-bn-byol-bfloat16, "
-  with pytest.raises(SystemExit, match=line):
+  with pytest.raises(UserError, match=line):
     step.main("gpu", 64, ["resnet50", "resnet51"], 2, True, None)
-  with pytest.raises(SystemExit, match=r"^--only=nope: no row begins so; they are res"):
+  with pytest.raises(UserError, match=r"^--only=nope: no row begins so; they are res"):
     step.main("cpu", 64, ["nope"], 2, True, None)
-  with pytest.raises(SystemExit, match=r"its folder is not there$"):
-    step.main("cpu", 64, [], 2, True, str(tmp_path / "no" / "out"))
+  for out, why in (("no/out", "No such file or directory"), ("", "Is a directory")):
+    with pytest.raises(UserError, match=f"{why}; name a file that can be written$"):
+      step.main("cpu", 64, [], 2, True, str(tmp_path / out))
 
 
 def test_without_torch_there_is_one_line_and_a_table(monkeypatch, capsys, tmp_path):

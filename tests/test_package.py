@@ -1,5 +1,7 @@
 """What is built and installed, away from the clone; and what an import costs."""
 
+import ast
+import importlib.metadata
 import os
 import re
 import shutil
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -162,3 +165,24 @@ def test_every_dependency_has_an_oldest_version():
   # From which continuous integration makes the constraints for its oldest versions.
   lines = (ROOT / "requirements.txt").read_text().splitlines()
   assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in lines)
+
+
+def imported(path):
+  """First parts of the names of what a file imports, wherever in it."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name.partition(".")[0] for alias in node.names)
+    if isinstance(node, ast.ImportFrom) and node.module:
+      yield node.module.partition(".")[0]
+
+
+def test_what_benchmarks_import_is_installed_with_them():
+  lines = (ROOT / "requirements.txt").read_text().splitlines()
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  lines += project["optional-dependencies"]["benchmark"]
+  given = {re.match(r"[\w-]+", line)[0] for line in lines}
+  there = importlib.metadata.packages_distributions()
+  names = {n for path in (ROOT / "benchmarks").glob("*.py") for n in imported(path)}
+  names -= {*sys.stdlib_module_names, *(path.name for path in ROOT.iterdir())}
+  missing = {n for n in names if given.isdisjoint([n, *there.get(n, [])])}
+  assert missing == set()

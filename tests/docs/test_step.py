@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import step
+from benchmarks import step, workload
 from tests.docs import tables
 
 PAGE = "docs/benchmarks.md"
@@ -80,3 +80,14 @@ def test_the_answer_is_that_of_the_rows():
     f"{min(ratios('-float32')):.2f} to {max(ratios('-float32')):.2f} of its time in"
     f" float32; {min(half):.1f} to {max(half):.1f} times as long in bfloat16"
   )
+
+
+def test_the_page_says_how_far_the_flops_of_the_records_are_off():
+  settings = {row.name: row.settings for row in step.rows()}
+  shares = []
+  for row in (*BYOL, *OTHERS):
+    flops = workload.make_experiment(**settings[row["row"]]).flops()
+    shares.append(100 * (1e9 * float(row["GFLOP"]) / flops - 1))
+    assert abs(float(row["MFU"].rstrip("%")) * shares[-1] / 100) < 1
+  said = f"{-min(shares):.1f} % less to {max(shares):.1f} % more"
+  assert said in " ".join((tables.ROOT / PAGE).read_text().split())
