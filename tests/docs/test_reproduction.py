@@ -5,6 +5,8 @@ import re
 import statistics
 from pathlib import Path
 
+import numpy as np
+
 from reproduce import agreement, arms, claims, records, results, rules
 from reproduce.trials import TRIALS
 from tests.docs import tables
@@ -351,7 +353,7 @@ def test_how_measures_without_labels_agree():
 
 def test_batches():
   found = records.read(_REPORT, arms.ARMS)
-  _, _, *table = tables.rows(_PAGE, "### A batch of 512").items()
+  _, _, *table = tables.rows(_PAGE, "### A fast target").items()
   assert [name for name, _ in table] == ["64", "128", "512"]
   for name, row in table:
     both = [arm if name == "128" else f"{arm}-batch-{name}" for arm in ("bn", "gn-ws")]
@@ -360,30 +362,64 @@ def test_batches():
     assert row == [
       str(config["train"]["steps"]),
       f"{rate:g}",
+      f"{config['target']['tau']:g}",
       *(means(found[arm]) for arm in both),
       f"{found[both[1]].mean(lambda r: r.lowest_spread):.2f}",
     ]
-  for arm in found["gn-ws-batch-512"]:
-    assert min(arm.feature_common, arm.projection_common) > rules.COMMON
-    assert arm.accuracy("knn") < arm.untrained("knn")
+  for run in found["gn-ws-batch-512"]:
+    assert min(run.feature_common, run.projection_common) > rules.COMMON
+    assert run.accuracy("knn") < run.untrained("knn")
+  falls = [
+    dict(zip(*r.curves["spread"], strict=True)) for r in found["gn-ws-batch-512"]
+  ]
+  before, after = (np.mean([fall[step] for fall in falls]) for step in (248, 264))
+  assert f"from a spread of {before:.2f} to {after:.2f} in 16 steps" in page()
   knn = {
     size: found[f"bn-batch-{size}"].mean(lambda r: r.accuracy("knn"))
     - found["bn"].mean(lambda r: r.accuracy("knn"))
     for size in (64, 512)
   }
   assert f"{-knn[512]:.1f} less at 512, {knn[64]:.1f} more at 64" in page()
-  slower, slow = (f"gn-ws-batch-512-rate-{digits}" for digits in ("0375", "075"))
-  path = _REPORT / "runs" / f"trial-{slower}-seed0.json"
-  record = json.loads(path.read_text())
-  lowest = min(record["curves"]["spread"][1])
-  end = record["summary"]["health"]["encoder"]["spread"]
-  for sentence in (
-    f"of 128 images, {trial(slower)}, and projections fall to a spread of {lowest:.3f}"
-    f" and end at {end:.2f};",
-    f"with 1.5, {trial(slow)}, in one point.",
-    f"At 128 such a trial has {trial('gn-ws-frozen-predictor-30')}.",
-  ):
-    assert sentence in page()
+
+
+# Of 750 steps, in the order of the page.
+_OF_750_STEPS = (
+  "gn-ws-batch-512-at-once",
+  "gn-ws-batch-512-rate-075",
+  "gn-ws-batch-512-rate-0375",
+  "gn-ws-batch-512-wait-67",
+  "gn-ws-batch-512-warmup-80",
+  "gn-ws-batch-512-at-once-rate-0375",
+  "gn-ws-batch-512-tau-98",
+  "gn-ws-steps-750",
+  "gn-ws-steps-750-tau-98",
+)
+
+
+def test_what_collapses_in_few_steps():
+  _, _, *table = tables.read(_PAGE, "**It is the target's pace")
+  for row, name in zip(table, _OF_750_STEPS, strict=True):
+    config = trial_record(name)["config"]
+    target, rate = config["target"], config["optimiser"]
+    batch = config["train"]["batch_size"]
+    assert config["train"]["steps"] == 750
+    spread = trial_record(name)["curves"]["spread"][1]
+    assert row == [
+      str(batch),
+      f"{target['tau']:g}",
+      f"{rate['learning_rate'] * batch / 256:g}",
+      {0.0: "none", 1.0: "a third", 2.0: "two thirds"}[round(3 * target["frozen"], 3)],
+      f"{100 * rate['warmup']:g} %",
+      trial(name),
+      f"{min(spread):.2f}",
+      f"{trial_record(name)['summary']['health']['encoder']['spread']:.2f}",
+    ]
+  assert (
+    f"At 3000 steps such a trial has {trial('gn-ws-frozen-predictor-30')}." in page()
+  )
+  larger_run = json.loads((_RECORDS / "gn-ws.json").read_text())
+  lowest = min(larger_run["curves"]["spread"][1])
+  assert f"and a lowest spread of {lowest:.2f}." in page()
 
 
 def trial_record(name):
