@@ -33,9 +33,8 @@ _READY = 15.0  # seconds until the first stage can begin
 _REST = 15.0  # seconds that are left at the end, for what follows the last stage
 _UNKNOWN = 60.0  # seconds that stopping takes where nothing was measured
 _PATIENCE = 3.0  # by what a measured stop is multiplied
-# Exit status of a run that was asked to stop while it trained, and otherwise.
+# Exit status of a run that was asked to stop while it trained.
 _SAVED = (128 + SIGINT, 128 + SIGTERM)
-_NOT_TRAINING = (-SIGINT, -SIGTERM)
 
 Left = Callable[[], float]  # seconds that are left
 
@@ -233,8 +232,8 @@ class _Child:
       return COMPLETE
     if code in _SAVED:
       return self._stopped("stopped, and saved")
-    if code in _NOT_TRAINING:
-      return self._stopped("stopped before its first step, or after its last")
+    if code in work.NOT_TRAINING:
+      return self._stopped(work.STOPPED)
     why = work.last_word(self._log, self._said)
     return self._failed(f"{why} (exit status {code})")
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from multiprocessing import pool
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 from typing import Any
 
 from absl import logging
@@ -29,6 +30,9 @@ from reproduce.trials import TRIALS
 # and how much of it all runs together may have.
 _MEMORY, _MEMORY_BEFORE = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 _MOST_OF_GPUS = 0.9
+# Exit status of a run that was asked to stop while it did not train, and what that was.
+NOT_TRAINING = (-SIGINT, -SIGTERM)
+STOPPED = "stopped before its first step, or after its last"
 
 
 def claimed(folder: Path) -> contextlib.AbstractContextManager[None]:
@@ -97,8 +101,11 @@ def needed(
       wanted += [run for run in gone if run not in wanted]
   for run in wanted:
     check_folder(run, root, data_dir)
-  on_record = sum(records.run_path(folder, run).exists() for run in runs)
-  logging.info("%d runs to make, %d on record in %s", len(wanted), on_record, folder)
+  there = sum(records.run_path(folder, run).exists() for run in runs)
+  logging.info(
+    "%d runs to make, %d of those asked for on record in %s; what they say is in %s",
+    *(len(wanted), there, folder, root / "logs"),
+  )
   return wanted
 
 
@@ -156,6 +163,8 @@ def train(
     finally:
       shares.put(share)
     if code:
+      if interrupted.is_set() and code in NOT_TRAINING:
+        return STOPPED
       how = "stopped" if interrupted.is_set() else f"ended with {code}"
       return f"{how}: {last_word(_log(root, run), said)}"
     if records.run_path(folder, run).exists():  # it was the network that was missing

@@ -17,17 +17,21 @@ class Difference(NamedTuple):
 
   Attributes:
     points: the first less the second, in [-1, 1].
-    error: `ERRORS` standard errors; None where the number of images is not known.
+    bounds: between which it lies but for chance, in the middle of which `points` is not
+      if images are few; None where their number is not known.
     sign: 1 above, -1 below, 0 where chance may have made it or nobody can tell.
   """
 
   points: float
-  error: float | None
+  bounds: tuple[float, float] | None
   sign: int
 
   def __str__(self) -> str:
-    error = "" if self.error is None else f" ± {100 * self.error:.1f}"
-    return f"{100 * self.points:+.1f}{error} points"
+    points = f"{100 * self.points:+.1f} points"
+    if self.bounds is None:
+      return points
+    low, high = (f"{100 * bound:+.1f}" for bound in self.bounds)
+    return f"{points}, between {low} and {high}"
 
 
 def difference(one: float, other: float, images: int | None) -> Difference:
@@ -47,7 +51,7 @@ def difference(one: float, other: float, images: int | None) -> Difference:
   gap = _added(one, images) - _added(other, images)
   error = ERRORS * math.sqrt(_variance(one, images) + _variance(other, images))
   sign = 0 if abs(gap) <= error else int(math.copysign(1, gap))
-  return Difference(one - other, error, sign)
+  return Difference(one - other, (gap - error, gap + error), sign)
 
 
 def error(share: float, images: int) -> float:

@@ -179,7 +179,7 @@ def _compared(title: str, encoder: float, baseline: str, gap: Difference) -> str
   how = {1: "is above", -1: "is below", 0: "differs by no more than chance from"}
   return (
     f"{title} accuracy, {percent(encoder)},"
-    f" {how[gap.sign] if gap.error else 'is beside'} that of {BASELINES[baseline]}"
+    f" {how[gap.sign] if gap.bounds else 'is beside'} that of {BASELINES[baseline]}"
     f" ({gap})."
   )
 

@@ -351,6 +351,16 @@ def test_how_measures_without_labels_agree():
   assert healthy[agreement.SUM]["lost"] > healthy[agreement.NEWEST]["lost"]
 
 
+def test_what_the_batch_does_to_an_image():
+  found = records.read_study(_REPORT, "independence")["found"]
+  _, _, *table = tables.rows(_PAGE, "### Only batch norm sees").values()
+  assert table == [
+    [f"{found[name]['prediction']:.3g}", f"{100 * found[name]['gradient']:.0f} %"]
+    for name in ("bn", "gn-ws", "none")
+  ]
+  assert [found[name]["prediction"] for name in ("gn-ws", "none")] == [0, 0]
+
+
 def test_batches():
   found = records.read(_REPORT, arms.ARMS)
   _, _, *table = tables.rows(_PAGE, "### A fast target").items()

@@ -12,7 +12,7 @@ def test_a_difference_is_that_of_agresti_and_caffo():
   error = 2 * ((p * (1 - p) + q * (1 - q)) / 42) ** 0.5
   found = chance.difference(0.75, 0.5, 40)
   assert found.points == 0.25
-  assert found.error == pytest.approx(error)
+  assert found.bounds == pytest.approx((p - q - error, p - q + error))
   assert found.sign == int(p - q > error) == 1
 
 
@@ -22,6 +22,9 @@ def test_a_few_images_give_no_certainty():
   assert chance.difference(1.0, 0.0, 20).sign == 1
   assert chance.difference(0.0, 1.0, 20).sign == -1
   assert chance.difference(0.9, 0.1, None) == (0.8, None, 0)
+  found = chance.difference(0.5, 0.0, 6)
+  assert found.sign == 0
+  assert found.bounds[0] < 0 < found.points < found.bounds[1]
 
 
 def test_chance_alone_makes_a_difference_once_in_twenty_times():
@@ -34,7 +37,7 @@ def test_chance_alone_makes_a_difference_once_in_twenty_times():
 
 def test_texts():
   assert chance.percent(0.1234) == "12.3 %"
-  assert str(chance.difference(0.75, 0.5, 40)) == "+25.0 ± 20.5 points"
+  assert str(chance.difference(0.75, 0.5, 40)) == "+25.0 points, between +3.3 and +44.4"
   assert str(chance.difference(0.5, 0.75, None)) == "-25.0 points"
 
 

@@ -60,7 +60,7 @@ def test_reasons_have_the_numbers(answers):
   # 2 sqrt(0.7 0.3 / 1002 + 0.5 0.5 / 1002), nearly
   assert reasons[0] == (
     "kNN accuracy, 70.0 %, is above that of the same network untrained"
-    " (+20.0 ± 4.3 points)."
+    " (+20.0 points, between +15.7 and +24.2)."
   )
   assert "1000 test images" in reasons[-1]
 

@@ -72,7 +72,10 @@ def test_a_run_with_a_record_is_left_alone_and_a_failed_one_is_told_of(
   caplog.set_level("INFO")
   made_up.keep_run(tmp_path, "bn", 1, 50)
   failing = work.needed(["bn"], tmp_path, tmp_path, None)
-  assert f"2 runs to make, 1 on record in {tmp_path}" in caplog.messages
+  assert caplog.messages[0] == (
+    f"2 runs to make, 1 of those asked for on record in {tmp_path}; what they say is in"
+    f" {tmp_path}/logs"
+  )
   names = ["bn-seed2", "bn-seed3"]
   failed = work.train(failing, tmp_path, tmp_path, "images")
   assert failed == dict.fromkeys(names, "ended with 1: what went wrong")
@@ -144,6 +147,17 @@ def test_interrupted_runs_save_and_no_other_begins(tmp_path, program, caplog):
   assert log.read_text().splitlines() == ["begun", "saved"]
   assert "bn-seed1 stopped: saved" in caplog.messages
   assert [path.name for path in log.parent.iterdir()] == [log.name]
+
+
+def test_a_run_that_is_interrupted_before_it_trains(tmp_path, program, caplog):
+  program("echo measuring the untrained network; exec sleep 60")
+  log = tmp_path / "logs" / "bn-seed1.txt"
+  with (
+    made_up.interrupting(lambda: log.exists() and "measuring" in log.read_text()),
+    pytest.raises(KeyboardInterrupt),
+  ):
+    work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None)
+  assert "bn-seed1 stopped before its first step, or after its last" in caplog.messages
 
 
 def test_what_cannot_be_kept_ends_all(tmp_path, program, monkeypatch):
