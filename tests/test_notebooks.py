@@ -102,10 +102,8 @@ def test_its_fast_form_runs_the_same_commands(name):
       assert fast[1] == cell.source.splitlines()[1]
 
 
-@pytest.mark.parametrize(
-  "name",
-  [n if n == "mirror" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
-)
+@pytest.mark.slow  # CI has a job for notebooks
+@pytest.mark.parametrize("name", NAMES)
 def test_its_fast_form_runs(name):
   before = notebooks.path(name).read_bytes()
   found = notebooks.run(name, fast=True)

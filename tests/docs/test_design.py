@@ -107,6 +107,7 @@ def tiny_flags(system):
   return flags_of(config, base=tiny.SYSTEMS[system](None))
 
 
+@pytest.mark.slow  # CI has a job for the documentation
 def test_norm_system_data_set_and_evaluation(clone):
   flags = [f for f in tiny_flags("byol") if ".norm=" not in f]
   flags += ["--config.encoder.norm=rms", "--config.data.name=npz"]

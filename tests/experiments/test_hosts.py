@@ -208,9 +208,8 @@ def test_what_a_run_would_cost(tmp_path):
   assert not (tmp_path / "second").exists()
 
 
-@pytest.mark.parametrize(
-  "setting", ["start_from", pytest.param("continue_from", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["start_from", "continue_from"])
 def test_a_run_that_begins_with_another(tmp_path, monkeypatch, setting):
   monkeypatch.setitem(resnet.SHAPES, 4, resnet.SHAPES[10]._replace(blocks=(1,)))
   before, one, two = (tmp_path / name for name in ("before", "one", "two"))
