@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def join() -> None:
   """
   count, number = (os.environ.get(f"JAX_{k}") for k in ("NUM_PROCESSES", "PROCESS_ID"))
   address = os.environ.get("JAX_COORDINATOR_ADDRESS")
-  if address and ":" not in address:
+  if address and not re.fullmatch(r"([^:]+|\[.*\]):\d+", address):
     raise UserError(
       f"JAX_COORDINATOR_ADDRESS={address} names no port: give HOST:PORT, as in"
       f" {address}:1234"

@@ -283,8 +283,8 @@ def _last_word(
 
     if cluster.is_of_other_host(error):
       return witness.OTHER_HOST, OtherHost.STATUS
-  failed = isinstance(error, RuntimeError) and str(error).startswith(_OF_HARDWARE)
-  return _unforeseen(error, folder()), OtherHost.STATUS if failed else 1
+  status = OtherHost.STATUS if _is_of_hardware(error) else 1
+  return _unforeseen(error, folder()), status
 
 
 def _no_memory(why: str) -> str:
@@ -313,6 +313,12 @@ def _unforeseen(error: Exception, folder: Path | None) -> str:
         traceback.print_exception(error, file=file)
       return f"{line} (not foreseen; the stack trace is in {path})"
   return line
+
+
+def _is_of_hardware(error: Exception) -> bool:
+  """Whether a device has failed, or what connects them; not Python that JAX called."""
+  text = str(error) if isinstance(error, RuntimeError) else ""
+  return text.startswith(_OF_HARDWARE) and "CpuCallback" not in text
 
 
 def _is_of_devices(error: Exception) -> bool:

@@ -27,3 +27,11 @@ def _programs_are_dropped():
   """Keeps the memory of hundreds of compiled programs from adding up."""
   yield
   jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_as_before():
+  """Commands change what Ctrl-C does, for a process that is theirs."""
+  before = signal.getsignal(signal.SIGINT)
+  yield
+  signal.signal(signal.SIGINT, before)

@@ -1,6 +1,7 @@
 """Hosts that die, fail or do not come: the others end soon, and in one line."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -140,10 +141,13 @@ def test_hosts_that_do_not_come_are_no_mistake(monkeypatch, error, kind):
   assert raised.type is kind
 
 
-@pytest.mark.parametrize("address", ["localhost", "10.0.0.1", "gpu-1.local"])
+@pytest.mark.parametrize(
+  "address", ["localhost", "10.0.0.1", "gpu-1.local", "::1", "[::1]", "gpu-1:"]
+)
 def test_an_address_without_a_port(monkeypatch, address):
   monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", address)
-  with pytest.raises(UserError, match=f"{address} names no port: give HOST:PORT"):
+  said = re.escape(f"{address} names no port: give HOST:PORT")
+  with pytest.raises(UserError, match=said):
     cluster.join()
 
 

@@ -96,6 +96,7 @@ def test_what_is_not_foreseen_is_one_line_and_a_file(outcome, tmp_path):
     (RuntimeError("UNAVAILABLE: Slice health check failed"), 75),
     (RuntimeError("INVALID_ARGUMENT: Executable expected shape f32[2]"), 1),
     (ValueError("INTERNAL: of Python"), 1),
+    (RuntimeError("INTERNAL: CpuCallback error calling callback: KeyError"), 1),
   ],
 )
 def test_another_start_may_have_other_devices(outcome, error, status, tmp_path):

@@ -51,7 +51,8 @@ def difference(one: float, other: float, images: int | None) -> Difference:
   gap = _added(one, images) - _added(other, images)
   error = ERRORS * math.sqrt(_variance(one, images) + _variance(other, images))
   sign = 0 if abs(gap) <= error else int(math.copysign(1, gap))
-  return Difference(one - other, (gap - error, gap + error), sign)
+  bounds = max(gap - error, -1.0), min(gap + error, 1.0)
+  return Difference(one - other, bounds, sign)
 
 
 def error(share: float, images: int) -> float:

@@ -37,7 +37,8 @@ GOOD, BAD, OPEN = "good", "bad", "open"
 _LEARNING = "Is it learning?"
 _UNCOUNTED = "On how many images is not known: chance may have made any difference."
 _CHANCE = (
-  f"±: {ERRORS:g} standard errors, from {{}} alone; another seed may differ by more."
+  f"The bounds are {ERRORS:g} standard errors to each side, from {{}} alone; another"
+  " seed may differ by more."
 )
 
 

@@ -345,7 +345,8 @@ def test_how_measures_without_labels_agree():
   how_to = " ".join((_ROOT / "docs/how-to/no-labels.md").read_text().split())
   assert (
     f"linear accuracy is {every[agreement.SUM]['over_runs']:.2f}, and"
-    f" {healthy[agreement.SUM]['over_runs']:.2f} among those that do not collapse."
+    f" {healthy[agreement.SUM]['over_runs']:.2f} among arms whose projections end"
+    " apart."
   ) in how_to
   assert every[agreement.SUM]["lost"] + 0.3 < every[agreement.NEWEST]["lost"]
   assert healthy[agreement.SUM]["lost"] > healthy[agreement.NEWEST]["lost"]

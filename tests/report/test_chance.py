@@ -25,6 +25,7 @@ def test_a_few_images_give_no_certainty():
   found = chance.difference(0.5, 0.0, 6)
   assert found.sign == 0
   assert found.bounds[0] < 0 < found.points < found.bounds[1]
+  assert chance.difference(1.0, 0.0, 4).bounds[1] == 1
 
 
 def test_chance_alone_makes_a_difference_once_in_twenty_times():
