@@ -21,6 +21,8 @@ FIRST_HOST = 0  # the one that reads and writes files
 
 _AHEAD = 2  # batches on their way to the devices
 _LINE = 1000  # bytes of a message between hosts
+_PATIENCE = 600  # seconds that hosts wait for the first one to read or to save
+_MEETINGS = itertools.count()  # of this process; each has a name of its own
 
 Value = TypeVar("Value")
 
@@ -263,6 +265,7 @@ def from_first_host(read: Callable[[], Value]) -> Value:
     message = pickle.dumps(found, protocol=5, buffer_callback=buffers.append)
     parts = [memoryview(message), *(buffer.raw() for buffer in buffers)]
     mine = [np.frombuffer(part, np.uint8) for part in parts]
+  _meet()
   count = int(multihost_utils.broadcast_one_to_all(np.int32(len(mine))))
   sizes = np.array([part.size for part in mine] or [0] * count, np.int64)
   # All as bytes: JAX makes int32 of int64, and sums do not keep every float's bits.
@@ -273,6 +276,15 @@ def from_first_host(read: Callable[[], Value]) -> Value:
   if isinstance(shared, UserError):
     raise shared
   return shared
+
+
+def _meet() -> None:
+  """Waits for all hosts: a message between CPUs gives up after half a minute."""
+  from orbax.checkpoint import multihost  # of several hosts alone: it imports much
+
+  hosts = set(range(jax.process_count()))
+  name = f"meeting-{next(_MEETINGS)}"
+  multihost.sync_global_processes(name, timeout=_PATIENCE, processes=hosts)
 
 
 def value_from_first_host(read: Callable[[], Any]) -> Any:

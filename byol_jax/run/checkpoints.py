@@ -12,7 +12,6 @@ line of a `UserError` or of a warning from here.
 
 import contextlib
 import errno
-import itertools
 import logging as python_logging
 import math
 import os
@@ -32,9 +31,6 @@ from byol_jax.errors import UserError
 from byol_jax.run import stored
 
 State = TypeVar("State")
-
-_PATIENCE = 600  # seconds that hosts wait for the first one to save
-_MEETINGS = itertools.count()  # of this process; each has a name of its own
 
 _FULL = {errno.ENOSPC: "free space", errno.EDQUOT: "free space"}
 _CLOSED = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it writable")
@@ -158,20 +154,12 @@ class Checkpoints:
     Raises:
       UserError: as `save` does, on every host.
     """
-    failed: list[UserError] = []
+    parallel.from_first_host(self._wait)
+
+  def _wait(self) -> None:
     if self._manager is not None:
-      try:
-        with self._writing():
-          self._manager.wait_until_finished()
-      except UserError as error:
-        failed.append(error)
-    _meet()
-
-    def outcome() -> None:
-      for error in failed:
-        raise error
-
-    parallel.from_first_host(outcome)
+      with self._writing():
+        self._manager.wait_until_finished()
 
   def close(self) -> None:
     """Waits and releases the background threads; raises as `save` does."""
@@ -205,14 +193,6 @@ class Checkpoints:
         f"cannot write checkpoint at {self.directory}: {cause}; {remedy} and "
         f"run the same command again: the run {resumes}"
       ) from error
-
-
-def _meet() -> None:
-  """Waits for all hosts: a message between CPUs gives up after half a minute."""
-  if jax.process_count() > 1:
-    hosts = set(range(jax.process_count()))
-    name = f"saved-{next(_MEETINGS)}"
-    ocp.multihost.sync_global_processes(name, timeout=_PATIENCE, processes=hosts)
 
 
 def _manager(directory: Path, keep: int) -> ocp.CheckpointManager:

@@ -136,14 +136,20 @@ def test_runs_share_the_memory_of_a_gpu(
   assert (tmp_path / "logs" / "bn-seed1.txt").read_text() == f"{','.join(expected)}\n"
 
 
-def test_interrupted_runs_save_and_no_other_begins(tmp_path, program, caplog):
-  program('trap "echo saved; exit 143" TERM; echo begun; while :; do sleep 0.1; done')
-  log = tmp_path / "logs" / "bn-seed1.txt"
+def train_interrupted(folder, word, seeds):
+  """Trains bn until its first run says a word; the log of that run."""
+  log = folder / "logs" / "bn-seed1.txt"
   with (
-    made_up.interrupting(lambda: log.exists() and "begun" in log.read_text()),
+    made_up.interrupting(lambda: log.exists() and word in log.read_text()),
     pytest.raises(KeyboardInterrupt),
   ):
-    work.train([made_up.find("bn", seed) for seed in (1, 2)], tmp_path, tmp_path, None)
+    work.train([made_up.find("bn", seed) for seed in seeds], folder, folder, None)
+  return log
+
+
+def test_interrupted_runs_save_and_no_other_begins(tmp_path, program, caplog):
+  program('trap "echo saved; exit 143" TERM; echo begun; while :; do sleep 0.1; done')
+  log = train_interrupted(tmp_path, "begun", seeds=(1, 2))
   assert log.read_text().splitlines() == ["begun", "saved"]
   assert "bn-seed1 stopped: saved" in caplog.messages
   assert [path.name for path in log.parent.iterdir()] == [log.name]
@@ -151,12 +157,7 @@ def test_interrupted_runs_save_and_no_other_begins(tmp_path, program, caplog):
 
 def test_a_run_that_is_interrupted_before_it_trains(tmp_path, program, caplog):
   program("echo measuring the untrained network; exec sleep 60")
-  log = tmp_path / "logs" / "bn-seed1.txt"
-  with (
-    made_up.interrupting(lambda: log.exists() and "measuring" in log.read_text()),
-    pytest.raises(KeyboardInterrupt),
-  ):
-    work.train([made_up.find("bn", 1)], tmp_path, tmp_path, None)
+  train_interrupted(tmp_path, "measuring", seeds=(1,))
   assert "bn-seed1 stopped before its first step, or after its last" in caplog.messages
 
 
